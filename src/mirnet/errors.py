@@ -1,0 +1,45 @@
+"""Every error that mirnet raises on purpose, one small tree.
+
+    MirnetError
+    ├── SettingsError        a setting or combination of settings that cannot work
+    ├── WeightsError         a weights file or card that is missing, damaged or too new
+    ├── DataError            training or evaluation data that cannot be used
+    ├── PictureError         a picture that cannot be read or written
+    │   └── OutputExists     an output is already there and was left alone
+    ├── TrainingError        a training run that cannot go on
+    └── Cancelled            somebody asked to stop
+
+Each message is a sentence to a person: what was expected, what came, what to do.
+"""
+
+
+class MirnetError(Exception):
+    """Base of every error that mirnet raises on purpose."""
+
+
+class SettingsError(MirnetError, ValueError):
+    """A setting, or a combination of settings, that cannot work; nothing was done."""
+
+
+class WeightsError(MirnetError):
+    """A weights file or its card is missing, damaged, too new or of another kind."""
+
+
+class DataError(MirnetError):
+    """Training or evaluation data that cannot be used as it is."""
+
+
+class PictureError(MirnetError):
+    """A picture that cannot be read or written."""
+
+
+class OutputExists(PictureError):
+    """The output is already there; it was left alone."""
+
+
+class TrainingError(MirnetError):
+    """A training run that cannot go on; its last good state is kept."""
+
+
+class Cancelled(MirnetError):
+    """Somebody asked to stop; nothing half-done is left behind."""

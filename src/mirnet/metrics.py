@@ -1,0 +1,85 @@
+"""How far a result is from the truth. Range, channels and window are stated here once.
+
+Everywhere: pictures (H, W, 3) float in [0, 1] (range 1), R, G and B; a result is scored as it would
+be saved, rounded to 8 bit (`rounded`), unless said otherwise.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mirnet.exposure import solve_stops
+
+PROTOCOL = (
+    "whole pictures, R, G and B, range 1, result rounded to 8 bit; PSNR from the mean squared error over all pixels "
+    "and channels; SSIM with a Gaussian window of 11 (sigma 1.5), population covariance, mean over channels; "
+    "GT-mean columns scale the 8-bit result by mean(truth)/mean(result) and clip it, not rounded again; columns at the "
+    "truth's exposure move the stops twice until the result's mean is the truth's"
+)
+
+Picture = NDArray[np.floating]
+
+
+def rounded(picture: Picture) -> Picture:
+    """Clipped to [0, 1] and rounded to 8 bit, as it would be saved."""
+    return np.asarray(np.round(np.clip(picture, 0, 1) * 255) / 255, dtype=picture.dtype)
+
+
+def psnr(result: Picture, truth: Picture) -> float:
+    """Peak signal-to-noise ratio in dB, range 1, over all pixels and channels; infinity where they are equal."""
+    error = float(np.mean((result.astype(np.float64) - truth.astype(np.float64)) ** 2))
+    return float("inf") if error == 0 else -10 * float(np.log10(error))
+
+
+def ssim(result: Picture, truth: Picture) -> float:
+    """Structural similarity (Wang et al. 2004): Gaussian 11, sigma 1.5, range 1, population covariance, mean over channels.
+
+    Windows lie inside the picture, so both sides must be at least 11 pixels; smaller ones give NaN.
+    """
+    if min(result.shape[:2]) < 11:
+        return float("nan")
+    a, b = result.astype(np.float64), truth.astype(np.float64)
+    mean_a, mean_b = _window(a), _window(b)
+    variance_a, variance_b = _window(a * a) - mean_a**2, _window(b * b) - mean_b**2
+    covariance = _window(a * b) - mean_a * mean_b
+    c1, c2 = 0.01**2, 0.03**2
+    similarity = ((2 * mean_a * mean_b + c1) * (2 * covariance + c2)) / (
+        (mean_a**2 + mean_b**2 + c1) * (variance_a + variance_b + c2)
+    )
+    return float(similarity.mean())
+
+
+def _window(x: Picture) -> Picture:  # (H, W, C) -> (H - 10, W - 10, C)
+    weights = np.exp(-((np.arange(11) - 5) ** 2) / (2 * 1.5**2))
+    weights /= weights.sum()
+    height, width = x.shape[0] - 10, x.shape[1] - 10
+    x = sum(weight * x[i : i + height] for i, weight in enumerate(weights))
+    return sum(weight * x[:, i : i + width] for i, weight in enumerate(weights))
+
+
+def with_gt_mean(result: Picture, truth: Picture) -> Picture:
+    """The result scaled so that its mean is the truth's, clipped: what the field calls GT-mean."""
+    return np.clip(result * (truth.mean(dtype=np.float64) / max(result.mean(dtype=np.float64), 1e-12)), 0, 1)
+
+
+@dataclass(frozen=True)
+class AtTruthsExposure:
+    """A result at the truth's exposure, and how wrong the proposed stops were (signed: positive is too dark)."""
+
+    result: Picture
+    error_stops: float
+
+
+def at_truths_exposure(render: Callable[[float], Picture], proposed: Picture, truth: Picture) -> AtTruthsExposure:
+    """Moves the exposure twice until the result's mean is the truth's.
+
+    `render(stops)` gives the 8-bit rounded result with `stops` added to the proposal, `proposed` is
+    `render(0)`. Each time the stops are solved that `expose` needs to bring the last result's mean
+    to the truth's; the first of these numbers is the error of the proposed exposure.
+    """
+    mean = float(truth.mean(dtype=np.float64))
+    error = solve_stops(proposed, mean)
+    second = render(error)
+    return AtTruthsExposure(render(error + solve_stops(second, mean)), error)

@@ -1,0 +1,144 @@
+"""`lite`, the network that we train and ship: MIRNet on the exposed picture, and a small head that proposes the exposure.
+
+How bright a dark picture should become is a matter of taste; what it shows under its noise is not.
+So the two are answered apart: the exposure comes from outside, in photographic stops (a person, or
+the head's proposal from a thumbnail), and the restorer sees the picture already exposed.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mirnet.errors import SettingsError
+from mirnet.network.mirnet import MIRNetConfig, Trunk, conv
+from mirnet.network.pooling import Pooling, SceneNetwork
+
+
+@dataclass(frozen=True)
+class LiteConfig:
+    """A small MIRNet behind a space-to-depth stem of `stem` x `stem` pixels, and its exposure head.
+
+    `dead_zone_stops`: proposals much smaller than this come out as 0, so that a good photo is left
+    alone; proposals from twice this size on are unchanged.
+    """
+
+    features: int = 32
+    rrgs: int = 1
+    mrbs: int = 1
+    tied: bool = False
+    resizing: Literal["paper", "light"] = "light"
+    stem: int = 2
+    head_features: int = 24
+    dead_zone_stops: float = 0.5
+
+    def __post_init__(self) -> None:
+        self.trunk()
+        if self.stem not in (1, 2, 4):
+            raise SettingsError(f"stem must be 1, 2 or 4, not {self.stem}.")
+        if self.head_features < 1 or self.dead_zone_stops <= 0:
+            raise SettingsError("head_features and dead_zone_stops must be positive.")
+
+    def trunk(self) -> MIRNetConfig:
+        return MIRNetConfig(self.features, self.rrgs, self.mrbs, self.tied, self.resizing)
+
+
+LITE = LiteConfig()
+
+
+def to_linear(encoded: Tensor) -> Tensor:
+    """sRGB-encoded values in [0, 1] to linear light in [0, 1]."""
+    return torch.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+
+
+def to_encoded(linear: Tensor) -> Tensor:
+    """Linear light in [0, 1] to sRGB-encoded values in [0, 1]."""
+    # clamped below, where the power is not used, so that its gradient stays finite at black
+    return torch.where(
+        linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp_min(0.0031308) ** (1 / 2.4) - 0.055
+    )
+
+
+def expose(encoded: Tensor, stops: Tensor) -> Tensor:
+    """The torch twin of `mirnet.exposure.expose`: (N, 3, H, W) in [0, 1], stops broadcasting to it."""
+    linear = to_linear(encoded)
+    gained = torch.exp2(stops) * linear
+    return to_encoded(gained / torch.sqrt((1 - linear) * (1 + linear) + gained * gained)).clamp(0, 1)
+
+
+def spread(stops_map: Tensor, height: int, width: int) -> Tensor:
+    """A map of cells (N, 1, h, w) to one number per pixel (N, 1, H, W): bilinear, half-pixel centres, edges held."""
+    return F.interpolate(stops_map, size=(height, width), mode="bilinear", align_corners=False)
+
+
+class Restorer(nn.Module):
+    """MIRNet at small width between a pixel-unshuffle and a pixel-shuffle; its residual has full resolution."""
+
+    def __init__(self, config: LiteConfig) -> None:
+        super().__init__()
+        self.stem = config.stem
+        self.trunk = Trunk(config.trunk(), channels_in=4 * config.stem**2, channels_out=3 * config.stem**2)
+
+    def forward(self, exposed: Tensor, stops: Tensor, pooling: Pooling) -> Tensor:
+        # a fourth channel says how strongly the noise was amplified; in tens of stops, about as large as the picture
+        seen = torch.cat([exposed, stops / 10], 1)
+        return exposed + F.pixel_shuffle(self.trunk(F.pixel_unshuffle(seen, self.stem), pooling), self.stem)
+
+
+class ExposureHead(nn.Module):
+    """Proposes stops from a thumbnail: what each place asks for, around one number for the whole picture.
+
+    Thumbnail (N, 3, h, w), sRGB-encoded after averaging in linear light, sides multiples of 8, long
+    side 96, to a map of stops (N, 1, h/8, w/8).
+    """
+
+    def __init__(self, config: LiteConfig) -> None:
+        super().__init__()
+        self.dead_zone_stops = config.dead_zone_stops
+        f = config.head_features
+        self.body = nn.Sequential(
+            nn.Conv2d(6, f, 3, stride=2, padding=1), nn.ReLU(),
+            nn.Conv2d(f, 2 * f, 3, stride=2, padding=1), nn.ReLU(),
+            nn.Conv2d(2 * f, 4 * f, 3, stride=2, padding=1), nn.ReLU(),
+            nn.Conv2d(4 * f, 4 * f, 3, padding=1), nn.ReLU(),
+        )  # fmt: skip
+        self.local = conv(1, 4 * f, 1)
+        self.number = nn.Sequential(nn.Conv2d(8 * f, 4 * f, 1), nn.ReLU(), nn.Conv2d(4 * f, 1, 1))
+
+    def forward(self, thumbnail: Tensor) -> Tensor:
+        # stops are a logarithm of light, so the logarithm of the light is half the answer
+        light = torch.log2(to_linear(thumbnail) + 2**-12) / 6 + 1
+        features = self.body(torch.cat([thumbnail, light], 1))
+        seen = torch.cat([features.mean((2, 3), keepdim=True), features.amax((2, 3), keepdim=True)], 1)
+        local = self.local(features)
+        return self.settle(self.number(seen) + local - local.mean((2, 3), keepdim=True))
+
+    def settle(self, stops_map: Tensor) -> Tensor:
+        """Small proposals shrunk to 0, by the picture's mean, so that the map keeps its shape."""
+        mean = stops_map.mean((2, 3), keepdim=True)
+        return stops_map * (1 - torch.exp(-((mean / self.dead_zone_stops) ** 2)))
+
+
+class Lite(SceneNetwork):
+    """Restorer and exposure head, which share nothing but the file that they are shipped in.
+
+    `net(exposed, stops)`: the exposed picture (N, 3, H, W) in [0, 1], any size, and stops
+    (N, 1, 1, 1) or (N, 1, H, W) to the restored picture, not clipped. `net.propose(thumbnail)`.
+    """
+
+    def __init__(self, config: LiteConfig = LITE) -> None:
+        super().__init__()
+        self.config = config
+        self.size_multiple = 4 * config.stem  # the quarter stream, behind the stem
+        self.restorer = Restorer(config)
+        self.head = ExposureHead(config)
+
+    def restore(self, pooling: Pooling, *inputs: Tensor) -> Tensor:
+        exposed, stops = inputs
+        return self.restorer(exposed, stops, pooling)
+
+    def propose(self, thumbnail: Tensor) -> Tensor:
+        """The map of stops (N, 1, h/8, w/8) that the head proposes for a thumbnail (N, 3, h, w)."""
+        return self.head(thumbnail)

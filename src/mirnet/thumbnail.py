@@ -1,0 +1,53 @@
+"""The thumbnail from which an exposure is proposed: averaged in linear light, so that noise is gone."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mirnet.exposure import to_encoded, to_linear
+
+LONG_SIDE_PX = 96
+CELL_PX = 8  # thumbnail pixels to a cell of the stops map; both sides are multiples of it
+
+
+def thumbnail_size(height: int, width: int) -> tuple[int, int]:
+    """Height and width of the thumbnail of a picture: 96 on the long side, the other in proportion, rounded to 8."""
+    scale = LONG_SIDE_PX / max(height, width)
+    return tuple(max(CELL_PX, round(side * scale / CELL_PX) * CELL_PX) for side in (height, width))  # type: ignore[return-value]
+
+
+def area_weights(source: int, target: int) -> NDArray[np.float32]:
+    """(target, source): each row averages the stretch of `source` pixels that one target pixel covers, by area."""
+    edges = np.linspace(0, source, target + 1)
+    pixels = np.arange(source)
+    covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    weights = np.clip(covered, 0, 1)
+    return np.asarray(weights / weights.sum(1, keepdims=True), dtype=np.float32)
+
+
+class ThumbnailBuilder:
+    """Collects a picture of `height` x `width` band by band, in any order; `finish` gives the thumbnail."""
+
+    def __init__(self, height: int, width: int) -> None:
+        target_height, target_width = thumbnail_size(height, width)
+        self._rows, self._columns = area_weights(height, target_height), area_weights(width, target_width)
+        self._light = np.zeros((target_height, target_width, 3), dtype=np.float32)
+
+    def add(self, top: int, band: NDArray[np.float32]) -> None:
+        """Rows `top` and following of the picture: (rows, width, 3) float32, sRGB-encoded in [0, 1]."""
+        rows = self._rows[:, top : top + len(band)]
+        touched = np.flatnonzero(rows.any(1))
+        if len(touched):
+            narrowed = np.einsum("rwc,tw->rtc", to_linear(band), self._columns, optimize=True)
+            chosen = slice(touched[0], touched[-1] + 1)
+            self._light[chosen] += np.einsum("tr,rwc->twc", rows[chosen], narrowed, optimize=True)
+
+    def finish(self) -> NDArray[np.float32]:
+        """(h, w, 3) float32, sRGB-encoded."""
+        return np.asarray(to_encoded(np.clip(self._light, 0, 1)), dtype=np.float32)
+
+
+def thumbnail(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(h, w, 3) of a whole picture (H, W, 3) float32, sRGB-encoded in [0, 1]."""
+    builder = ThumbnailBuilder(*picture.shape[:2])
+    builder.add(0, picture)
+    return builder.finish()

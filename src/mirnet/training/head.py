@@ -1,0 +1,109 @@
+"""Training the exposure head on thumbnails: what it is shown, and what its errors cost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mirnet.network.lite import expose
+from mirnet.thumbnail import CELL_PX, thumbnail
+from mirnet.training.data import Pairs, read_pair, read_photo
+from mirnet.training.draws import Draws
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Thumbnails:
+    """Thumbnails of one size: real dark ones with their truth's map, and bright ones."""
+
+    dark: Tensor  # (P, 3, h, w)
+    maps: Tensor  # (P, 1, h/8, w/8)
+    bright: Tensor  # (Q, 3, h, w)
+
+
+def collect(pairs: Pairs) -> list[Thumbnails]:
+    """The thumbnails of all pairs and photos, landscape ones turned upright and the rest, grouped by size."""
+    dark: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
+    bright: dict[tuple[int, int], list[Tensor]] = {}
+    assert pairs.maps is not None and pairs.map_sizes is not None
+    for number, pair in enumerate(pairs.pairs):
+        small_dark, small_bright = (_small(picture) for picture in read_pair(pair))
+        height, width = pairs.map_sizes[number].tolist()
+        cells = pairs.maps[number, :height, :width][None, None]
+        size = (small_dark.shape[1] // CELL_PX, small_dark.shape[2] // CELL_PX)
+        fitted = F.interpolate(cells, size=size, mode="bilinear", align_corners=False)[0]
+        dark.setdefault(size, []).append((small_dark, fitted))
+        bright.setdefault(size, []).append(small_bright)
+    for photo in pairs.photos:
+        small = _small(read_photo(photo))
+        bright.setdefault((small.shape[1] // CELL_PX, small.shape[2] // CELL_PX), []).append(small)
+    groups = []
+    for size, lights in bright.items():
+        empty = (torch.empty(0, 3, CELL_PX * size[0], CELL_PX * size[1]), torch.empty(0, 1, *size))
+        found = dark.get(size, [])
+        stacked = (torch.stack([d for d, _ in found]), torch.stack([m for _, m in found])) if found else empty
+        groups.append(Thumbnails(*stacked, torch.stack(lights)))
+    return groups
+
+
+def _small(picture: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+    unit = picture.transpose(1, 2, 0).astype(np.float32) / np.iinfo(picture.dtype).max
+    return torch.from_numpy(thumbnail(unit).transpose(2, 0, 1).copy())
+
+
+def head_batch(groups: Sequence[Thumbnails], seed: int, step: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """32 thumbnails (N, 3, h, w) of one size and their maps (N, 1, h/8, w/8): a function of (seed, step).
+
+    40 % real dark ones with their exposure jittered, 24 % bright (0 stops), 20 % darkened, 16 % half dark
+    across a smooth edge; white balance, flips and a slight exposure jitter on all that are not bright.
+    """
+    group_draw = Draws(seed, step, torch.zeros(1, dtype=torch.int64))
+    weights = torch.tensor([float(len(group.dark) + len(group.bright)) for group in groups])
+    group = groups[int((weights.cumsum(0) / weights.sum() < group_draw.uniform(100)).sum())]
+
+    draws = Draws(seed, step, torch.arange(BATCH))
+    kind = draws.uniform(101)
+    has_dark = len(group.dark) > 0
+    real = (kind < 0.40) & has_dark
+    plain = (kind >= 0.40) & (kind < 0.64)
+    half = kind >= 0.84
+
+    light = group.bright[draws.below(102, torch.full((BATCH,), len(group.bright)))]
+    cells = torch.zeros(BATCH, 1, light.shape[2] // CELL_PX, light.shape[3] // CELL_PX)
+    added = draws.between(103, 0.3, 7.5)[:, None, None, None] * ~(real | plain)[:, None, None, None]
+    edge = torch.where(half[:, None, None, None], _edge(draws, light.shape[2:]), torch.ones(()))
+    stops = added * edge  # (N, 1, h, w)
+    picture = expose(light, -stops)
+    cells = cells + F.avg_pool2d(stops.expand(-1, 1, *light.shape[2:]), CELL_PX)
+    if has_dark:
+        chosen = draws.below(104, torch.full((BATCH,), len(group.dark)))
+        jitter = (draws.normal(105) * 0.7)[:, None, None, None]
+        picture = torch.where(real[:, None, None, None], expose(group.dark[chosen], jitter), picture)
+        cells = torch.where(real[:, None, None, None], group.maps[chosen] - jitter, cells)
+    balance = (draws.normal(106, 3) * 0.15)[:, :, None, None] * ~plain[:, None, None, None]
+    picture = expose(picture, balance - balance.mean(1, keepdim=True))
+    for purpose, dim in ((107, 2), (108, 3)):
+        flip = (draws.uniform(purpose) < 0.5)[:, None, None, None]
+        picture, cells = torch.where(flip, picture.flip(dim), picture), torch.where(flip, cells.flip(dim), cells)
+    return picture.to(device), cells.to(device)
+
+
+def _edge(draws: Draws, size: Sequence[int]) -> Tensor:  # (N, 1, h, w) in [0, 1]: from lit to dark along a direction
+    rows, columns = (torch.linspace(-1, 1, side) for side in size)
+    angle = draws.between(109, 0, 2 * torch.pi)[:, None, None, None]
+    across = rows[:, None] * angle.sin() + columns * angle.cos()
+    softness = draws.between(110, 0.05, 0.5)[:, None, None, None]
+    return torch.sigmoid((across - draws.between(111, -0.5, 0.5)[:, None, None, None]) / softness)
+
+
+def head_loss(proposed: Tensor, truth: Tensor) -> Tensor:
+    """Huber on the picture's mean and on the cells; near 0 stops it counts double, where harm is done."""
+    number, true_number = proposed.mean((1, 2, 3)), truth.mean((1, 2, 3))
+    weight = 1 + torch.exp(-(true_number**2))
+    of_number = F.smooth_l1_loss(number, true_number, reduction="none", beta=0.3)
+    of_cells = F.smooth_l1_loss(proposed, truth, reduction="none", beta=0.3).mean((1, 2, 3))
+    return (weight * (of_number + 0.5 * of_cells)).mean()

@@ -1,0 +1,26 @@
+"""Losses: functions of two tensors (N, C, H, W) in [0, 1] to one number."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def charbonnier(result: Tensor, target: Tensor, epsilon: float = 1e-3) -> Tensor:
+    """sqrt(difference² + epsilon²), averaged (Charbonnier et al. 1994; MIRNet, section 3.4, equation 1)."""
+    return torch.sqrt((result - target) ** 2 + epsilon**2).mean()
+
+
+def dissimilarity(result: Tensor, target: Tensor) -> Tensor:
+    """1 - SSIM (Wang et al. 2004): Gaussian window 11, sigma 1.5, range 1, population covariance, mean over channels."""
+    channels = result.shape[1]
+    offsets = torch.arange(11, device=result.device, dtype=result.dtype) - 5
+    window = torch.exp(-(offsets**2) / (2 * 1.5**2))
+    window = (window / window.sum()).expand(5 * channels, 1, 1, 11)
+
+    moments = torch.cat([result, target, result * result, target * target, result * target], 1)
+    moments = F.conv2d(moments, window, groups=5 * channels)
+    moments = F.conv2d(moments, window.transpose(2, 3), groups=5 * channels)
+    a, b, aa, bb, ab = moments.split(channels, 1)
+    c1, c2 = 0.01**2, 0.03**2
+    ssim = ((2 * a * b + c1) * (2 * (ab - a * b) + c2)) / ((a * a + b * b + c1) * (aa - a * a + bb - b * b + c2))
+    return 1 - ssim.mean()
