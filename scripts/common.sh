@@ -1,9 +1,9 @@
 # What scripts/demo and scripts/test share; sourced from the root of the repository.
 
-# Prints the newest Python that is new enough (3.11), or says what to do.
+# Prints a Python that is new enough (3.11): python3 itself where it is. Otherwise says what to do.
 find_python() {
     local candidate
-    for candidate in python3.14 python3.13 python3.12 python3.11 python3 python; do
+    for candidate in python3 python3.14 python3.13 python3.12 python3.11 python; do
         if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             echo "$candidate"
             return
@@ -29,7 +29,7 @@ install_once() {
     [ "$(cat "$folder/.installed" 2>/dev/null)" = "$stamp" ] && return
     echo "Installing into $folder (once) ..."
     rm -f "$folder/.installed"
-    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt "$@"
+    "$folder/bin/python" -m pip install -qq --disable-pip-version-check --constraint constraints.txt "$@"
     echo "$stamp" >"$folder/.installed"
 }
 

@@ -1,0 +1,47 @@
+"""What README tells people to type exists."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+
+
+def code_lines(language: str) -> list[str]:
+    blocks = re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line]
+
+
+COMMANDS = [shlex.split(line, comments=True)[1:] for line in code_lines("sh") if line.startswith("mirnet ")]
+
+
+@pytest.mark.parametrize("verb", sorted({command[0] for command in COMMANDS}))
+def test_every_option_that_readme_uses_is_in_its_help(verb: str) -> None:
+    wide = {"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "mirnet", verb, "--help"], capture_output=True, text=True, env=wide, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    used = {part for command in COMMANDS if command[0] == verb for part in command if re.match(r"--?[a-z]", part)}
+    assert {option for option in used if not re.search(rf"(?<!\S){option}\b", done.stdout)} == set()
+
+
+def test_every_script_that_readme_names_can_be_run() -> None:
+    scripts = [line.split()[0] for line in code_lines("sh") if line.startswith("scripts/")]
+    assert scripts != []
+    assert [name for name in scripts if not (README.parent / name).stat().st_mode & 0o100] == []
+
+
+def test_the_python_of_readme_is_python() -> None:
+    compile("\n".join(code_lines("python")), "README.md", "exec")
+
+
+def test_every_link_within_the_repository_leads_somewhere() -> None:
+    documents = [*README.parent.glob("*.md"), README.parent / "examples" / "README.md"]
+    links = [(page, link) for page in documents for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text())]
+    assert links != []
+    assert [f"{page.name}: {link}" for page, link in links if not (page.parent / link).exists()] == []
