@@ -34,9 +34,10 @@ def psnr(result: Picture, truth: Picture) -> float:
 
 
 def ssim(result: Picture, truth: Picture) -> float:
-    """Structural similarity (Wang et al. 2004): Gaussian 11, sigma 1.5, range 1, population covariance, mean over channels.
+    """Structural similarity (Wang et al. 2004): Gaussian 11, sigma 1.5, range 1, population covariance.
 
-    Windows lie inside the picture, so both sides must be at least 11 pixels; smaller ones give NaN.
+    The mean over pixels and over R, G and B. Windows lie inside the picture, so both sides must be at
+    least 11 pixels; smaller ones give NaN.
     """
     if min(result.shape[:2]) < 11:
         return float("nan")
@@ -55,13 +56,14 @@ def _window(x: Picture) -> Picture:  # (H, W, C) -> (H - 10, W - 10, C)
     weights = np.exp(-((np.arange(11) - 5) ** 2) / (2 * 1.5**2))
     weights /= weights.sum()
     height, width = x.shape[0] - 10, x.shape[1] - 10
-    x = sum(weight * x[i : i + height] for i, weight in enumerate(weights))
-    return sum(weight * x[:, i : i + width] for i, weight in enumerate(weights))
+    x = np.asarray(sum(weight * x[i : i + height] for i, weight in enumerate(weights)))
+    return np.asarray(sum(weight * x[:, i : i + width] for i, weight in enumerate(weights)))
 
 
 def with_gt_mean(result: Picture, truth: Picture) -> Picture:
     """The result scaled so that its mean is the truth's, clipped: what the field calls GT-mean."""
-    return np.clip(result * (truth.mean(dtype=np.float64) / max(result.mean(dtype=np.float64), 1e-12)), 0, 1)
+    scaled = result * (truth.mean(dtype=np.float64) / max(result.mean(dtype=np.float64), 1e-12))
+    return np.asarray(np.clip(scaled, 0, 1))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`lite`, the network that we train and ship: MIRNet on the exposed picture, and a small head that proposes the exposure.
+"""`lite`, the network that we train and ship: MIRNet on the exposed picture, and a head that proposes the exposure.
 
 How bright a dark picture should become is a matter of taste; what it shows under its noise is not.
 So the two are answered apart: the exposure comes from outside, in photographic stops (a person, or
@@ -56,9 +56,7 @@ def to_linear(encoded: Tensor) -> Tensor:
 def to_encoded(linear: Tensor) -> Tensor:
     """Linear light in [0, 1] to sRGB-encoded values in [0, 1]."""
     # clamped below, where the power is not used, so that its gradient stays finite at black
-    return torch.where(
-        linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp_min(0.0031308) ** (1 / 2.4) - 0.055
-    )
+    return torch.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp_min(0.0031308) ** (1 / 2.4) - 0.055)
 
 
 def expose(encoded: Tensor, stops: Tensor) -> Tensor:
@@ -128,6 +126,8 @@ class Lite(SceneNetwork):
     (N, 1, 1, 1) or (N, 1, H, W) to the restored picture, not clipped. `net.propose(thumbnail)`.
     """
 
+    input_channels = (3, 1)  # the exposed picture, its stops
+
     def __init__(self, config: LiteConfig = LITE) -> None:
         super().__init__()
         self.config = config
@@ -137,8 +137,10 @@ class Lite(SceneNetwork):
 
     def restore(self, pooling: Pooling, *inputs: Tensor) -> Tensor:
         exposed, stops = inputs
-        return self.restorer(exposed, stops, pooling)
+        restored: Tensor = self.restorer(exposed, stops, pooling)
+        return restored
 
     def propose(self, thumbnail: Tensor) -> Tensor:
         """The map of stops (N, 1, h/8, w/8) that the head proposes for a thumbnail (N, 3, h, w)."""
-        return self.head(thumbnail)
+        stops_map: Tensor = self.head(thumbnail)
+        return stops_map

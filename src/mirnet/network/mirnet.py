@@ -64,7 +64,7 @@ class SKFF(nn.Module):
         total = streams[0]
         for stream in streams[1:]:
             total = total + stream
-        summary = self.squeeze(pooling.average(total))  # (N, C/8, 1, 1)
+        summary: Tensor = self.squeeze(pooling.average(total))  # (N, C/8, 1, 1)
         votes = torch.stack([head(summary) for head in self.heads]).softmax(0)  # (S, N, C, 1, 1), across the streams
         fused = streams[0] * votes[0]
         for stream, vote in zip(streams[1:], votes[1:], strict=True):
@@ -81,7 +81,8 @@ class SpatialAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         seen = torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], 1)  # (N, 2, H, W)
-        return x * self.weigh(seen).sigmoid()
+        weights: Tensor = self.weigh(seen).sigmoid()
+        return x * weights
 
 
 class ChannelAttention(nn.Module):
@@ -92,7 +93,8 @@ class ChannelAttention(nn.Module):
         self.weigh = nn.Sequential(conv(1, channels, channels // 8), nn.ReLU(), conv(1, channels // 8, channels))
 
     def forward(self, x: Tensor, pooling: Pooling) -> Tensor:
-        return x * self.weigh(pooling.average(x)).sigmoid()
+        weights: Tensor = self.weigh(pooling.average(x)).sigmoid()
+        return x * weights
 
 
 class DAU(nn.Module):
@@ -107,11 +109,12 @@ class DAU(nn.Module):
 
     def forward(self, x: Tensor, pooling: Pooling) -> Tensor:
         r = self.body(x)
-        return x + self.merge(torch.cat([self.spatial(r), self.channel(r, pooling)], 1))
+        attended: Tensor = self.merge(torch.cat([self.spatial(r), self.channel(r, pooling)], 1))
+        return x + attended
 
 
 class BlurAndHalve(nn.Module):
-    """Binomial 3x3 blur, then every second pixel (Zhang 2019, *Making Convolutional Networks Shift-Invariant Again*)."""
+    """Binomial 3x3 blur, then every second pixel (Zhang, *Making Convolutional Networks Shift-Invariant Again*)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -136,7 +139,9 @@ class Down(nn.Module):
         self.skip = nn.Sequential(BlurAndHalve(channels), conv(1, channels, 2 * channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.main(x) + self.skip(x)
+        main: Tensor = self.main(x)
+        skip: Tensor = self.skip(x)
+        return main + skip
 
 
 class Up(nn.Module):
@@ -151,7 +156,9 @@ class Up(nn.Module):
         self.skip = nn.Sequential(double(), conv(1, channels, channels // 2))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.main(x) + self.skip(x)
+        main: Tensor = self.main(x)
+        skip: Tensor = self.skip(x)
+        return main + skip
 
 
 class LightDown(nn.Module):
@@ -165,7 +172,9 @@ class LightDown(nn.Module):
         self.skip = nn.Sequential(nn.AvgPool2d(2), conv(1, channels, 2 * channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.main(x) + self.skip(x)
+        main: Tensor = self.main(x)
+        skip: Tensor = self.skip(x)
+        return main + skip
 
 
 class LightUp(nn.Module):
@@ -176,7 +185,8 @@ class LightUp(nn.Module):
         self.skip = nn.Sequential(conv(1, channels, channels // 2), double())
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.skip(x)
+        resized: Tensor = self.skip(x)
+        return resized
 
 
 def double() -> nn.Upsample:
@@ -185,10 +195,11 @@ def double() -> nn.Upsample:
 
 
 class Resize(nn.Sequential):
-    """Features of one stream brought to another's size and width; a factor of 4 is two steps with weights of their own."""
+    """Features of one stream brought to another's size and width; a factor of 4 is two steps, each with its weights."""
 
     def __init__(self, config: MIRNetConfig, source: int, target: int) -> None:
         down, up = (Down, Up) if config.resizing == "paper" else (LightDown, LightUp)
+        steps: list[nn.Module]
         if source < target:
             steps = [down(config.features * 2**s) for s in range(source, target)]
         else:
@@ -222,10 +233,12 @@ class MRB(nn.Module):
         ]
         streams = [self.second[s](exchanged[s], pooling) for s in range(STREAMS)]
         full = [streams[0], *(up(stream) for up, stream in zip(self.last_up, streams[1:], strict=True))]
-        return x + self.conv_out(self.fuse(full, pooling))
+        residual: Tensor = self.conv_out(self.fuse(full, pooling))
+        return x + residual
 
     def _brought(self, x: Tensor, source: int, target: int) -> Tensor:
-        return x if source == target else self.resize[f"{source}_{target}"](x)
+        resized: Tensor = x if source == target else self.resize[f"{source}_{target}"](x)
+        return resized
 
 
 class RRG(nn.Module):
@@ -240,7 +253,8 @@ class RRG(nn.Module):
         r = x
         for mrb in self.mrbs:
             r = mrb(r, pooling)
-        return x + self.conv_out(r)
+        residual: Tensor = self.conv_out(r)
+        return x + residual
 
 
 class Trunk(nn.Module):
@@ -259,7 +273,8 @@ class Trunk(nn.Module):
         x = self.conv_in(x)
         for rrg in self.rrgs:
             x = rrg(x, pooling)
-        return self.conv_out(x)
+        residual: Tensor = self.conv_out(x)
+        return residual
 
 
 class MIRNet(SceneNetwork):
@@ -277,4 +292,5 @@ class MIRNet(SceneNetwork):
 
     def restore(self, pooling: Pooling, *inputs: Tensor) -> Tensor:
         (picture,) = inputs
-        return picture + self.trunk(picture, pooling)
+        residual: Tensor = self.trunk(picture, pooling)
+        return picture + residual

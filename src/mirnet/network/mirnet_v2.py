@@ -35,7 +35,7 @@ def leaky() -> nn.LeakyReLU:
 
 
 class ContextBlock(nn.Module):
-    """Global context (section 3.2): the features of the pixels that matter, summed, transformed, added to every pixel."""
+    """Global context (section 3.2): the features of pixels that matter, summed, transformed, added to every pixel."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -43,7 +43,8 @@ class ContextBlock(nn.Module):
         self.transform = nn.Sequential(conv(1, channels, channels), leaky(), conv(1, channels, channels))
 
     def forward(self, x: Tensor, pooling: Pooling) -> Tensor:
-        return x + self.transform(pooling.attend(x, self.mask(x)))
+        context: Tensor = self.transform(pooling.attend(x, self.mask(x)))
+        return x + context
 
 
 class RCB(nn.Module):
@@ -56,7 +57,8 @@ class RCB(nn.Module):
         self.activation = leaky()
 
     def forward(self, x: Tensor, pooling: Pooling) -> Tensor:
-        return x + self.activation(self.context(self.body(x), pooling))
+        r: Tensor = self.activation(self.context(self.body(x), pooling))
+        return x + r
 
 
 def down(channels: int) -> nn.Sequential:
@@ -91,7 +93,8 @@ class MRB(nn.Module):
             bottom = self.rcb_bottom(bottom, pooling)
             middle = self.skff_middle([middle, up_bottom_middle(bottom)], pooling)
             top = self.skff_top([top, up_middle_top(middle)], pooling)
-        return x + self.conv_out(top)
+        residual: Tensor = self.conv_out(top)
+        return x + residual
 
 
 class MIRNetV2(SceneNetwork):
@@ -113,4 +116,5 @@ class MIRNetV2(SceneNetwork):
         x = self.conv_in(picture)
         for rrg in self.rrgs:
             x = rrg(x, pooling)
-        return picture + self.conv_out(x)
+        residual: Tensor = self.conv_out(x)
+        return picture + residual

@@ -78,7 +78,8 @@ class Given:
         vector = self._scene[self._position : self._position + count]
         if len(vector) < count:
             raise SettingsError(
-                f"A scene of {len(self._scene)} numbers is too short for this network; survey with the network that renders."
+                f"A scene of {len(self._scene)} numbers is too short for this network; "
+                "survey with the network that renders."
             )
         self._position += count
         return vector.reshape(1, count, 1, 1).to(features.dtype)
@@ -103,9 +104,11 @@ class SceneNetwork(nn.Module):
 
     A child sets `size_multiple` and defines `restore(pooling, picture, …)` for sizes that are
     multiples of it; here any size from 1x1 up is padded to that and cropped back.
+    `input_channels` names the channels of each input.
     """
 
     size_multiple: int
+    input_channels: tuple[int, ...] = (3,)
 
     def restore(self, pooling: Pooling, *inputs: Tensor) -> Tensor:
         """Restore inputs whose height and width are multiples of `size_multiple`."""
@@ -127,7 +130,9 @@ class SceneNetwork(nn.Module):
 
     def scene_size(self) -> int:
         """K, the number of floats in a scene of this network."""
-        raise NotImplementedError
+        device, side = next(self.parameters()).device, self.size_multiple
+        with torch.no_grad():
+            return len(self.survey(*(torch.zeros(1, c, side, side, device=device) for c in self.input_channels)))
 
     def _any_size(self, pooling: Pooling, *inputs: Tensor) -> Tensor:
         height, width = inputs[0].shape[2:]
