@@ -218,6 +218,7 @@ def _field(image: Any, name: str) -> Any:
 
 def _read_metadata(image: Any, format: str, stream: BinaryIO) -> Metadata:
     block = metadata.exif_of_tiff(stream) if format == "tiff" else _field(image, "exif-data")
+    iptc = _field(image, "iptc-data")
     lossless = False
     if format == "webp":
         stream.seek(0)
@@ -226,7 +227,7 @@ def _read_metadata(image: Any, format: str, stream: BinaryIO) -> Metadata:
         exif=metadata.clean_exif(block) if block else None,
         xmp=_field(image, "xmp-data"),
         icc=_field(image, "icc-profile-data"),
-        iptc=_field(image, "iptc-data"),
+        iptc=metadata.clean_photoshop(iptc) if iptc else None,
         pixels_per_mm=_resolution(image, format),
         resolution_unit=_field(image, "resolution-unit") or "in",
         lossless=lossless,

@@ -19,6 +19,8 @@ from mirnet.errors import PictureError
 
 JPEG_SEGMENT_BYTES = 65533  # a segment says its length in 16 bits, which count themselves
 _XMP_HEAD = b"http://ns.adobe.com/xap/1.0/\0"
+_PHOTOSHOP_HEAD = b"Photoshop 3.0\0"
+_PHOTOSHOP_THUMBNAILS = (1033, 1036)
 NAMESPACE = "urn:mirnet:1.0:"  # of our one XMP property
 
 _POINTERS = (34665, 34853, 40965)  # tags whose value is the place of a directory: EXIF, GPS, interoperability
@@ -209,6 +211,28 @@ def into_webp(file: bytes, exif: bytes, width: int, height: int, alpha: bool) ->
     chunks.insert(before_xmp, (b"EXIF", exif))
     body = b"WEBP" + b"".join(name + struct.pack("<L", len(data)) + _padded(data) for name, data in chunks)
     return b"RIFF" + struct.pack("<L", len(body)) + body
+
+
+def clean_photoshop(block: bytes) -> bytes:
+    """The resources that Photoshop puts into a JPEG (IPTC among them) without its thumbnails of the old picture.
+
+    A block that is built otherwise is returned as it is.
+    """
+    place = len(_PHOTOSHOP_HEAD)
+    if not block.startswith(_PHOTOSHOP_HEAD):
+        return block
+    kept = [block[:place]]
+    while block[place : place + 4] == b"8BIM" and place + 12 <= len(block):
+        (kind,) = struct.unpack_from(">H", block, place + 4)
+        name = _even(1 + block[place + 6])
+        size_place = place + 6 + name
+        if size_place + 4 > len(block):
+            break
+        end = size_place + 4 + _even(struct.unpack_from(">L", block, size_place)[0])
+        if kind not in _PHOTOSHOP_THUMBNAILS:
+            kept.append(block[place:end])
+        place = end
+    return b"".join([*kept, block[place:]])
 
 
 # XMP -----------------------------------------------------------------------------------------------------------------
