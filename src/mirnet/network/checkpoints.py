@@ -6,6 +6,7 @@ import os
 import pickle
 import pickletools
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +29,7 @@ PREFIXES = ("module.", "netG.")  # what several GPUs, or a pair of networks, put
 
 # First bytes of files that people hand over instead of a checkpoint.
 _OTHER_FILES = (
+    (b"\x80", "a plain Python pickle, which could run code"),
     (b"<", "a web page, so the download did not succeed"),
     (b"version https://git-lfs", "a pointer of Git LFS; fetch the file itself with `git lfs pull`"),
     (b"\x89HDF", "an HDF5 file, as Keras writes them; Keras' MIRNet computes something else and cannot be converted"),
@@ -96,7 +98,7 @@ def assemble(config: Config, tensors: Mapping[str, Tensor], source: object) -> S
     """The network of a config with the weights of `entries`. Raises WeightsError, which names `source`."""
     network = from_config(config)
     wanted = {name: [parameter] for name, parameter in entries(network).items()}
-    _compare(wanted, tensors, f"{source}: expected the entries of {describe(config)['architecture']}")
+    _compare(wanted, tensors, f"{source}: says that it is {describe(config)['architecture']}")
     _fill(wanted, tensors)
     return network
 
@@ -121,7 +123,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, object] | None, dict[str, T
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("mirnet", "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError) as error:  # ValueError: the header is no JSON
         raise WeightsError(
             f"{path}: expected a safetensors file of mirnet; this one cannot be read ({error}). "
             "It is damaged or incomplete; fetch it again."
@@ -152,7 +154,7 @@ def _kind(path: Path) -> str:
         raise WeightsError(f"{path}: the checkpoint cannot be opened ({error.strerror}).") from error
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
         return "safetensors"
-    if head.startswith(b"PK\x03\x04") or (head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")):
+    if head.startswith((b"PK\x03\x04", b"\x80\x02")):  # what torch.save writes, and wrote before 2020
         return "torch"
     if path.suffix == ".safetensors":
         return "safetensors"  # it cannot be, but it says so; reading it says what is wrong
@@ -186,23 +188,25 @@ def _refusal(path: Path, error: Exception) -> str:
         return f"holds more than tensors ({_some(foreign)}), and loading that could run code. {advice}"
     if "TorchScript" in str(error):
         return f"is a TorchScript archive, not a checkpoint. {advice}"
-    reason = str(error).partition("\n")[0]
+    reason = str(error).partition("\n")[0].partition(". ")[0]
     return f"expected a checkpoint that torch can read; it is damaged, incomplete or of another kind ({reason})."
 
 
 def _classes(path: Path) -> list[str]:
     """The classes and functions that a pickle of torch's names, read without running it; [] where it is unreadable."""
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                pickles = [archive.read(name) for name in archive.namelist() if name.endswith("data.pkl")]
-        else:
-            pickles = [path.read_bytes()]
-        operations = [operation for content in pickles for operation in _operations(content)]
-    except (OSError, ValueError, zipfile.BadZipFile):
+        operations = [operation for content in _pickles(path) for operation in _operations(content)]
+    except (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error):
         return []
     found = [str(argument).replace(" ", ".") for opcode, argument in operations if opcode == "GLOBAL"]
     return list(dict.fromkeys(found))
+
+
+def _pickles(path: Path) -> list[bytes]:
+    if not zipfile.is_zipfile(path):
+        return [path.read_bytes()]
+    with zipfile.ZipFile(path) as archive:
+        return [archive.read(name) for name in archive.namelist() if name.endswith("data.pkl")]
 
 
 def _operations(content: bytes) -> Iterable[tuple[str, object]]:
@@ -272,9 +276,9 @@ def _compare(wanted: Mapping[str, list[Tensor]], tensors: Mapping[str, Tensor], 
         if name in tensors and tensors[name].shape != ours[0].shape
     ]
     told = ((missing, "missing"), (unknown, "unknown"), (shaped, "of another shape"))
-    differences = [f"{len(names)} of its entries {what} ({_some(names)})" for names, what in told if names]
+    differences = [f"{what}: {len(names)} ({_some(names)})" for names, what in told if names]
     if differences:
-        raise WeightsError(f"{who}, but not quite: {', '.join(differences)}. The file belongs to another network.")
+        raise WeightsError(f"{who}, but not all entries fit; {'; '.join(differences)}. It is of another network.")
 
 
 def _fill(wanted: Mapping[str, list[Tensor]], tensors: Mapping[str, Tensor]) -> None:
