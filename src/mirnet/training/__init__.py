@@ -1,1 +1,1 @@
-"""Pairs of dark and bright photographs to a trained network: the six-step pipeline."""
+"""Pairs of dark and bright photographs to a trained network: six steps, in `pipeline.train`."""

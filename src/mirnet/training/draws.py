@@ -33,7 +33,7 @@ class Draws:
     index: Tensor
 
     def uniform(self, purpose: int, *shape: int) -> Tensor:
-        """(B, *shape) float32 in (0, 1); another `purpose` gives independent numbers."""
+        """(B, *shape) float32 in (0, 1], never 0; another `purpose` gives independent numbers."""
         count = math.prod(shape)
         state = torch.full_like(self.index, self.seed)
         for coordinate in (self.step, self.index, purpose):

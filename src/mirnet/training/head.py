@@ -1,17 +1,18 @@
 """Training the exposure head on thumbnails: what it is shown, and what its errors cost."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mirnet.errors import DataError
 from mirnet.network.lite import expose
 from mirnet.thumbnail import CELL_PX, thumbnail
-from mirnet.training.data import Pairs, read_pair, read_photo
+from mirnet.training.data import Picture, to_unit
 from mirnet.training.draws import Draws
+from mirnet.training.store import Pairs
 
 BATCH = 32
 
@@ -25,34 +26,43 @@ class Thumbnails:
     bright: Tensor  # (Q, 3, h, w)
 
 
-def collect(pairs: Pairs) -> list[Thumbnails]:
-    """The thumbnails of all pairs and photos, landscape ones turned upright and the rest, grouped by size."""
+def collect(pairs: Pairs, progress: Callable[[float], None] = lambda done: None) -> list[Thumbnails]:
+    """The thumbnails of all pairs (whose truths must be known) and photos, grouped by size."""
+    if pairs.truths is None:
+        raise DataError("The truth's stops of these pairs are not known yet; call Pairs.solve() first.")
+    total = 2 * len(pairs) + len(pairs.photos)
     dark: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
     bright: dict[tuple[int, int], list[Tensor]] = {}
-    assert pairs.maps is not None and pairs.map_sizes is not None
-    for number, pair in enumerate(pairs.pairs):
-        small_dark, small_bright = (_small(picture) for picture in read_pair(pair))
-        height, width = pairs.map_sizes[number].tolist()
-        cells = pairs.maps[number, :height, :width][None, None]
-        size = (small_dark.shape[1] // CELL_PX, small_dark.shape[2] // CELL_PX)
+    for number in range(len(pairs)):
+        small_dark, small_bright = _small(pairs.picture(number)), _small(pairs.picture(len(pairs) + number))
+        size = _cells(small_dark)
+        height, width = pairs.truths.sizes[number].tolist()
+        cells = pairs.truths.maps[number, :height, :width][None, None]
         fitted = F.interpolate(cells, size=size, mode="bilinear", align_corners=False)[0]
         dark.setdefault(size, []).append((small_dark, fitted))
         bright.setdefault(size, []).append(small_bright)
-    for photo in pairs.photos:
-        small = _small(read_photo(photo))
-        bright.setdefault((small.shape[1] // CELL_PX, small.shape[2] // CELL_PX), []).append(small)
-    groups = []
-    for size, lights in bright.items():
-        empty = (torch.empty(0, 3, CELL_PX * size[0], CELL_PX * size[1]), torch.empty(0, 1, *size))
-        found = dark.get(size, [])
-        stacked = (torch.stack([d for d, _ in found]), torch.stack([m for _, m in found])) if found else empty
-        groups.append(Thumbnails(*stacked, torch.stack(lights)))
-    return groups
+        progress(2 * (number + 1) / total)
+    for place in range(2 * len(pairs), total):
+        small = _small(pairs.picture(place))
+        bright.setdefault(_cells(small), []).append(small)
+        progress((place + 1) / total)
+    return [_stacked(size, dark.get(size, []), lights) for size, lights in bright.items()]
 
 
-def _small(picture: np.ndarray) -> Tensor:  # type: ignore[type-arg]
-    unit = picture.transpose(1, 2, 0).astype(np.float32) / np.iinfo(picture.dtype).max
-    return torch.from_numpy(thumbnail(unit).transpose(2, 0, 1).copy())
+def _stacked(size: tuple[int, int], dark: Sequence[tuple[Tensor, Tensor]], bright: Sequence[Tensor]) -> Thumbnails:
+    if not dark:  # photos alone have this size
+        height, width = size
+        empty = torch.empty(0, 3, CELL_PX * height, CELL_PX * width), torch.empty(0, 1, height, width)
+        return Thumbnails(*empty, torch.stack(list(bright)))
+    return Thumbnails(torch.stack([t for t, _ in dark]), torch.stack([m for _, m in dark]), torch.stack(list(bright)))
+
+
+def _small(picture: Picture) -> Tensor:  # (3, H, W) integers -> (3, h, w) float32
+    return torch.from_numpy(thumbnail(to_unit(picture)).transpose(2, 0, 1).copy())
+
+
+def _cells(small: Tensor) -> tuple[int, int]:  # (3, h, w) -> h/8, w/8
+    return small.shape[1] // CELL_PX, small.shape[2] // CELL_PX
 
 
 def head_batch(groups: Sequence[Thumbnails], seed: int, step: int, device: torch.device) -> tuple[Tensor, Tensor]:

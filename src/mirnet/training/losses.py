@@ -11,7 +11,7 @@ def charbonnier(result: Tensor, target: Tensor, epsilon: float = 1e-3) -> Tensor
 
 
 def dissimilarity(result: Tensor, target: Tensor) -> Tensor:
-    """1 - SSIM (Wang et al. 2004): Gaussian window 11, sigma 1.5, range 1, population covariance, mean over channels."""
+    """1 - SSIM (Wang et al. 2004): Gaussian window 11, sigma 1.5, range 1, population covariance, mean of channels."""
     channels = result.shape[1]
     offsets = torch.arange(11, device=result.device, dtype=result.dtype) - 5
     window = torch.exp(-(offsets**2) / (2 * 1.5**2))
@@ -24,3 +24,11 @@ def dissimilarity(result: Tensor, target: Tensor) -> Tensor:
     c1, c2 = 0.01**2, 0.03**2
     ssim = ((2 * a * b + c1) * (2 * (ab - a * b) + c2)) / ((a * a + b * b + c1) * (aa - a * a + bb - b * b + c2))
     return 1 - ssim.mean()
+
+
+def restoration_loss(result: Tensor, target: Tensor, ssim_weight: float) -> Tensor:
+    """The Charbonnier loss, and `ssim_weight` of 1 - SSIM beside it (pictures of less than 11 px have none)."""
+    loss = charbonnier(result, target)
+    if ssim_weight and min(result.shape[2:]) >= 11:
+        loss = loss + ssim_weight * dissimilarity(result, target)
+    return loss

@@ -4,11 +4,11 @@ A preset is the network and never changes the recipe; a recipe never changes the
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mirnet.errors import SettingsError
-from mirnet.training.data import Feed
+from mirnet.training.batches import Feed
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Recipe:
             wrong.append("warm-up, clipping, weight decay and the SSIM weight are not negative")
         if any(stage.crop_px < 16 or stage.batch < 1 for stage in self.stages):
             wrong.append("crops are at least 16 px and batches at least 1")
+        if not math.isclose(sum(stage.share for stage in self.stages), 1.0):
+            wrong.append("the stages' shares of the run add up to 1")
         if wrong:
             raise SettingsError("The recipe cannot work: " + "; ".join(wrong) + ".")
 
@@ -94,6 +96,8 @@ LITE = Recipe(
 )
 
 RECIPES = {"plain": PLAIN, "paper": PAPER, "lite": LITE}
+
+# The exposure head, a small network on thumbnails, is trained in the same way whatever the recipe.
 HEAD = Recipe(
     optimiser="adamw",
     learning_rate=1e-3,
@@ -104,3 +108,37 @@ HEAD = Recipe(
     clip_norm=1.0,
     average=0.998,
 )
+
+
+def named(name: str) -> Recipe:
+    """The recipe "plain", "paper" or "lite"; SettingsError for another name."""
+    if name not in RECIPES:
+        raise SettingsError(f'There is no recipe "{name}"; choose one of {", ".join(RECIPES)}.')
+    return RECIPES[name]
+
+
+def adapted(recipe: Recipe, *, learning_rate: float | None = None, schedule: str | None = None,
+            crop_px: int | None = None, batch: int | None = None, **changes: object) -> Recipe:  # fmt: skip
+    """A recipe with some values of one's own; None leaves a value as the recipe has it.
+
+    A changed `learning_rate` keeps the schedule's shape. `schedule` "constant" stays at that rate, "cosine"
+    falls to a hundredth of it where the recipe's own rate doesn't fall. `crop_px` and `batch` make one
+    stage of the run (what isn't given comes from the recipe's first). `changes` are fields of Recipe.
+    """
+    if schedule not in (None, "constant", "cosine"):
+        raise SettingsError(f'The schedule is "constant" or "cosine", not "{schedule}".')
+    rate = recipe.learning_rate if learning_rate is None else learning_rate
+    fall = recipe.final_learning_rate / recipe.learning_rate
+    if schedule == "constant":
+        fall = 1.0
+    elif schedule == "cosine" and fall == 1.0:
+        fall = 0.01
+    stages = recipe.stages
+    if crop_px is not None or batch is not None:
+        first = stages[0]
+        stages = (Stage(1.0, first.crop_px if crop_px is None else crop_px, first.batch if batch is None else batch),)
+    given = {name: value for name, value in changes.items() if value is not None}
+    return replace(
+        recipe,
+        **{"learning_rate": rate, "final_learning_rate": rate * fall, "stages": stages, **given},  # type: ignore[arg-type]
+    )

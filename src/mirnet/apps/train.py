@@ -1,0 +1,133 @@
+"""`mirnet train`: the command, its progress bars, and Ctrl-C."""
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Literal, cast
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from mirnet.errors import SettingsError
+
+BARS = {"load": "reading pictures", "exposure": "preparing exposure", "head": "training the exposure head",
+        "train": "training", "validate": "validating"}  # fmt: skip
+
+
+def train(
+    data: Annotated[Path, typer.Argument(help="A folder with low/high, input/target or our485; or the dark pictures.")],
+    bright: Annotated[Path | None, typer.Argument(help="The bright pictures, where DATA are the dark ones.")] = None,
+    *,
+    run_dir: Annotated[Path, typer.Option(help="Where checkpoints, log and figures go.")],
+    val: Annotated[Path | None, typer.Option(help="Pairs to validate on. Default: a tenth of DATA, by scene.")] = None,
+    names: Annotated[Path | None, typer.Option(help="A text file that chooses pairs of DATA, one stem a line.")] = None,
+    val_names: Annotated[Path | None, typer.Option(help="The same for validation; without --val, of DATA.")] = None,
+    synthetic: Annotated[Path | None, typer.Option(help="Good photos; recipe lite makes dark twins of them.")] = None,
+    preset: Annotated[str, typer.Option(help="The network: lite, paper or v2-paper.")] = "lite",
+    recipe: Annotated[str, typer.Option(help="How it is trained: plain, paper or lite.")] = "plain",
+    steps: Annotated[int | None, typer.Option(help="How long.  [default: 20000]", show_default=False)] = None,
+    hours: Annotated[float | None, typer.Option(help="How long, by the clock; instead of --steps.")] = None,
+    head_steps: Annotated[int, typer.Option(help="Steps of the exposure head, which comes first (lite).")] = 2_500,
+    crop: Annotated[int | None, typer.Option(help="Side of the crops in pixels, for the whole run.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Crops in a batch, for the whole run.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="Learning rate over time: constant or cosine.")] = None,
+    final_lr: Annotated[float | None, typer.Option(help="Where the cosine ends.")] = None,
+    warmup_steps: Annotated[int | None, typer.Option(help="Steps in which the learning rate rises.")] = None,
+    optimiser: Annotated[str | None, typer.Option(help="adam or adamw.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Of the optimiser.")] = None,
+    clip_norm: Annotated[float | None, typer.Option(help="Largest norm of the gradient; 0: not clipped.")] = None,
+    ema: Annotated[float | None, typer.Option(help="Decay of the weights' moving average; 0: none.")] = None,
+    ssim_weight: Annotated[float | None, typer.Option(help="Of 1 - SSIM beside the Charbonnier loss.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the first weights and of every draw.")] = 0,
+    checkpoint_steps: Annotated[int, typer.Option(help="A checkpoint every so many steps.")] = 500,
+    validate_steps: Annotated[int, typer.Option(help="Validation and figures every so many steps.")] = 2_000,
+    log_steps: Annotated[int, typer.Option(help="A row in log.csv every so many steps.")] = 50,
+    precision: Annotated[str, typer.Option(help="float32 or bf16.")] = "float32",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="Processor threads. Default: torch decides.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run-dir.")] = False,
+) -> None:  # fmt: skip
+    """Train a network on pairs of dark and bright pictures.
+
+    Ctrl-C ends with a checkpoint; the very same command with --resume added goes on.
+    """
+    from mirnet.training import pipeline, recipes
+    from mirnet.training.settings import TrainSettings
+
+    if steps is not None and hours is not None:
+        raise SettingsError("A run ends after --steps or after --hours; give one of them.")
+    settings = TrainSettings(
+        preset=preset,
+        recipe=recipes.adapted(
+            recipes.named(recipe), learning_rate=lr, schedule=schedule, final_learning_rate=final_lr, crop_px=crop,
+            batch=batch, warmup_steps=warmup_steps, optimiser=optimiser, weight_decay=weight_decay,
+            clip_norm=clip_norm, average=ema, ssim_weight=ssim_weight,
+        ),
+        steps=TrainSettings.steps if steps is None else steps, hours=hours, head_steps=head_steps, seed=seed,
+        checkpoint_steps=checkpoint_steps, validate_steps=validate_steps, log_steps=log_steps,
+        precision=cast(Literal["float32", "bf16"], precision), device=device, threads=threads,
+    )  # fmt: skip
+    with Bars() as bars, interruptions() as stop:
+        scores = pipeline.train(
+            data, bright, run_dir=run_dir, settings=settings, val=val, names=names, val_names=val_names,
+            synthetic=synthetic, resume=resume, watch=bars, stop=stop,
+        )  # fmt: skip
+    best = f"; the best network validated with {scores.deciding:.2f} dB" if scores else ""
+    typer.echo(f"{run_dir}: finished{best}. Export it with: mirnet export {run_dir} -o NAME.onnx")
+
+
+class Bars:
+    """Watches a run on standard error: a bar with the time left for each phase."""
+
+    def __init__(self) -> None:
+        left = TimeRemainingColumn()
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            left,
+            TextColumn("{task.fields[note]}"),
+        )
+        self._bars = Progress(*columns, console=Console(stderr=True))
+        self._phase: tuple[str, TaskID] | None = None
+
+    def __enter__(self) -> "Bars":
+        self._bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bars.stop()
+
+    def progress(self, phase: str, done: float, note: str = "") -> None:
+        if self._phase is None or self._phase[0] != phase:
+            if self._phase is not None:
+                self._bars.update(self._phase[1], visible=False)
+            self._phase = phase, self._bars.add_task(BARS[phase], total=1.0, note="")
+        self._bars.update(self._phase[1], completed=min(done, 1.0), refresh=False)
+        if note:
+            self._bars.update(self._phase[1], note=note)
+
+    def say(self, line: str) -> None:
+        self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextlib.contextmanager
+def interruptions() -> Iterator[Callable[[], bool]]:
+    """A function that tells whether Ctrl-C was pressed (or the system asked to end); pressing it twice ends at once."""
+    asked: list[int] = []
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,200 @@
+"""The folder of one training run: what is in it, who may write there, and how a run finds its place again.
+
+run.json                   settings, data with its hash, versions
+train.txt, val.txt         the names of the pairs on both sides of the split
+log.csv                    a row for every few steps, and one for each validation
+checkpoints/               the newest two, with all that going on exactly needs
+best.safetensors           the network that validated best
+curves.png, head.png, sheet.png
+lock                       held by the process that trains here
+"""
+
+import csv
+import fcntl
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mirnet.errors import SettingsError, TrainingError
+from mirnet.files import write_whole
+from mirnet.network import SceneNetwork, checkpoints
+from mirnet.training.validation import Scores
+
+PHASES = ("head", "restorer")  # in this order
+STEP_COLUMNS = ("loss", "train_psnr", "learning_rate", "gradient_norm")
+LOG_COLUMNS = ("phase", "step", "seconds", "crop_pixels", *STEP_COLUMNS, *Scores.__dataclass_fields__)
+OURS = {"run.json", "train.txt", "val.txt", "log.csv", "checkpoints", "best.safetensors", "lock",
+        "curves.png", "head.png", "sheet.png"}  # fmt: skip
+
+
+@dataclass
+class Place:
+    """Where a run is; saved with every checkpoint."""
+
+    phase: str = "head"
+    step: int = 0  # within the phase
+    seconds: float = 0.0  # of training alone, without validation
+    crop_pixels: int = 0
+    best: float = -math.inf  # the highest `Scores.deciding` so far
+
+
+class RunFolder:
+    """A run folder. Everything in it is written beside its target and renamed, but for the log, which grows."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        self.best = path / "best.safetensors"
+        self.log_file = path / "log.csv"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the folder where it is missing, and keep other processes out. Raises SettingsError."""
+        if self.path.is_dir() and not (self.path / "run.json").exists():
+            foreign = sorted(entry.name for entry in self.path.iterdir() if entry.name.lstrip(".") not in OURS)
+            if foreign:
+                raise SettingsError(
+                    f"{self.path}: expected a run folder or an empty one; it holds {foreign[0]}; choose another."
+                )
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / "lock").open("w")
+        except OSError as error:
+            raise SettingsError(f"{self.path}: cannot be a run folder ({error.strerror}); choose another.") from error
+        with lock:
+            try:
+                # the operating system's lock: it goes with the process, however that ends
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise SettingsError(f"{self.path}: another process trains there; choose another folder.") from error
+            yield
+
+    def start_over(self) -> None:
+        """Forget what a run left behind that ended before its first checkpoint."""
+        for file in (self.log_file, self.best, *(self.path / name for name in ("curves.png", "head.png", "sheet.png"))):
+            file.unlink(missing_ok=True)
+
+    # --- what the run is ---
+
+    def write(self, name: str, content: bytes) -> None:
+        """A file of the run."""
+        _write(self.path / name, content)
+
+    def write_about(self, about: Mapping[str, object]) -> None:
+        """`run.json`."""
+        self.write("run.json", (json.dumps(about, indent=2, ensure_ascii=False) + "\n").encode())
+
+    def about(self) -> dict[str, Any]:
+        """What `run.json` says. Raises SettingsError."""
+        path = self.path / "run.json"
+        try:
+            about = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"{path}: expected the description of a training run; it cannot be read.") from error
+        if not isinstance(about, dict):
+            raise SettingsError(f"{path}: expected the description of a training run; it holds something else.")
+        return about
+
+    # --- checkpoints ---
+
+    def last(self) -> Path | None:
+        """The newest checkpoint, None before the first."""
+        found = sorted(self.checkpoints.glob("[!.]*.safetensors"))
+        return found[-1] if found else None
+
+    def save(self, network: SceneNetwork, optimiser_state: dict[str, Tensor], place: Place) -> None:
+        """A checkpoint; the newest two are kept."""
+        tensors = {f"network/{name}": tensor for name, tensor in checkpoints.entries(network).items()}
+        header = {**checkpoints.describe(network.config), "place": asdict(place)}  # type: ignore[arg-type]
+        name = f"{PHASES.index(place.phase)}-{place.phase}-{place.step:08d}.safetensors"
+        _write(self.checkpoints / name, checkpoints.to_bytes(tensors | optimiser_state, header))
+        for old in sorted(self.checkpoints.glob("[!.]*.safetensors"))[:-2]:
+            old.unlink()
+
+    def load(self, network: SceneNetwork) -> tuple[Place, dict[str, Tensor]]:
+        """Put the newest checkpoint's weights into the network; gives its place and all its tensors."""
+        newest = self.last()
+        assert newest is not None
+        header, tensors = checkpoints.read_own(newest)
+        place = header["place"]
+        assert isinstance(place, dict)
+        with torch.no_grad():
+            for name, parameter in network.named_parameters():
+                parameter.copy_(tensors[f"network/{name}"])
+        return Place(**place), tensors
+
+    def save_best(self, network: SceneNetwork, place: Place, scores: Scores) -> None:
+        """The network as it is now validated best."""
+        header = {**checkpoints.describe(network.config), "place": asdict(place), "scores": asdict(scores)}  # type: ignore[arg-type]
+        _write(self.best, checkpoints.to_bytes(checkpoints.entries(network), header))
+
+    def best_scores(self) -> Scores | None:
+        """How the best network validated; None where there is none."""
+        if not self.best.exists():
+            return None
+        scores = checkpoints.read_own(self.best)[0]["scores"]
+        assert isinstance(scores, dict)
+        return Scores(**scores)
+
+    # --- the log ---
+
+    def log(self, place: Place, values: Mapping[str, float]) -> None:
+        """Append a row; numbers that are none stay empty."""
+        row = {
+            "phase": place.phase,
+            "step": place.step,
+            "seconds": f"{place.seconds:.1f}",
+            "crop_pixels": place.crop_pixels,
+        }
+        numbers = {name: f"{value:.6g}" for name, value in values.items() if not math.isnan(value)}
+        new = not self.log_file.exists()
+        try:
+            with self.log_file.open("a", newline="") as file:
+                writer = csv.DictWriter(file, LOG_COLUMNS)
+                if new:
+                    writer.writeheader()
+                writer.writerow(row | numbers)
+        except OSError as error:
+            raise _unwritten(self.log_file, error) from error
+
+    def rows(self) -> list[dict[str, str]]:
+        """All rows of the log, a number that wasn't measured is an empty string."""
+        if not self.log_file.exists():
+            return []
+        with self.log_file.open(newline="") as file:
+            # a column that an older log doesn't have is empty, and so is the tail of a half-written last row
+            return [{name: row.get(name) or "" for name in LOG_COLUMNS} for row in csv.DictReader(file)]
+
+    def rewind_log(self, place: Place) -> None:
+        """Drop what an interrupted process logged after the checkpoint from which the run goes on."""
+        here = (PHASES.index(place.phase), place.step)
+        kept = [row for row in self.rows() if (PHASES.index(row["phase"]), int(row["step"] or here[1] + 1)) <= here]
+        lines = [",".join(LOG_COLUMNS), *(",".join(row.values()) for row in kept)]
+        _write(self.log_file, "".join(line + "\r\n" for line in lines).encode())
+
+    def has_scores(self, place: Place) -> bool:
+        """Whether the log says how the network validated at this place."""
+        return any(
+            row["phase"] == place.phase and row["step"] == str(place.step) and row["psnr"] for row in self.rows()
+        )
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise _unwritten(path, error) from error
+
+
+def _unwritten(path: Path, error: OSError) -> TrainingError:
+    return TrainingError(
+        f"{path}: could not be written ({error.strerror}); make room or change permissions, then add --resume. "
+        "The last checkpoint is kept."
+    )

@@ -1,0 +1,167 @@
+"""Training pictures in memory, as the integers that they are, or on disk where they do not fit.
+
+All pictures lie end to end in one flat buffer; a batch is gathered from it by index arithmetic, so
+crops, flips, quarter turns and the reflection around small pictures cost one gather on any device.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mirnet.errors import DataError, TrainingError
+from mirnet.pairs import Pair
+from mirnet.training.data import Picture, Shape, pair_shape, photo_shape, read_photo, read_rgb
+from mirnet.training.truth import Truths, solve_truth
+
+MEMORY_SHARE = 0.4  # of the machine's memory that pictures may fill before they are read again for each batch
+MEMORY_LIMIT = 16 * 2**30  # bytes, on machines with much memory: a run as a whole stays below 24 GiB
+
+
+@dataclass(frozen=True)
+class Flat:
+    """Pictures of any sizes end to end in one buffer (uint8, or int32 where some have 16 bit)."""
+
+    values: Tensor  # (bytes,)
+    offsets: Tensor  # (P,) int64
+    heights: Tensor
+    widths: Tensor
+    white: int  # 255 or 65535
+
+    @staticmethod
+    def reserve(shapes: Sequence[Shape]) -> "Flat":
+        """A buffer for pictures of these shapes, to be filled with `put`."""
+        deep = any(shape.deep for shape in shapes)
+        heights = torch.tensor([shape.height for shape in shapes])
+        widths = torch.tensor([shape.width for shape in shapes])
+        sizes = 3 * heights * widths
+        values = torch.empty(int(sizes.sum()), dtype=torch.int32 if deep else torch.uint8)
+        return Flat(values, sizes.cumsum(0) - sizes, heights, widths, 65535 if deep else 255)
+
+    def put(self, place: int, picture: Picture) -> None:
+        """Fill in a picture (3, H, W); 8 bits beside 16 are scaled to them, exactly."""
+        scale = 257 if self.white == 65535 and picture.dtype == np.uint8 else 1
+        integers = np.asarray(picture, dtype=np.int32) * scale if self.white == 65535 else np.asarray(picture)
+        start = int(self.offsets[place])
+        self.values[start : start + picture.size] = torch.from_numpy(integers.reshape(-1))
+
+    def picture(self, place: int) -> Picture:
+        """One picture (3, H, W) again, uint8 or uint16."""
+        height, width, start = (int(each[place]) for each in (self.heights, self.widths, self.offsets))
+        pixels = self.values[start : start + 3 * height * width].numpy().reshape(3, height, width)
+        return pixels.astype(np.uint16) if self.white == 65535 else pixels
+
+    def to(self, device: torch.device) -> "Flat":
+        """The same on another device; nothing is copied where it lies there already."""
+        values, offsets = self.values.to(device), self.offsets.to(device)
+        return Flat(values, offsets, self.heights.to(device), self.widths.to(device), self.white)
+
+    def crops(self, which: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """(B, 3, c, c) float32 in [0, 1] of pictures `which` (B,) at reflected `rows`, `columns` (B, c)."""
+        height, width = self.heights[which], self.widths[which]
+        rows, columns = reflect(rows, height[:, None]), reflect(columns, width[:, None])
+        plane = rows[:, :, None] * width[:, None, None] + columns[:, None, :]  # (B, c, c)
+        channels = torch.arange(3, device=which.device)[:, None] * (height * width)  # (3, B)
+        index = (self.offsets[which] + channels).T[:, :, None, None] + plane[:, None]
+        return self.values[index].float() / self.white  # step (3) of the pipeline: normalise
+
+
+def reflect(position: Tensor, size: Tensor) -> Tensor:
+    """Positions outside 0 to size - 1 brought inside by repeated reflection that doesn't repeat the edge."""
+    period = (2 * (size - 1)).clamp(min=1)
+    position = position % period
+    return torch.minimum(position, period - position).clamp(min=0).minimum(size - 1)
+
+
+class Pairs:
+    """Training pairs, and optional clean bright `photos` without partners, numbered: P dark, P bright, the photos.
+
+    Sizes are checked from the files' headers first. The pictures stay in memory as integers while they
+    fit in `memory_bytes`, else each batch reads its own again. After `solve`, `truths` are known.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], photos: Sequence[Path] = (), *, memory_bytes: int | None = None,
+                 progress: Callable[[float], None] = lambda done: None) -> None:  # fmt: skip
+        self.pairs, self.photos = list(pairs), list(photos)
+        self.truths: Truths | None = None
+        both = [pair_shape(pair) for pair in self.pairs]
+        self.shapes = (
+            [dark for dark, _ in both] + [bright for _, bright in both] + [photo_shape(p) for p in self.photos]
+        )
+        self._devices: dict[torch.device, Flat] = {}
+        self._flat: Flat | None = None
+        if bytes_needed(self.shapes) <= (memory_limit() if memory_bytes is None else memory_bytes):
+            self._flat = Flat.reserve(self.shapes)
+            for place in range(len(self.shapes)):
+                self._flat.put(place, self._read(place))
+                progress((place + 1) / len(self.shapes))
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @property
+    def resident(self) -> bool:
+        """Whether all pictures stay in memory."""
+        return self._flat is not None
+
+    def picture(self, place: int) -> Picture:
+        """One picture (3, H, W), from memory or read again."""
+        return self._read(place) if self._flat is None else self._flat.picture(place)
+
+    def solve(self, progress: Callable[[float], None] = lambda done: None) -> None:
+        """Find the truth's stops of each pair, which networks that take an exposure are fed."""
+        known = []
+        for number in range(len(self)):
+            known.append(solve_truth(self.picture(number), self.picture(len(self) + number)))
+            progress((number + 1) / len(self))
+        self.truths = Truths.of(known)
+
+    def fetch(self, which: Tensor, device: torch.device) -> tuple[Flat, Tensor]:
+        """A buffer on `device` that holds pictures `which` (B,), and their places in it (B,)."""
+        if self._flat is not None:
+            if device not in self._devices:
+                self._devices[device] = self._flat.to(device)
+            return self._devices[device], which
+        places, inverse = torch.unique(which.cpu(), return_inverse=True)
+        flat = Flat.reserve([self.shapes[place] for place in places.tolist()])
+        for position, place in enumerate(places.tolist()):
+            try:
+                flat.put(position, self._read(place))
+            except DataError as error:
+                raise TrainingError(
+                    f"{error} It was there when the run began; restore it and resume the run."
+                ) from error
+        return flat.to(device), inverse.to(device)
+
+    def _read(self, place: int) -> Picture:
+        count = len(self.pairs)
+        if place < 2 * count:
+            pair = self.pairs[place % count]
+            path = pair.dark if place < count else pair.bright
+            picture = read_rgb(path)
+        else:
+            path = self.photos[place - 2 * count]
+            picture = read_photo(path)
+        expected = self.shapes[place]
+        if picture.shape != (3, expected.height, expected.width):
+            raise DataError(f"{path}: changed while it was in use; leave the data alone while a run reads it.")
+        return picture
+
+
+def bytes_needed(shapes: Sequence[Shape]) -> int:
+    """What `Flat` takes for pictures of these shapes."""
+    return sum(3 * shape.height * shape.width for shape in shapes) * (4 if any(shape.deep for shape in shapes) else 1)
+
+
+def memory_limit() -> int:
+    """The bytes that pictures may fill: a share of the machine's memory, or of what its container allows."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        allowed = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+    except OSError:
+        allowed = "max"
+    return min(int(min(machine, int(allowed) if allowed.isdigit() else machine) * MEMORY_SHARE), MEMORY_LIMIT)

@@ -1,0 +1,104 @@
+"""How good a network is on whole pictures that it has not seen."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mirnet import metrics
+from mirnet.exposure import expose
+from mirnet.network import Lite, SceneNetwork
+from mirnet.network.lite import spread
+from mirnet.pairs import Pair
+from mirnet.thumbnail import thumbnail
+from mirnet.training.data import read_rgb, to_unit
+
+Picture = NDArray[np.float32]  # (H, W, 3) in [0, 1]
+Render = Callable[[float], Picture]  # the 8-bit rounded result with so many stops added to the proposal
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Means over whole pictures, 8-bit rounded, range 1; NaN where a network takes no exposure."""
+
+    psnr: float
+    ssim: float
+    psnr_gt_mean: float
+    psnr_true_exposure: float = math.nan
+    ssim_true_exposure: float = math.nan
+    stops_error_rms: float = math.nan
+    validation_loss: float = math.nan  # the training loss, at the truth's exposure
+
+    @property
+    def deciding(self) -> float:
+        """What makes a checkpoint the best: PSNR at the truth's exposure, without exposure plain PSNR."""
+        return self.psnr if math.isnan(self.psnr_true_exposure) else self.psnr_true_exposure
+
+
+@torch.inference_mode()
+def validate(network: SceneNetwork, pairs: Sequence[Pair], device: torch.device, *,
+             loss: Callable[[Tensor, Tensor], Tensor], progress: Callable[[float], None] = lambda done: None,
+             stop: Callable[[], bool] = lambda: False) -> Scores | None:  # fmt: skip
+    """The mean scores of all pairs, at least one; None where `stop()` came true between two pictures."""
+    rows = []
+    for number, pair in enumerate(pairs):
+        if stop():
+            return None
+        rows.append(_score(network, pair, device, loss))
+        progress((number + 1) / len(pairs))
+    columns = {name: np.array([getattr(row, name) for row in rows]) for name in Scores.__dataclass_fields__}
+    means = {name: float(column.mean()) for name, column in columns.items()}
+    means["stops_error_rms"] = float(np.sqrt((columns["stops_error_rms"] ** 2).mean()))
+    return Scores(**means)
+
+
+def _score(network: SceneNetwork, pair: Pair, device: torch.device, loss: Callable[[Tensor, Tensor], Tensor]) -> Scores:
+    """Of one picture; its `stops_error_rms` is its error, with a sign."""
+    dark, truth = to_unit(read_rgb(pair.dark)), to_unit(read_rgb(pair.bright))
+    render = renderer(network, dark, device)
+    result = render(0.0)
+    psnr, ssim = metrics.psnr(result, truth), metrics.ssim(result, truth)
+    psnr_gt_mean = metrics.psnr(metrics.with_gt_mean(result, truth), truth)
+    if not isinstance(network, Lite):
+        return Scores(psnr, ssim, psnr_gt_mean, validation_loss=_loss(loss, result, truth))
+    true = metrics.at_truths_exposure(render, result, truth)
+    return Scores(
+        psnr, ssim, psnr_gt_mean, metrics.psnr(true.result, truth), metrics.ssim(true.result, truth), true.error_stops,
+        _loss(loss, true.result, truth),
+    )  # fmt: skip
+
+
+def _loss(loss: Callable[[Tensor, Tensor], Tensor], result: metrics.Picture, truth: Picture) -> float:
+    return float(loss(*(to_tensor(picture, torch.device("cpu")) for picture in (result, truth))))
+
+
+@torch.inference_mode()
+def renderer(network: SceneNetwork, dark: Picture, device: torch.device) -> Render:
+    """How the network brightens a dark picture; added stops change nothing where it takes no exposure."""
+    if not isinstance(network, Lite):
+        result = metrics.rounded(_to_array(network(to_tensor(dark, device))))
+        return lambda added: result
+
+    proposal = network.propose(to_tensor(thumbnail(dark), device)).cpu()
+    stops_map = spread(proposal, *dark.shape[:2])[0, 0].numpy()
+
+    @torch.inference_mode()
+    def render(added: float) -> Picture:
+        stops = stops_map + np.float32(added)
+        exposed = expose(dark, stops[:, :, None])
+        result = network(to_tensor(exposed, device), torch.from_numpy(stops)[None, None].to(device))
+        return metrics.rounded(_to_array(result))
+
+    return render
+
+
+def to_tensor(picture: metrics.Picture, device: torch.device) -> Tensor:  # (H, W, 3) -> (1, 3, H, W)
+    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1), dtype=np.float32))[None].to(device)
+
+
+def _to_array(pictures: Tensor) -> Picture:  # (1, 3, H, W) -> (H, W, 3)
+    return pictures[0].permute(1, 2, 0).cpu().numpy()

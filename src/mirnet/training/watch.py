@@ -1,0 +1,28 @@
+"""Who watches a run: the command line with its progress bars, or nobody."""
+
+from typing import Protocol
+
+
+class Watch(Protocol):
+    """`phase` is one of "load", "exposure", "head", "train", "validate"; `done` runs from 0 to 1."""
+
+    def progress(self, phase: str, done: float, note: str = "") -> None:
+        """How far a phase has come, and a few words on how it goes."""
+        ...
+
+    def say(self, line: str) -> None:
+        """A sentence to keep: a warning, or what a validation found."""
+        ...
+
+
+class Silent:
+    """Nobody watches."""
+
+    def progress(self, phase: str, done: float, note: str = "") -> None:
+        pass
+
+    def say(self, line: str) -> None:
+        pass
+
+
+NOBODY = Silent()
