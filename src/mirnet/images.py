@@ -63,6 +63,14 @@ class Picture:
     name: str  # what error sentences call it
     source: Path | bytes = field(repr=False)
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Sentences that a person should read although nothing failed: so far, that the suffix is of another format."""
+        if isinstance(self.source, bytes) or format_of_suffix(self.source.suffix) in (None, self.header.format):
+            return ()
+        format = _NAMES[self.header.format]
+        return (f"{self.name}: is a {format} picture in spite of its suffix, and is taken as one",)
+
     def bands(self, rows: int) -> Iterator[Pixels]:
         """The stored pixels from top to bottom, (at most `rows`, W, C) uint8 or uint16 each; callable again and again.
 
@@ -92,6 +100,11 @@ def upright(array: Pixels, orientation: int) -> Pixels:
     rows = slice(None, None, -1 if orientation in (3, 4, 7, 8) else 1)
     columns = slice(None, None, -1 if orientation in (2, 3, 6, 7) else 1)
     return transposed[rows, columns]
+
+
+def upright_size(header: Header) -> tuple[int, int]:
+    """Width and height as a person sees them."""
+    return (header.height, header.width) if header.orientation >= 5 else (header.width, header.height)
 
 
 def stored(array: Pixels, orientation: int) -> Pixels:
@@ -424,13 +437,28 @@ def write_image(path: Path | str, array: Pixels, *, quality: int = 92, overwrite
     there is a file already and `overwrite` is false, PictureError if writing fails.
     """
     path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
+    format = format_of_suffix(path.suffix)
+    if format is None:
         raise SettingsError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}; choose one of these")
-    target = _known(SUFFIXES[suffix], quality)
+    target = _known(format, quality)
     pixels = _as_pixels(array)
     _refuse_existing(path, overwrite)
     _put(path, _encode(pixels, target, quality, Metadata(), 1, str(path)), overwrite)
+
+
+def copy_file(source: Path, target: Path, *, overwrite: bool = False) -> None:
+    """The very bytes of one file in another, which appears whole or not at all; errors as of `save_picture`."""
+    _refuse_existing(target, overwrite)
+    try:
+        content = source.read_bytes()
+    except OSError as error:
+        raise PictureError(_unreadable(str(source), error)) from error
+    _put(target, content, overwrite)
+
+
+def format_of_suffix(suffix: str) -> str | None:
+    """The format that a suffix such as ".JPG" speaks of; None if it is none of ours."""
+    return SUFFIXES.get(suffix.lower())
 
 
 def _known(format: str, quality: int) -> str:
