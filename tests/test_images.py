@@ -477,6 +477,21 @@ def test_a_thumbnail_in_the_middle_of_the_block_is_blanked():
     assert struct.unpack_from(endian + "L", cleaned, first + 2 + 12 * count) == (0,)  # no second directory follows
 
 
+def test_iptc_stays_and_the_thumbnail_beside_it_goes():
+    def resource(kind, data):
+        return b"8BIM" + struct.pack(">HHL", kind, 0, len(data)) + data + bytes(len(data) % 2)
+
+    caption = b"\x1c\x02\x78\0\x05H\xc3\xbctte"
+    block = b"Photoshop 3.0\0" + resource(1036, b"old thumbnail") + resource(1028, caption) + resource(1033, b"older")
+    data = photo("jpeg")
+    data = data[:2] + b"\xff\xed" + struct.pack(">H", len(block) + 2) + block + data[2:]
+    written = again(data)
+    assert PIL.Image.open(io.BytesIO(written)).info["photoshop"] == {1028: caption}
+    assert b"thumbnail" not in written
+    assert b"older" not in written
+    assert 33723 not in PIL.Image.open(io.BytesIO(again(data, format="tiff"))).getexif()  # TIFF wraps it differently
+
+
 @pytest.mark.parametrize(
     "block", [b"", b"IPTC as in TIFF", b"Photoshop 3.0\0", b"Photoshop 3.0\08BIM\4\0\xff\0\0\0\0\0"]
 )
