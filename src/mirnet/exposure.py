@@ -24,7 +24,7 @@ def to_encoded(linear: Floats) -> Floats:
     )
 
 
-def expose(encoded: Floats, stops: float | Floats) -> Floats:
+def expose(encoded: Floats, stops: float | np.floating | Floats) -> Floats:
     """The picture as if it had been exposed by `stops` more, in linear light with a soft shoulder.
 
     `encoded` is sRGB in [0, 1], any shape, float32 or float64; `stops` a number or an array that

@@ -112,6 +112,12 @@ def stored(array: Pixels, orientation: int) -> Pixels:
     return upright(array, {6: 8, 8: 6}.get(orientation, orientation))  # the quarter turns undo each other
 
 
+def versions() -> list[str]:
+    """The version of libvips, for bug reports."""
+    vips = _vips()
+    return [f"libvips {'.'.join(str(vips.version(part)) for part in range(3))}"]
+
+
 # Reading -------------------------------------------------------------------------------------------------------------
 
 

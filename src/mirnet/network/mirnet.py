@@ -226,19 +226,20 @@ class MRB(nn.Module):
 
     def forward(self, x: Tensor, pooling: Pooling) -> Tensor:
         streams = [self.first[0](x, pooling)]
+        brought: dict[
+            tuple[int, int], Tensor
+        ] = {}  # (from, to): what enters a stream below is needed again in the exchange
         for s in range(1, STREAMS):  # from the top down, each from the one above
-            streams.append(self.first[s](self.resize[f"{s - 1}_{s}"](streams[-1]), pooling))
-        exchanged = [
-            self.exchange[s]([self._brought(streams[a], a, s) for a in range(STREAMS)], pooling) for s in range(STREAMS)
-        ]
+            brought[s - 1, s] = self.resize[f"{s - 1}_{s}"](streams[-1])
+            streams.append(self.first[s](brought[s - 1, s], pooling))
+        for a in range(STREAMS):
+            for b in range(STREAMS):
+                if (a, b) not in brought:
+                    brought[a, b] = streams[a] if a == b else self.resize[f"{a}_{b}"](streams[a])
+        exchanged = [self.exchange[b]([brought[a, b] for a in range(STREAMS)], pooling) for b in range(STREAMS)]
         streams = [self.second[s](exchanged[s], pooling) for s in range(STREAMS)]
         full = [streams[0], *(up(stream) for up, stream in zip(self.last_up, streams[1:], strict=True))]
-        residual: Tensor = self.conv_out(self.fuse(full, pooling))
-        return x + residual
-
-    def _brought(self, x: Tensor, source: int, target: int) -> Tensor:
-        resized: Tensor = x if source == target else self.resize[f"{source}_{target}"](x)
-        return resized
+        return x + self.conv_out(self.fuse(full, pooling))
 
 
 class RRG(nn.Module):

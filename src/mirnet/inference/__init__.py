@@ -1,0 +1,1 @@
+"""Exported weights to bright photographs; nothing here needs torch."""

@@ -1,0 +1,129 @@
+"""Which weights exist, where they lie, and what their card promises.
+
+Weights are two files of one stem: NAME.onnx, the network, and NAME.json, its card. Together they are
+the waist between training and inference: nothing else passes from one to the other.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from mirnet.errors import WeightsError
+
+FORMAT = 1
+FOLDER = Path(__file__).parent.parent / "weights"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a weights file is, what it was made from, and what it can and cannot do."""
+
+    name: str
+    architecture: str  # of mirnet.network.checkpoints
+    config: dict[str, Any]
+    sha256: str  # of the ONNX file
+    takes_exposure: bool
+    size_multiple: int  # of the height and width of what the graph takes
+    overlap_px: int  # by which tiles must overlap to equal the whole picture to 1e-4, as measured at export
+    scene_size: int  # numbers in a scene
+    parameters: int
+    kflop_per_px: float  # two for each multiply-add, at 512x512, exposure head apart
+    denoise_at_zero_stops: float = 1.0  # the share that `denoise auto` keeps where nothing was brightened
+    data: list[dict[str, str]] = field(default_factory=list)  # name and licence of each
+    protocol: str = ""
+    scores: dict[str, float] = field(default_factory=dict)
+    export: dict[str, float] = field(default_factory=dict)  # differences measured at export
+    uses: dict[str, dict[str, Any]] = field(default_factory=dict)  # named settings
+    known_failures: list[str] = field(default_factory=list)
+    licence: str = ""
+    source: str = ""
+    format: int = FORMAT
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """An ONNX file whose card has been read; `verified` reads the file and checks it against the card."""
+
+    path: Path
+    card: Card
+
+    def verified(self) -> bytes:
+        """The ONNX file's bytes. Raises WeightsError where they are not what the card says."""
+        try:
+            content = self.path.read_bytes()
+        except OSError as error:
+            raise WeightsError(f"{self.path}: the weights file cannot be read ({error.strerror}).") from error
+        if hashlib.sha256(content).hexdigest() != self.card.sha256:
+            raise WeightsError(
+                f"{self.path}: the checksum differs from its card's; the file is damaged or from another release. "
+                "Reinstall mirnet or pass --weights PATH."
+            )
+        return content
+
+
+def list_weights() -> list[Weights]:
+    """The weights that came with the package, by name."""
+    return [read(path) for path in sorted(FOLDER.glob("*.onnx"))]
+
+
+def find(name_or_path: str | Path) -> Weights:
+    """Weights by the name of installed ones, or by the path of an ONNX file with its card beside it."""
+    name = str(name_or_path)
+    if (FOLDER / f"{name}.onnx").is_file():
+        return read(FOLDER / f"{name}.onnx")
+    path = Path(name_or_path)
+    if path.suffix in (".pth", ".pt", ".ckpt", ".safetensors"):
+        raise WeightsError(
+            f"{path}: is a checkpoint; expected exported weights. Run `mirnet export {path} -o {path.stem}.onnx`, "
+            f"then pass --weights {path.stem}.onnx."
+        )
+    if path.suffix != ".onnx":
+        known = ", ".join(weights.stem for weights in sorted(FOLDER.glob("*.onnx")))
+        raise WeightsError(
+            f'There are no weights named "{name}"; expected one of {known}, or the path of an .onnx file.'
+        )
+    return read(path)
+
+
+def read(path: Path) -> Weights:
+    """The weights at `path` (an ONNX file), with their card. Raises WeightsError."""
+    card_path = path.with_suffix(".json")
+    for needed in (path, card_path):
+        if not needed.is_file():
+            raise WeightsError(f"{needed}: expected an ONNX file with its card NAME.json beside it; there is none.")
+    return Weights(path, read_card(card_path))
+
+
+def read_card(path: Path) -> Card:
+    """The card at `path`. Raises WeightsError where it is no card, or of a newer format."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: expected a weights card in JSON; it cannot be read ({error}).") from error
+    if not isinstance(content, dict) or not isinstance(content.get("format"), int):
+        raise WeightsError(f"{path}: expected a weights card, a JSON object with a format; this is something else.")
+    if content["format"] > FORMAT:
+        raise WeightsError(
+            f"{path}: the card has format {content['format']}, this mirnet reads {FORMAT}; update mirnet."
+        )
+    required = {f.name for f in fields(Card) if f.name != "format" and f.name in Card.__match_args__[:10]}
+    missing, unknown = sorted(required - content.keys()), sorted(content.keys() - {f.name for f in fields(Card)})
+    if missing or unknown:
+        raise WeightsError(
+            f"{path}: not a weights card of format {FORMAT}: "
+            + "; ".join(
+                part
+                for part in (
+                    f"missing {', '.join(missing)}" * bool(missing),
+                    f"unknown {', '.join(unknown)}" * bool(unknown),
+                )
+                if part
+            )
+            + ". Export the weights again."
+        )
+    return Card(**content)

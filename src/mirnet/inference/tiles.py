@@ -1,0 +1,58 @@
+"""Cut a picture into overlapping tiles, and sample it for its scene; pure arithmetic on sizes and arrays."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch along one side: what a tile gives (`start` to `stop`), and what it sees for it (`low` to `high`)."""
+
+    start: int
+    stop: int
+    low: int
+    high: int
+
+    @property
+    def core(self) -> slice:
+        """What the tile gives, within what it sees."""
+        return slice(self.start - self.low, self.stop - self.low)
+
+
+def spans(size: int, tile_px: int, overlap_px: int) -> Iterator[Span]:
+    """The spans of one side, first to last; `tile_px` and `overlap_px` are multiples of the network's size multiple.
+
+    Every `low` then lies on the grid of the network's stem and streams, so that a tile sees the same
+    pixels in the same places as the whole picture does.
+    """
+    for start in range(0, size, tile_px):
+        stop = min(start + tile_px, size)
+        yield Span(start, stop, max(start - overlap_px, 0), min(stop + overlap_px, size))
+
+
+def sample_starts(size: int, crop_px: int, count: int) -> list[int]:
+    """Where `count` crops begin that are spread evenly over one side, first and last touching its ends."""
+    if size <= crop_px:
+        return [0]
+    return sorted({int(start) for start in np.linspace(0, size - crop_px, count).round()})
+
+
+def pad_to_multiple(tile: NDArray[np.float32], multiple: int) -> NDArray[np.float32]:
+    """(…, H, W) grown below and to the right to multiples, by repeated reflection; one-pixel sides repeat."""
+    missing = [(0, 0)] * (tile.ndim - 2) + [(0, -side % multiple) for side in tile.shape[-2:]]
+    return np.pad(tile, missing, mode="reflect") if any(after for _, after in missing) else tile
+
+
+def spread(cells: NDArray[np.float32], height: int, width: int, rows: slice, columns: slice) -> NDArray[np.float32]:
+    """A map of cells (h, w) at the pixels `rows` x `columns` of a picture: bilinear, half-pixel centres, edges held."""
+    down, across = _weights(cells.shape[0], height, rows), _weights(cells.shape[1], width, columns)
+    return np.asarray(down @ cells @ across.T, dtype=np.float32)
+
+
+def _weights(cells: int, size: int, pixels: slice) -> NDArray[np.float32]:  # (pixels, cells), rows sum to one
+    place = (np.arange(pixels.start, pixels.stop) + 0.5) * (cells / size) - 0.5
+    place = np.clip(place, 0, cells - 1)
+    return np.asarray(np.maximum(1 - np.abs(place[:, None] - np.arange(cells)), 0), dtype=np.float32)
