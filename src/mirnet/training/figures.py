@@ -106,7 +106,8 @@ def _finish(axes: Axes, title: str) -> None:
 
 
 def _sheet(run: RunFolder, pairs: Sequence[Pair], device: torch.device) -> Figure:
-    network = checkpoints.load(run.best).to(device)
+    with torch.random.fork_rng(devices=[]):  # a network's first weights are drawn, before the file's replace them
+        network = checkpoints.load(run.best).to(device)
     count = min(SHEET_ROWS, len(pairs))
     chosen = [pairs[number * len(pairs) // count] for number in range(count)]
     figure = Figure(figsize=(12, 2.9 * count), layout="constrained")
