@@ -45,7 +45,7 @@ def scenes(pairs: Sequence[Pair], progress: Callable[[float], None] = lambda don
         near = np.flatnonzero(np.minimum(*bits) <= NEAR_BITS)
         joined = np.unique(scene[[*near, number]])
         scene[np.isin(scene, joined)] = joined[0]
-    return [[pairs[number] for number in np.flatnonzero(scene == first)] for first in np.unique(scene)]
+    return [[pairs[number] for number in np.flatnonzero(scene == first).tolist()] for first in np.unique(scene)]
 
 
 def split_by_scene(

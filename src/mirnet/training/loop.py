@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from mirnet.errors import TrainingError
+from mirnet.errors import DataError, TrainingError
 from mirnet.network import Lite, SceneNetwork
 from mirnet.pairs import Pair
 from mirnet.training import figures, head
@@ -142,8 +142,11 @@ def _validate(job: Job, optimisation: Optimisation, place: Place) -> bool:
     """
     loss = functools.partial(restoration_loss, ssim_weight=job.settings.recipe.ssim_weight)
     with optimisation.averaged():
-        scores = validate(job.network, job.validation, job.device, loss=loss, stop=job.stop,
-                          progress=functools.partial(job.watch.progress, "validate"))  # fmt: skip
+        try:
+            scores = validate(job.network, job.validation, job.device, loss=loss, stop=job.stop,
+                              progress=functools.partial(job.watch.progress, "validate"))  # fmt: skip
+        except DataError as error:
+            raise TrainingError(f"{error} It was there when the run began; restore it and resume the run.") from error
         if scores is None:
             return False
         if scores.deciding > place.best:
