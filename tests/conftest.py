@@ -1,13 +1,20 @@
-"""What every test may use: a way to ask for an outside tool, and no network."""
+"""What every test may use: a way to ask for an outside tool, weights without training, and no network."""
 
+import hashlib
 import os
 import shutil
+import signal
 import socket
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+import numpy as np
 import pytest
+
+from mirnet.inference.catalog import Card
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -53,3 +60,119 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)  # type: ignore[arg-type]
 
     monkeypatch.setattr(socket.socket, "connect", connect_here)
+
+
+# Weights without training --------------------------------------------------------------------------------------------
+
+
+class FakeRuntime:
+    """A network that one can compute by hand, and that looks at the whole picture as ours do.
+
+    Restored is a 3x3 mean of the exposed picture plus half of what its scene, the mean of each colour, lies over 0.3.
+    Proposed are 1.5 stops at the left edge of the upright picture, and 2.5 at the right one.
+    """
+
+    def __init__(self, *ignored: Any) -> None:
+        self.calls: list[tuple[int, ...]] = []
+
+    def restore(self, picture: np.ndarray, stops: np.ndarray | None, scene: np.ndarray | None) -> Any:
+        self.calls.append(picture.shape)
+        used = picture.mean((0, 2, 3)) if scene is None else scene
+        held = np.pad(picture, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
+        height, width = picture.shape[2:]
+        mean = sum(held[:, :, y : y + height, x : x + width] for y in range(3) for x in range(3)) / 9
+        return mean + 0.5 * (used.reshape(1, 3, 1, 1) - 0.3), used.astype(np.float32)
+
+    def propose(self, thumbnail: np.ndarray) -> np.ndarray:
+        rows, columns = (side // 8 for side in thumbnail.shape[2:])
+        return np.broadcast_to(np.linspace(1.5, 2.5, columns, dtype=np.float32), (1, 1, rows, columns))
+
+
+@pytest.fixture
+def fake_runtime() -> FakeRuntime:
+    return FakeRuntime()
+
+
+@pytest.fixture
+def fake_weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes an ONNX file that only a `fake_runtime` runs, with a good card; keywords go to the card."""
+
+    def make(**said: Any) -> Path:
+        path = tmp_path_factory.mktemp("fake") / "fake.onnx"
+        path.write_bytes(b"no network")
+        card = {
+            "name": "fake", "architecture": "lite", "config": {}, "sha256": hashlib.sha256(b"no network").hexdigest(),
+            "takes_exposure": True, "size_multiple": 8, "overlap_px": 8, "scene_size": 3, "parameters": 0,
+            "kflop_per_px": 0.0,
+        }  # fmt: skip
+        path.with_suffix(".json").write_text(Card(**(card | said)).to_json())
+        return path
+
+    return make
+
+
+@pytest.fixture
+def fake_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every `Enhancer` runs a `FakeRuntime`, also inside the command line."""
+    monkeypatch.setattr("mirnet.inference.enhancer.OpenVINORuntime", FakeRuntime)
+
+
+@pytest.fixture(scope="session")
+def tiny_lite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder's worth of `lite`: small, untrained, exported (once, since that takes a while) as tiny.onnx."""
+    import torch
+
+    from mirnet.network import Lite, LiteConfig, checkpoints
+    from mirnet.training.export import export
+
+    folder = tmp_path_factory.mktemp("lite")
+    torch.manual_seed(0)
+    network = Lite(LiteConfig(features=8, head_features=4))
+    with torch.no_grad():
+        network.head.number[-1].bias.add_(2.0)  # two stops, more or less, whatever it sees
+    checkpoints.save(network, folder / "tiny.safetensors")
+    return export(folder / "tiny.safetensors", folder / "tiny.onnx").onnx
+
+
+@pytest.fixture(scope="session")
+def tiny_published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small MIRNet in the layout of the published checkpoints, exported as published.onnx: takes no exposure."""
+    import torch
+
+    from mirnet.network import MIRNet, MIRNetConfig, published
+    from mirnet.training.export import export
+
+    folder = tmp_path_factory.mktemp("published")
+    torch.manual_seed(0)
+    network = MIRNet(MIRNetConfig(features=8, rrgs=1, mrbs=1))
+    entries = {published.published_name(name, network.config): tensor for name, tensor in network.state_dict().items()}
+    torch.save({"state_dict": {f"module.{name}": tensor for name, tensor in entries.items()}}, folder / "published.pth")
+    return export(folder / "published.pth", folder / "published.onnx").onnx
+
+
+# The command line, without a process of its own ----------------------------------------------------------------------
+
+
+@dataclass
+class Done:
+    """What a command left: its exit code and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Done]]:
+    """Runs `mirnet ARGUMENTS…` in this process."""
+    from mirnet.apps import cli
+
+    def call(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["mirnet", *(str(argument) for argument in arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return Done(int(end.value.code or 0), *capsys.readouterr())
+
+    before = signal.getsignal(signal.SIGINT)
+    yield call
+    signal.signal(signal.SIGINT, before)

@@ -9,7 +9,6 @@ import errno
 import functools
 import io
 import os
-import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from mirnet import metadata
 from mirnet.errors import OutputExists, PictureError, SettingsError
+from mirnet.files import write_whole
 
 Pixels = NDArray[Any]  # (H, W) or (H, W, C), uint8 or uint16 where not said otherwise
 
@@ -495,34 +495,13 @@ def _refuse_existing(path: Path, overwrite: bool) -> None:
 
 
 def _put(path: Path, data: bytes, overwrite: bool) -> None:
-    """Write a file that appears whole or not at all: beside its place under a hidden name, then moved there."""
-    draft = path.parent / f".mirnet-{secrets.token_hex(8)}.part"
+    """Write a file that appears whole or not at all; its errors are sentences."""
     try:
-        try:
-            with draft.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            _move(draft, path, overwrite)
-        finally:
-            draft.unlink(missing_ok=True)
+        write_whole(path, data, overwrite=overwrite)
     except FileExistsError as error:
         raise OutputExists(f"{path}: has appeared meanwhile and was left alone; choose another name") from error
     except OSError as error:
         raise PictureError(_unwritable(path, error)) from error
-
-
-def _move(draft: Path, path: Path, overwrite: bool) -> None:
-    if not overwrite:
-        try:
-            path.hardlink_to(draft)  # unlike a rename it never replaces a file, not even one made this moment
-            return
-        except FileExistsError:
-            raise
-        except OSError:  # a file system without links, as on memory cards
-            if os.path.lexists(path):
-                raise FileExistsError(path) from None
-    draft.replace(path)
 
 
 def _unwritable(path: Path, error: OSError) -> str:

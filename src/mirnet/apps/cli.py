@@ -1,6 +1,8 @@
-"""The command line: `mirnet enhance`, `evaluate`, `train`, `export`, `weights`, `info`."""
+"""The command line: `mirnet enhance`, `evaluate`, `train`, `export`, `weights`, `info`.
 
-import json
+Only typer is loaded here; what a command needs is imported inside it, so that `mirnet --help` answers at once.
+"""
+
 import signal
 import sys
 from collections.abc import Iterator
@@ -23,8 +25,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: rich would take longer to load than the rest together
 )
-app.command()(train)
 
 REFUSED, FAILED, INTERRUPTED = 2, 1, 130
 
@@ -38,21 +40,33 @@ Device = Annotated[str, typer.Option(help="Where the network runs; `mirnet info`
 Threads = Annotated[int | None, typer.Option(help="Processor threads. Default: all cores.")]
 
 
+class _Interrupted(BaseException):
+    """Ctrl-C. No Exception, so that no library on the way takes it for a failure of its own."""
+
+
 def main() -> NoReturn:
     """Run the command line and end the process: 0 done, 1 failed on the way, 2 refused before work, 130 interrupted."""
     signal.signal(signal.SIGINT, _interrupted)
     try:
         app()
+    except (Cancelled, _Interrupted) as error:
+        _end(f"{error}" or "Interrupted; what was finished stays, nothing is left half-done.", INTERRUPTED)
+    except (SettingsError, WeightsError, DataError) as error:
+        _end(f"{error}", REFUSED)
     except MirnetError as error:
-        typer.echo(f"mirnet: {error}", err=True)
-        if isinstance(error, Cancelled):
-            sys.exit(INTERRUPTED)
-        sys.exit(REFUSED if isinstance(error, SettingsError | WeightsError | DataError) else FAILED)
+        _end(f"{error}", FAILED)
+    except OSError as error:  # of a file that nobody thought of: still a sentence
+        _end(f"{error.filename or 'a file'}: {error.strerror}; check the disk and the path.", FAILED)
     sys.exit(0)
 
 
-def _interrupted(number: int, frame: FrameType | None) -> None:
-    raise Cancelled("Interrupted; what was finished stays, nothing is left half-done.")
+def _end(sentence: str, code: int) -> NoReturn:
+    typer.echo(f"mirnet: {sentence}", err=True)
+    sys.exit(code)
+
+
+def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
+    raise _Interrupted
 
 
 @app.command()
@@ -118,7 +132,12 @@ def evaluate(
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
-    """Score what `enhance` gives on pairs of dark and bright pictures, by a stated protocol."""
+    """Score `enhance` on pairs of pictures.
+
+    Every number by a stated protocol, which is printed with them.
+    """
+    import json
+
     from mirnet.inference import evaluate as evaluation
     from mirnet.inference.enhancer import Enhancer
     from mirnet.inference.settings import Settings
@@ -126,31 +145,39 @@ def evaluate(
 
     settings = Settings(strength, exposure, keep_exposure, parse_denoise(denoise))
     pairs = find_pairs(dark, bright, names)
-    if sheet and sheet.suffix.lower() != ".png":
-        raise SettingsError(f"{sheet}: the sheet is a PNG; choose a name that ends in .png.")
+    if sheet:
+        _check_sheet(sheet)
     enhancer = Enhancer(weights, device=device, threads=threads)
-    enhancer.check(settings)
     collector = evaluation.Sheet()
     with progress_bar("evaluating", 1) as bar:
         result = evaluation.evaluate(enhancer, pairs, settings, progress=bar.within, seen=collector.add)
+    typer.echo(json.dumps(result.to_json(), indent=2, allow_nan=False) if as_json else _table(result))
     if sheet:
         collector.save(sheet, result)
-    typer.echo(json.dumps(result.to_json(), indent=2) if as_json else _table(result))
+
+
+def _check_sheet(path: Path) -> None:
+    """Before hours of work: can the sheet be written? Raises SettingsError."""
+    if path.suffix.lower() != ".png":
+        raise SettingsError(f"{path}: the sheet is a PNG; choose a name that ends in .png.")
+    if path.exists():
+        raise SettingsError(f"{path}: is there already and is not replaced; choose another name for the sheet.")
+    if not path.parent.is_dir():
+        raise SettingsError(f"{path}: there is no folder {path.parent} for the sheet; make it first.")
 
 
 def _table(result: "Evaluation") -> str:
     """Mean and 95 % interval of every column, then every picture, then the protocol."""
-    columns = list(result.means)
-    lines = [f"{result.weights} on {len(result.scores)} pairs", ""]
-    lines += [f"{name:22} {m.mean:8.3f}   95 % {m.low:.3f} to {m.high:.3f}" for name, m in result.means.items()]
-    lines += [
-        "",
-        "  ".join(["picture".ljust(16), *(column.rjust(18) for column in columns if column != "stops_error_rms")]),
-    ]
-    for score in result.scores:
-        numbers = [f"{getattr(score, column):18.3f}" for column in columns if column != "stops_error_rms"]
-        lines.append("  ".join([score.name.ljust(16), *numbers]))
-    return "\n".join([*lines, "", f"Protocol: {result.to_json()['protocol']}."])
+    means = result.means
+    columns = [name for name in means if name != "stops_error_rms"]  # which no single picture has
+    return "\n".join([
+        f"{result.weights} on {len(result.scores)} pairs", "",
+        *(f"{name:20}{m.mean:9.3f}   95 %: {m.low:.3f} to {m.high:.3f}" for name, m in means.items()), "",
+        "  ".join([f"{'picture':20}", *columns]),
+        *("  ".join([f"{score.name:20}", *(f"{getattr(score, name):{len(name)}.3f}" for name in columns)])
+          for score in result.scores), "",
+        f"Protocol: {result.protocol}.",
+    ])  # fmt: skip
 
 
 @app.command()
@@ -162,7 +189,10 @@ def export(
     last: Annotated[bool, typer.Option("--last", help="The newest weights of a run instead of its best.")] = False,
     about: Annotated[Path | None, typer.Option(help="JSON for the card: data, licence, known_failures, …")] = None,
 ) -> None:
-    """Turn a run or a checkpoint into weights that `enhance --weights` takes."""
+    """Turn a run or a checkpoint into weights.
+
+    They are two files, NAME.onnx and its card NAME.json, for `mirnet enhance --weights NAME.onnx`.
+    """
     from mirnet.apps.extras import needs
 
     with needs("train"):
@@ -178,15 +208,18 @@ def export(
 @app.command()
 def weights() -> None:
     """List the installed weights and what their cards say."""
-    from mirnet.inference.catalog import list_weights
+    from mirnet.inference.catalog import FOLDER, list_weights
 
-    for each in list_weights():
+    found = list_weights()
+    if not found:
+        raise WeightsError(f"There are no weights in {FOLDER}; reinstall mirnet.")
+    for each in found:
         card, megabytes = each.card, each.path.stat().st_size / 1e6
         typer.echo(f"{card.name}  {card.parameters:,} parameters  {megabytes:.1f} MB  {card.kflop_per_px:g} kFLOP/px")
-        typer.echo(f"  licence: {card.licence}")
         for name, score in card.scores.items():
             typer.echo(f"  {name:20} {score:.3f}")
-        typer.echo(f"  protocol: {card.protocol}")
+        for what, said in (("protocol", card.protocol), ("licence", card.licence), ("source", card.source)):
+            typer.echo(f"  {what}: {said or 'not stated'}")
         for failure in card.known_failures:
             typer.echo(f"  weak: {failure}")
 
@@ -204,6 +237,9 @@ def info() -> None:
     typer.echo(f"python {platform.python_version()} on {platform.platform()}, {runtimes.cores()} cores")
     for line in (*runtimes.versions(), *images.versions()):
         typer.echo(line)
+
+
+app.command()(train)
 
 
 def parse_denoise(text: str) -> float | Literal["auto"]:

@@ -5,13 +5,14 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from mirnet.errors import SettingsError
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 BARS = {"load": "reading pictures", "exposure": "preparing exposure", "head": "training the exposure head",
         "train": "training", "validate": "validating"}  # fmt: skip
@@ -84,6 +85,10 @@ class Bars:
     """Watches a run on standard error: a bar with the time left for each phase."""
 
     def __init__(self) -> None:
+        # here and not above: the command line knows this command, and its help should not wait for rich
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
         left = TimeRemainingColumn()
         columns = (
             TextColumn("{task.description}"),

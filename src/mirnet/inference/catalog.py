@@ -6,14 +6,16 @@ the waist between training and inference: nothing else passes from one to the ot
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, fields
+import shlex
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from mirnet.errors import WeightsError
 
 FORMAT = 1
 FOLDER = Path(__file__).parent.parent / "weights"
+CHECKPOINTS = (".pth", ".pt", ".ckpt", ".safetensors")  # suffixes of what is exported first
 
 
 @dataclass(frozen=True)
@@ -72,21 +74,20 @@ def list_weights() -> list[Weights]:
 
 
 def find(name_or_path: str | Path) -> Weights:
-    """Weights by the name of installed ones, or by the path of an ONNX file with its card beside it."""
-    name = str(name_or_path)
-    if (FOLDER / f"{name}.onnx").is_file():
-        return read(FOLDER / f"{name}.onnx")
+    """Weights by the name of installed ones, or by the path of an ONNX file with its card. Raises WeightsError."""
+    installed = [path.stem for path in sorted(FOLDER.glob("*.onnx"))]
+    if str(name_or_path) in installed:
+        return read(FOLDER / f"{name_or_path}.onnx")
     path = Path(name_or_path)
-    if path.suffix in (".pth", ".pt", ".ckpt", ".safetensors"):
+    if path.suffix.lower() in CHECKPOINTS:
+        exported = shlex.quote(f"{path.stem}.onnx")
         raise WeightsError(
-            f"{path}: is a checkpoint; expected exported weights. Run `mirnet export {path} -o {path.stem}.onnx`, "
-            f"then pass --weights {path.stem}.onnx."
+            f"{path}: is a checkpoint; expected exported weights. Run `mirnet export {shlex.quote(str(path))} -o "
+            f"{exported}`, then pass --weights {exported}."
         )
-    if path.suffix != ".onnx":
-        known = ", ".join(weights.stem for weights in sorted(FOLDER.glob("*.onnx")))
-        raise WeightsError(
-            f'There are no weights named "{name}"; expected one of {known}, or the path of an .onnx file.'
-        )
+    if path.suffix.lower() != ".onnx":
+        known = " or ".join([*installed, "the path of an .onnx file"])
+        raise WeightsError(f'There are no weights named "{name_or_path}"; expected {known}.')
     return read(path)
 
 
@@ -111,19 +112,20 @@ def read_card(path: Path) -> Card:
         raise WeightsError(
             f"{path}: the card has format {content['format']}, this mirnet reads {FORMAT}; update mirnet."
         )
-    required = {f.name for f in fields(Card) if f.name != "format" and f.name in Card.__match_args__[:10]}
-    missing, unknown = sorted(required - content.keys()), sorted(content.keys() - {f.name for f in fields(Card)})
-    if missing or unknown:
-        raise WeightsError(
-            f"{path}: not a weights card of format {FORMAT}: "
-            + "; ".join(
-                part
-                for part in (
-                    f"missing {', '.join(missing)}" * bool(missing),
-                    f"unknown {', '.join(unknown)}" * bool(unknown),
-                )
-                if part
-            )
-            + ". Export the weights again."
-        )
+    wrong = _differences(content)
+    if wrong:
+        raise WeightsError(f"{path}: not a weights card of format {FORMAT}: {'; '.join(wrong)}. Export it again.")
     return Card(**content)
+
+
+def _differences(content: dict[str, Any]) -> list[str]:
+    """What keeps a JSON object from being a card."""
+    known = {f.name: f for f in fields(Card)}
+    needed = [name for name, f in known.items() if f.default is MISSING and f.default_factory is MISSING]
+    wrong = [f"{name} is missing" for name in needed if name not in content]
+    wrong += [f"{name} is unknown" for name in content if name not in known]
+    for name in content.keys() & known.keys():
+        kind: Any = get_origin(known[name].type) or known[name].type
+        if not isinstance(content[name], int | float if kind is float else kind):
+            wrong.append(f"{name} is {content[name]!r}")
+    return wrong

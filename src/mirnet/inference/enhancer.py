@@ -2,8 +2,8 @@
 
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -15,11 +15,16 @@ import mirnet
 from mirnet import images
 from mirnet.errors import OutputExists, PictureError, SettingsError
 from mirnet.inference import catalog
-from mirnet.inference.render import Pixels, Plan, Source, look, render
+from mirnet.inference.render import Pixels, Plan, Source, look, propose, render
 from mirnet.inference.runtimes import OpenVINORuntime, Runtime
 from mirnet.inference.settings import Settings
 
 Progress = Callable[[float], None]
+
+ORIENTATION = 0x0112  # the EXIF tag
+PLAIN_MODES = ("L", "LA", "RGB", "RGBA", "I;16")  # of PIL images: their arrays are what they show
+TO_PLAIN = {"1": "L", "La": "LA", "PA": "RGBA", "RGBX": "RGB", "RGBa": "RGBA", "CMYK": "RGB", "YCbCr": "RGB",
+            "LAB": "RGB", "HSV": "RGB", "I;16L": "I;16", "I;16B": "I;16"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -27,11 +32,12 @@ class Report:
     """What happened to one file: its output, the stops proposed and given, seconds, and remarks for the person."""
 
     output: Path
-    width: int
+    width: int  # as a person sees it
     height: int
     proposed_stops: float
     stops: float
     seconds: float
+    settings: Settings
     remarks: tuple[str, ...] = ()
 
 
@@ -69,6 +75,7 @@ class Enhancer:
         [0, 1] and PIL images return their like. Raises PictureError, SettingsError.
         """
         wished = _settings(settings)
+        self.check(wished)
         match x:
             case str() | Path():
                 return self.enhance_file(Path(x), beside(Path(x)), wished).output
@@ -76,7 +83,7 @@ class Enhancer:
                 return self._enhance_bytes(x, wished)
             case np.ndarray():
                 return self._enhance_array(x, wished)
-        if type(x).__module__.startswith("PIL."):
+        if _is_pil(x):
             return self._enhance_pil(x, wished)
         raise SettingsError(f"Expected a path, bytes, a numpy array or a PIL image, not {type(x).__name__}.")
 
@@ -84,68 +91,75 @@ class Enhancer:
         """The proposed stops, in the mean over a path's, bytes', array's or PIL image's picture; 0 without exposure."""
         match x:
             case str() | Path() | bytes():
-                source = _source(images.open_picture(Path(x) if isinstance(x, str) else x))
+                source = source_of(images.open_picture(Path(x) if isinstance(x, str) else x))
             case np.ndarray():
                 source = Source.of(_as_bands(x))
+            case _ if _is_pil(x):
+                source = Source.of(_as_bands(np.asarray(_plain_pil(x))), _orientation_of_pil(x))
             case _:
-                source = Source.of(_as_bands(np.asarray(_plain_pil(x))))
-        return look(source, self.runtime, self.card, Settings()).mean_proposal
+                raise SettingsError(f"Expected a path, bytes, a numpy array or a PIL image, not {type(x).__name__}.")
+        cells = propose(source, self.runtime, self.card)
+        return 0.0 if cells is None else float(cells.mean())
 
     def enhance_file(self, source: Path, target: Path, settings: Settings) -> Report:
-        """Enhance one file into another, which is written beside itself and renamed into place."""
+        """Enhance one file into another, which appears whole or not at all.
+
+        Its format is the source's, by content, unless the suffixes differ. Raises OutputExists, PictureError,
+        SettingsError.
+        """
         started = time.monotonic()
         self.check(settings)
-        if target.exists() and not settings.overwrite:
-            raise OutputExists(f"{target}: is there already and was left alone; pass --overwrite to replace it.")
-        if target.exists() and target.samefile(source):
-            raise SettingsError(f"{target}: is the original itself, which is never replaced; choose another output.")
+        _refuse_existing(source, target, settings)
         picture = images.open_picture(source)
-        format = images.format_of_suffix(target.suffix) or picture.header.format
-        shape = _source(picture)
+        format = _format(picture, source, target)
+        pixels = source_of(picture)
+        plan = look(pixels, self.runtime, self.card, settings)
         if settings.strength == 0 and format == picture.header.format:
+            self._progress(1.0)
             images.copy_file(source, target, overwrite=settings.overwrite)
-            plan = look(shape, self.runtime, self.card, settings)
         else:
-            plan = look(shape, self.runtime, self.card, settings)
-            bands = render(shape, plan, self.runtime, self.card, settings, self._progress)
-            images.save_picture(target, bands, picture, format=format, quality=settings.quality,
-                                provenance=self._provenance(settings), overwrite=settings.overwrite)  # fmt: skip
-        self._progress(1.0)
-        size = images.upright_size(picture.header)
-        return Report(target, *size, plan.mean_proposal, got_stops(plan, settings), time.monotonic() - started,
-                      picture.remarks)  # fmt: skip
-
-    def _enhance_bytes(self, content: bytes, settings: Settings) -> bytes:
-        picture = images.open_picture(content)
-        if settings.strength == 0:
-            return content
-        bands = self._bands(_source(picture), settings)
-        return images.write_picture(bands, picture, quality=settings.quality, provenance=self._provenance(settings))
-
-    def _enhance_array(self, array: Pixels, settings: Settings) -> Pixels:
-        bands = _as_bands(array)
-        if settings.strength == 0:
-            self.check(settings)
-            return array.copy()
-        enhanced = np.concatenate(list(self._bands(Source.of(bands), settings)))
-        return enhanced.reshape(array.shape)
-
-    def _enhance_pil(self, image: Any, settings: Settings) -> Any:
-        plain = _plain_pil(image)
-        enhanced = self._enhance_array(np.asarray(plain), settings)
-        return sys.modules["PIL.Image"].fromarray(enhanced)
-
-    def _bands(self, source: Source, settings: Settings) -> Any:
-        self.check(settings)
-        plan = look(source, self.runtime, self.card, settings)
-        return render(source, plan, self.runtime, self.card, settings, self._progress)
+            images.save_picture(target, self._render(pixels, plan, settings), picture, format=format,
+                                quality=settings.quality, provenance=self._provenance(settings),
+                                overwrite=settings.overwrite)  # fmt: skip
+        width, height = images.upright_size(picture.header)
+        return Report(target, width, height, plan.proposed_stops, given_stops(plan, settings),
+                      time.monotonic() - started, settings, picture.remarks)  # fmt: skip
 
     def check(self, settings: Settings) -> None:
+        """Raises SettingsError where these weights cannot do what is asked for."""
         if not self.card.takes_exposure and (settings.keep_exposure or settings.denoise != "auto"):
             raise SettingsError(
                 f"The weights {self.card.name} answer exposure and noise at once, so keep-exposure and denoise cannot "
                 "be chosen; leave them out, or use weights that take an exposure."
             )
+
+    def _enhance_bytes(self, content: bytes, settings: Settings) -> bytes:
+        picture = images.open_picture(content)
+        if settings.strength == 0:
+            return content
+        bands = self._bands(source_of(picture), settings)
+        return images.write_picture(bands, picture, quality=settings.quality, provenance=self._provenance(settings))
+
+    def _enhance_array(self, array: Pixels, settings: Settings, orientation: int = 1) -> Pixels:
+        bands = self._bands(Source.of(_as_bands(array), orientation), settings)
+        return np.concatenate(list(bands)).reshape(array.shape)
+
+    def _enhance_pil(self, image: Any, settings: Settings) -> Any:
+        """Pixels as they are stored, orientation and all else that the image says stay."""
+        orientation = _orientation_of_pil(image)
+        enhanced = self._enhance_array(np.asarray(_plain_pil(image)), settings, orientation)
+        result = sys.modules["PIL.Image"].fromarray(enhanced)
+        result.info = {name: value for name, value in image.info.items() if name != "transparency"}
+        if _orientation_of_pil(result) != orientation:  # a TIFF's is not in its info
+            result.getexif()[ORIENTATION] = orientation
+        return result
+
+    def _bands(self, source: Source, settings: Settings) -> Iterator[Pixels]:
+        return self._render(source, look(source, self.runtime, self.card, settings), settings)
+
+    def _render(self, source: Source, plan: Plan, settings: Settings) -> Iterator[Pixels]:
+        yield from render(source, plan, self.runtime, self.card, settings, self._progress)
+        self._progress(1.0)  # whoever takes the bands writes nothing before the last: here somebody may still cancel
 
     def _provenance(self, settings: Settings) -> str | None:
         if not settings.provenance:
@@ -153,8 +167,8 @@ class Enhancer:
         return f"mirnet {mirnet.__version__}; weights {self.card.name} {self.card.sha256}; {settings.described()}"
 
 
-def got_stops(plan: Plan, settings: Settings) -> float:
-    """The mean stops that a picture was given."""
+def given_stops(plan: Plan, settings: Settings) -> float:
+    """The stops that a picture was given, in the mean."""
     return settings.exposure if plan.stops is None else float(plan.stops.mean())
 
 
@@ -163,20 +177,34 @@ def beside(path: Path) -> Path:
     return path.with_name(f"{path.stem}.bright{path.suffix}")
 
 
+def source_of(picture: images.Picture) -> Source:
+    """An opened picture, as it is rendered from."""
+    header = picture.header
+    return Source(header.height, header.width, picture.bands, header.orientation)
+
+
 def _settings(given: dict[str, Any]) -> Settings:
-    unknown = sorted(given.keys() - Settings.__dataclass_fields__.keys())
+    known = [field.name for field in fields(Settings)]
+    unknown = sorted(given.keys() - set(known))
     if unknown:
-        known = ", ".join(Settings.__dataclass_fields__)
-        raise SettingsError(f"There is no setting {', '.join(unknown)}; expected some of {known}.")
+        raise SettingsError(f"There is no setting {', '.join(unknown)}; expected some of {', '.join(known)}.")
     return Settings(**given)
 
 
-def _source(picture: images.Picture) -> Source:
-    header = picture.header
-    return Source(
-        header.height, header.width, picture.bands,
-        lambda x: images.upright(x, header.orientation), lambda x: images.stored(x, header.orientation),
-    )  # fmt: skip
+def _refuse_existing(source: Path, target: Path, settings: Settings) -> None:
+    if not target.exists():
+        return
+    if source.exists() and target.samefile(source):
+        raise SettingsError(f"{target}: is the original itself, which is never replaced; choose another output.")
+    if not settings.overwrite:
+        raise OutputExists(f"{target}: is there already and was left alone; pass --overwrite to replace it.")
+
+
+def _format(picture: images.Picture, source: Path, target: Path) -> str:
+    """By content where source and target agree in their suffix, even if that lies; else as the target's suffix says."""
+    wished = images.format_of_suffix(target.suffix)
+    stays = wished is None or wished == images.format_of_suffix(source.suffix)
+    return picture.header.format if stays else str(wished)
 
 
 def _as_bands(array: Pixels) -> Pixels:
@@ -194,11 +222,27 @@ def _as_bands(array: Pixels) -> Pixels:
     return array[:, :, None] if array.ndim == 2 else array
 
 
+def _is_pil(x: Any) -> bool:
+    """Whether it is an image of PIL's, which we don't import ourselves: who has one has imported it."""
+    module = sys.modules.get("PIL.Image")
+    return module is not None and isinstance(x, module.Image)
+
+
 def _plain_pil(image: Any) -> Any:
-    """A PIL image in a mode whose pixels are plain numbers: palettes and rarer modes become RGB or RGBA."""
-    if image.mode in ("L", "RGB", "RGBA", "I;16", "LA"):
+    """A PIL image in a mode whose pixels are plain numbers. Raises PictureError for what holds no picture values."""
+    if image.mode in PLAIN_MODES:
         return image
-    return image.convert("RGBA" if "A" in image.mode or "transparency" in image.info else "RGB")
+    if image.mode == "P":
+        return image.convert("RGBA" if "transparency" in image.info else "RGB")
+    if image.mode not in TO_PLAIN:
+        raise PictureError(f"Expected a PIL image of 8 or 16 bit, not of mode {image.mode}; convert it first.")
+    return image.convert(TO_PLAIN[image.mode])
+
+
+def _orientation_of_pil(image: Any) -> int:
+    """The EXIF tag, 1 to 8; 1 where there is none."""
+    orientation = image.getexif().get(ORIENTATION, 1)
+    return orientation if orientation in range(1, 9) else 1
 
 
 @lru_cache(maxsize=1)

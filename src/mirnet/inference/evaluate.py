@@ -1,16 +1,17 @@
 """An enhancer scored on pairs of dark and bright pictures: what `enhance` ships, in numbers that say what they are."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from mirnet import images, metrics
 from mirnet.errors import DataError
 from mirnet.inference.enhancer import Enhancer
-from mirnet.inference.render import Source, look, render, to_rgb
+from mirnet.inference.render import Pixels, Plan, Source, look, render, to_rgb
 from mirnet.inference.settings import Settings
 from mirnet.pairs import Pair
 from mirnet.thumbnail import area_weights
@@ -49,27 +50,43 @@ class Evaluation:
     settings: dict[str, Any]
     scores: list[Score]
 
+    protocol: ClassVar[str] = (
+        f"{metrics.PROTOCOL}; in means, equal pictures count as 100 dB, and pictures under 11 pixels have no SSIM; "
+        "the interval holds 95 % of the means of pictures drawn again (bootstrap, 10,000 draws)"
+    )
+
     @property
     def means(self) -> dict[str, Mean]:
-        """Per column; plus `stops_error_rms`."""
-        columns = {f.name: [getattr(score, f.name) for score in self.scores] for f in fields(Score) if f.name != "name"}
-        means = {name: _mean(np.array(values)) for name, values in columns.items() if values[0] is not None}
+        """Per column that these weights have; plus `stops_error_rms`."""
+        columns = {
+            f.name: np.array([getattr(score, f.name) for score in self.scores], dtype=np.float64)  # None becomes NaN
+            for f in fields(Score)
+            if f.name != "name"
+        }
+        means = {name: _mean(values) for name, values in columns.items() if not np.isnan(values).all()}
         if "stops_error" in means:
-            squares = _mean(np.array(columns["stops_error"]) ** 2)
+            squares = _mean(columns["stops_error"] ** 2)
             means["stops_error_rms"] = Mean(*(float(np.sqrt(x)) for x in asdict(squares).values()))
         return means
 
     def to_json(self) -> dict[str, Any]:
+        """Plain data; a number that is none (the PSNR of equal pictures, the SSIM of tiny ones) is None."""
+        scores = [asdict(score) for score in self.scores]
         return {
-            "weights": self.weights, "sha256": self.sha256, "settings": self.settings, "protocol": metrics.PROTOCOL,
-            "pictures": len(self.scores), "means": {name: asdict(mean) for name, mean in self.means.items()},
-            "scores": [asdict(score) for score in self.scores],
+            "weights": self.weights, "sha256": self.sha256, "settings": self.settings, "protocol": self.protocol,
+            "pictures": len(scores), "means": {name: asdict(mean) for name, mean in self.means.items()},
+            "scores": [{name: _finite(value) for name, value in score.items()} for score in scores],
         }  # fmt: skip
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _mean(values: metrics.Picture) -> Mean:
     finite = np.where(np.isinf(values), 100.0, values)  # equal pictures: 100 dB, so that a mean exists
-    draws = np.random.default_rng(0).integers(0, len(values), (10_000, len(values)))
+    finite = finite[~np.isnan(finite)]
+    draws = np.random.default_rng(0).integers(0, len(finite), (10_000, len(finite)))
     low, high = np.percentile(finite[draws].mean(1), [2.5, 97.5])
     return Mean(float(finite.mean()), float(low), float(high))
 
@@ -80,49 +97,53 @@ def evaluate(enhancer: Enhancer, pairs: Sequence[Pair], settings: Settings, *,
              ) -> Evaluation:  # fmt: skip
     """Scores of `enhancer` on `pairs`; `seen(pair, dark, result, truth)` is shown every picture, (H, W, 3) in [0, 1].
 
-    Raises DataError where the two of a pair differ in size.
+    Raises DataError where the two of a pair differ in size, PictureError, SettingsError.
     """
+    enhancer.check(settings)
     scores = []
     for number, pair in enumerate(pairs):
-        dark, truth = (_read(path) for path in (pair.dark, pair.bright))
-        if dark.shape != truth.shape:
-            sizes = " and ".join(f"{picture.shape[1]}x{picture.shape[0]}" for picture in (dark, truth))
-            raise DataError(f"{pair.dark} and {pair.bright}: a pair needs one size, these are {sizes}.")
-        score, result = _score(enhancer, pair.name, dark, truth, settings)
+        dark, truth = images.open_picture(pair.dark), images.open_picture(pair.bright)
+        sizes = images.upright_size(dark.header), images.upright_size(truth.header)
+        if sizes[0] != sizes[1]:
+            said = " and ".join(f"{width}x{height}" for width, height in sizes)
+            raise DataError(f"{pair.dark} and {pair.bright}: a pair needs one size, these are {said}.")
+        score, *pictures = _score(enhancer, pair.name, dark, truth, settings)
         scores.append(score)
         if seen:
-            seen(pair, dark, result, truth)
+            seen(pair, *pictures)
         progress((number + 1) / len(pairs))
     chosen = {name: getattr(settings, name) for name in ("strength", "exposure", "keep_exposure", "denoise")}
     return Evaluation(enhancer.card.name, enhancer.card.sha256, chosen, scores)
 
 
-def _read(path: Path) -> metrics.Picture:
-    pixels = images.read_image(path)
-    return to_rgb(pixels if pixels.ndim == 3 else pixels[:, :, None])
+def _score(enhancer: Enhancer, name: str, dark: images.Picture, truth_file: images.Picture, settings: Settings,
+           ) -> tuple[Score, metrics.Picture, metrics.Picture, metrics.Picture]:  # fmt: skip
+    """Scores, and what was scored: dark, result and truth, upright (H, W, 3)."""
+    (stored,) = dark.bands(dark.header.height)
+    source = Source.of(stored, dark.header.orientation)
+    truth = _upright(truth_file.bands(truth_file.header.height), truth_file.header.orientation)
 
+    def shown(added_stops: float, plan: Plan | None = None) -> metrics.Picture:
+        plan = plan or look(source, enhancer.runtime, enhancer.card, settings, added_stops)
+        bands = render(source, plan, enhancer.runtime, enhancer.card, settings)
+        return metrics.rounded(_upright(bands, source.orientation))
 
-def _score(enhancer: Enhancer, name: str, dark: metrics.Picture, truth: metrics.Picture,
-           settings: Settings) -> tuple[Score, metrics.Picture]:  # fmt: skip
-    source, card = Source.of(dark), enhancer.card
-
-    def shown(added_stops: float) -> metrics.Picture:
-        plan = look(source, enhancer.runtime, card, settings, added_stops)
-        bands = render(source, plan, enhancer.runtime, card, settings, lambda done: None)
-        return metrics.rounded(np.concatenate(list(bands)))
-
-    result = shown(0.0)
+    plan = look(source, enhancer.runtime, enhancer.card, settings)
+    result = shown(0.0, plan)
     calibrated = metrics.with_gt_mean(result, truth)
     score = Score(name, metrics.psnr(result, truth), metrics.ssim(result, truth),
                   metrics.psnr(calibrated, truth), metrics.ssim(calibrated, truth))  # fmt: skip
-    if not card.takes_exposure:
-        return score, result
-    true = metrics.at_truths_exposure(shown, result, truth)
-    score = replace(score, psnr_true_exposure=metrics.psnr(true.result, truth),
-                    ssim_true_exposure=metrics.ssim(true.result, truth),
-                    proposed_stops=look(source, enhancer.runtime, card, settings).mean_proposal,
-                    stops_error=true.error_stops)  # fmt: skip
-    return score, result
+    if enhancer.card.takes_exposure:
+        true = metrics.at_truths_exposure(shown, result, truth)
+        score = replace(score, psnr_true_exposure=metrics.psnr(true.result, truth),
+                        ssim_true_exposure=metrics.ssim(true.result, truth),
+                        proposed_stops=plan.proposed_stops, stops_error=true.error_stops)  # fmt: skip
+    return score, _upright([stored], source.orientation), result, truth
+
+
+def _upright(bands: Iterable[Pixels], orientation: int) -> metrics.Picture:
+    """A whole picture (H, W, 3) float32 in [0, 1], as a person sees it."""
+    return images.upright(to_rgb(np.concatenate(list(bands))), orientation)
 
 
 class Sheet:
@@ -140,13 +161,13 @@ class Sheet:
         )
 
     def save(self, path: Path, evaluation: Evaluation) -> None:
-        """At most twelve rows, evenly chosen from the worst PSNR down to the best, as a PNG. Raises PictureError."""
+        """At most twelve rows, evenly chosen from the worst PSNR down to the best, as a PNG. PictureError."""
         ordered = sorted(evaluation.scores, key=lambda score: score.psnr)
         chosen = sorted({round(place) for place in np.linspace(0, len(ordered) - 1, min(self.ROWS, len(ordered)))})
         rows = [self._rows[ordered[place].name] for place in chosen]
         width = max(row.shape[1] for row in rows)
         padded = [np.pad(row, ((0, 4), (0, width - row.shape[1]), (0, 0)), constant_values=1) for row in rows]
-        images.write_image(path, metrics.rounded(np.concatenate(padded)), overwrite=True)
+        images.write_image(path, metrics.rounded(np.concatenate(padded)))
 
 
 def _small(picture: metrics.Picture, height: int) -> metrics.Picture:

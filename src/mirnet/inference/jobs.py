@@ -4,11 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mirnet import images
 from mirnet.errors import MirnetError, OutputExists, PictureError, SettingsError
 from mirnet.inference.enhancer import Enhancer, Report, beside
 from mirnet.inference.settings import Settings
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")  # of what is taken from a folder
 
 
 @dataclass(frozen=True)
@@ -20,55 +19,74 @@ class Job:
 
 
 def plan(inputs: Sequence[Path], output: Path | None) -> list[Job]:
-    """The jobs for files and folders, in order.
+    """The jobs for files and folders, in order; a file that is named twice is enhanced once.
 
-    Without `output` results go beside their originals as NAME.bright.EXT. With one file, `output` is a
-    file, or a folder (one that exists, or a name without suffix); with a folder or several inputs it is
-    a folder, and names stay. A
-    folder gives its pictures, not those in folders within it, and not earlier *.bright.* results.
-    Raises SettingsError where an input is missing, a folder has no pictures, an output would be an
-    input, or two results would be one file.
+    Without `output` results go beside their originals as NAME.bright.EXT. With a folder or several
+    inputs, `output` is a folder, and names stay. With one file it is a file, or a folder (one that
+    exists, or a name without suffix). A folder gives its pictures, not those in folders within it, and
+    not earlier *.bright.* results. Raises SettingsError where an input is missing, a folder has no
+    pictures, an output would be an input, or two results would be one file.
     """
-    sources = [source for given in inputs for source in _sources(given)]
-    several = len(inputs) > 1 or any(given.is_dir() for given in inputs)
-    if several and output is not None and output.is_file():
-        raise SettingsError(f"{output}: several pictures need a folder as output; this is a file. Choose a folder.")
-    into_folder = output is not None and (several or output.is_dir() or not output.suffix)
-    jobs = [Job(source, _target(source, output, into_folder)) for source in dict.fromkeys(sources)]
+    sources = list({_identity(source): source for given in inputs for source in _sources(given)}.values())
+    several = len(inputs) > 1 or inputs[0].is_dir()
+    jobs = [Job(source, _target(source, output, several)) for source in sources]
     _refuse_collisions(jobs)
     return jobs
 
 
 def _sources(given: Path) -> list[Path]:
-    if given.is_dir():
+    try:
+        if not given.is_dir():
+            given.stat()
+            return [given]
         found = [path for path in sorted(given.iterdir()) if _is_picture(path)]
-        if not found:
-            raise SettingsError(f"{given}: expected pictures in this folder ({', '.join(SUFFIXES)}); there are none.")
-        return found
-    if not given.exists():
-        raise SettingsError(f"{given}: there is no such file or folder.")
-    return [given]
+    except FileNotFoundError as error:
+        raise SettingsError(f"{given}: there is no such file or folder; check the path.") from error
+    except OSError as error:
+        raise SettingsError(f"{given}: cannot be looked at ({error.strerror}); check its permissions.") from error
+    if not found:
+        raise SettingsError(
+            f"{given}: expected pictures in this folder ({', '.join(images.SUFFIXES)}), and there are none."
+        )
+    return found
 
 
 def _is_picture(path: Path) -> bool:
     earlier = Path(path.stem).suffix == ".bright"
-    return path.is_file() and path.suffix.lower() in SUFFIXES and not earlier and not path.name.startswith(".")
+    return images.format_of_suffix(path.suffix) is not None and not earlier and path.name[0] != "." and path.is_file()
 
 
-def _target(source: Path, output: Path | None, into_folder: bool) -> Path:
+def _target(source: Path, output: Path | None, several: bool) -> Path:
     if output is None:
         return beside(source)
-    return output / source.name if into_folder else output
+    if several and output.is_file():
+        raise SettingsError(f"{output}: expected a folder for several pictures; this is a file. Choose a folder.")
+    if several or output.is_dir() or not (output.suffix or output.is_file()):
+        return output / source.name
+    if output.suffix.lower() != source.suffix.lower() and images.format_of_suffix(output.suffix) is None:
+        raise SettingsError(
+            f"{output}: expected a name that ends in {', '.join(images.SUFFIXES)}; choose one of these."
+        )
+    return output
+
+
+def _identity(path: Path) -> object:
+    """Equal for two names of one file, whatever links lead there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return path.resolve()
+    return found.st_dev, found.st_ino
 
 
 def _refuse_collisions(jobs: Sequence[Job]) -> None:
-    originals = {job.source.resolve(): job.source for job in jobs}
-    taken: dict[Path, Path] = {}
+    originals = {_identity(job.source): job.source for job in jobs}
+    taken: dict[object, Path] = {}
     for job in jobs:
-        target = job.target.resolve()
+        target = _identity(job.target)
         if target in originals:
             raise SettingsError(
-                f"{job.source}: its result would replace {originals[target]}, an original; choose another output folder."
+                f"{job.source}: its result would replace {originals[target]}, an original; choose another output."
             )
         if target in taken:
             raise SettingsError(

@@ -7,12 +7,13 @@ large one in tiles that share the scene's statistics and the stops, so that no t
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mirnet.exposure import expose
+from mirnet import images
+from mirnet.exposure import expose, to_encoded, to_linear
 from mirnet.inference import tiles
 from mirnet.inference.catalog import Card
 from mirnet.inference.runtimes import Floats, Runtime
@@ -25,12 +26,12 @@ WHOLE_PX = 1_500_000  # pictures up to this many pixels are rendered in one piec
 TILE_PX = 1024
 BAND_ROWS = 256
 SAMPLE_PX, SAMPLES_A_SIDE = 192, 6  # of the survey: 36 crops, as many pixels as a picture of 1.3 megapixels
-LUMA = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)  # Rec. 709
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)  # Rec. 709, of linear light
 
 
 @dataclass(frozen=True)
 class Source:
-    """A picture that can be read from top to bottom as often as needed.
+    """A picture that can be read from top to bottom as often as needed, in the order in which it is stored.
 
     `bands(rows)` yields (at most rows, width, channels) uint8, uint16 or float in [0, 1]; channels are
     1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha. `orientation` is the EXIF tag, 1 to 8.
@@ -39,18 +40,17 @@ class Source:
     height: int
     width: int
     bands: Callable[[int], Iterable[Pixels]]
-    upright: Callable[[Pixels], Pixels] = lambda x: x
-    stored: Callable[[Pixels], Pixels] = lambda x: x
+    orientation: int = 1
 
     @staticmethod
-    def of(array: Pixels) -> "Source":
+    def of(array: Pixels, orientation: int = 1) -> "Source":
         """A whole (H, W, C) array: the case of one band."""
-        return Source(array.shape[0], array.shape[1], lambda rows: [array])
+        return Source(array.shape[0], array.shape[1], lambda rows: [array], orientation)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the first look at a picture decides: the stops of each cell, and the scene of a large one."""
+    """What the first look at a picture decides; maps of stops are of cells, in the picture's stored order."""
 
     proposal: Floats | None  # (h, w) stops as proposed, before anybody's wishes; None without exposure
     stops: Floats | None  # (h, w) stops that the picture gets
@@ -58,98 +58,112 @@ class Plan:
     tile_px: int
 
     @property
-    def mean_proposal(self) -> float:
-        """In stops; 0 without exposure."""
+    def proposed_stops(self) -> float:
+        """In the mean; 0 without exposure."""
         return 0.0 if self.proposal is None else float(self.proposal.mean())
+
+
+# --- the first pass -------------------------------------------------------------------------------
 
 
 def look(source: Source, runtime: Runtime, card: Card, settings: Settings, added_stops: float = 0.0) -> Plan:
     """The first pass over a picture; `added_stops` go on top of what the settings say."""
-    whole = source.height * source.width <= WHOLE_PX
-    builder = ThumbnailBuilder(source.height, source.width)
-    sampler = _Sampler(source, whole)
-    top = 0
-    for band in source.bands(BAND_ROWS):
-        unit = to_rgb(band)
-        builder.add(top, unit)
-        sampler.add(top, unit)
-        top += len(band)
-    proposal = stops = None
-    if card.takes_exposure:
-        proposal = _propose(builder.finish(), source, runtime)
-        start = np.zeros_like(proposal) if settings.keep_exposure else proposal
-        stops = start + np.float32(settings.exposure + added_stops)
-    if whole:
-        return Plan(proposal, stops, None, max(source.height, source.width))
+    if source.height * source.width <= WHOLE_PX:
+        proposal = propose(source, runtime, card)
+        return Plan(proposal, _chosen(proposal, settings, added_stops), None, max(source.height, source.width))
+    sampler = _Sampler(source)
+    proposal = propose(source, runtime, card, sampler)
+    stops = _chosen(proposal, settings, added_stops)
     return Plan(proposal, stops, sampler.survey(runtime, card, stops), TILE_PX)
 
 
-def _propose(thumbnail: Floats, source: Source, runtime: Runtime) -> Floats:
-    """The head sees the thumbnail upright; its map comes back in the picture's stored order."""
-    upright = np.ascontiguousarray(source.upright(thumbnail).transpose(2, 0, 1))[None]
-    return np.ascontiguousarray(source.stored(runtime.propose(upright)[0, 0][:, :, None])[:, :, 0])
+def propose(source: Source, runtime: Runtime, card: Card, *others: "_Collector") -> Floats | None:
+    """The stops of each cell (h, w) that the head proposes, None without exposure; `others` see the same pass."""
+    thumbnail = ThumbnailBuilder(source.height, source.width)
+    top = 0
+    for band in source.bands(BAND_ROWS):
+        unit = to_rgb(band)
+        for collector in (thumbnail, *others):
+            collector.add(top, unit)
+        top += len(band)
+    if not card.takes_exposure:
+        return None
+    # the head sees the picture upright; its map comes back in the stored order
+    upright = images.upright(thumbnail.finish(), source.orientation).transpose(2, 0, 1)
+    cells = runtime.propose(np.ascontiguousarray(upright)[None])[0, 0]
+    return np.ascontiguousarray(images.stored(cells, source.orientation))
+
+
+def _chosen(proposal: Floats | None, settings: Settings, added_stops: float) -> Floats | None:
+    """The stops that the picture gets: the proposal, or none, and what the person adds."""
+    if proposal is None:
+        return None
+    start = np.zeros_like(proposal) if settings.keep_exposure else proposal
+    return start + np.float32(settings.exposure + added_stops)
+
+
+class _Collector(Protocol):
+    """Somebody who looks on while a picture streams by."""
+
+    def add(self, top: int, band: Floats) -> None:
+        """Rows `top` and following: (rows, width, 3) float32 in [0, 1]."""
+        ...
 
 
 class _Sampler:
-    """Native-resolution crops on an even grid, kept while the picture streams by."""
+    """Collects native-resolution crops on an even grid."""
 
-    def __init__(self, source: Source, whole: bool) -> None:
+    def __init__(self, source: Source) -> None:
         self._size = (source.height, source.width)
         self._crop = (min(SAMPLE_PX, source.height), min(SAMPLE_PX, source.width))
-        starts = [
+        tops, lefts = (
             tiles.sample_starts(side, crop, SAMPLES_A_SIDE) for side, crop in zip(self._size, self._crop, strict=True)
-        ]
-        self._places = [] if whole else [(top, left) for top in starts[0] for left in starts[1]]
+        )
+        self._places = [(top, left) for top in tops for left in lefts]
         self._crops = np.zeros((len(self._places), *self._crop, 3), dtype=np.float32)
 
-    def add(self, band_top: int, band: Floats) -> None:
-        for crop, (top, left) in zip(self._crops, self._places, strict=True):
-            first, last = max(top, band_top), min(top + self._crop[0], band_top + len(band))
+    def add(self, top: int, band: Floats) -> None:
+        for crop, (crop_top, left) in zip(self._crops, self._places, strict=True):
+            first, last = max(crop_top, top), min(crop_top + self._crop[0], top + len(band))
             if first < last:
-                columns = slice(left, left + self._crop[1])
-                crop[first - top : last - top] = band[first - band_top : last - band_top, columns]
+                crop[first - crop_top : last - crop_top] = band[first - top : last - top, left : left + self._crop[1]]
 
     def survey(self, runtime: Runtime, card: Card, stops: Floats | None) -> Floats:
+        """The scene (K,) of all crops together."""
+        windows = [(slice(top, top + self._crop[0]), slice(left, left + self._crop[1])) for top, left in self._places]
         inputs = [
-            _network_input(crop, stops, card, self._size,
-                           slice(top, top + self._crop[0]), slice(left, left + self._crop[1]))
-            for crop, (top, left) in zip(self._crops, self._places, strict=True)
-        ]  # fmt: skip
-        pictures = np.concatenate([picture for picture, _ in inputs])
-        maps = [stops for _, stops in inputs if stops is not None]
-        return runtime.restore(pictures, np.concatenate(maps) if maps else None, None)[1]
+            _network_input(crop, _stops_at(stops, self._size, window), card)
+            for crop, window in zip(self._crops, windows, strict=True)
+        ]
+        pictures, maps = zip(*inputs, strict=True)
+        return runtime.restore(np.concatenate(pictures), None if stops is None else np.concatenate(maps), None)[1]
 
 
-def _network_input(crop: Floats, cells: Floats | None, card: Card, size: tuple[int, int],
-                   rows: slice, columns: slice) -> tuple[Floats, Floats | None]:  # fmt: skip
-    """A crop (h, w, 3) as the graph wants it: exposed (1, 3, H, W), and its stops (1, 1, H, W); padded to multiples."""
-    stops = None
-    if cells is not None:
-        stops = tiles.spread(cells, *size, rows, columns)
-        crop = expose(crop, stops[:, :, None])
-        stops = tiles.pad_to_multiple(stops[None, None], card.size_multiple)
-    return tiles.pad_to_multiple(np.ascontiguousarray(crop.transpose(2, 0, 1))[None], card.size_multiple), stops
+# --- the second pass ------------------------------------------------------------------------------
 
 
 def render(source: Source, plan: Plan, runtime: Runtime, card: Card, settings: Settings,
-           progress: Callable[[float], None]) -> Iterator[Pixels]:  # fmt: skip
+           progress: Callable[[float], None] = lambda done: None) -> Iterator[Pixels]:  # fmt: skip
     """The second pass: bands of the enhanced picture, of the source's channels and dtype, from top to bottom."""
+    if settings.strength == 0:
+        yield from source.bands(BAND_ROWS)
+        return
     size = (source.height, source.width)
     columns = list(tiles.spans(source.width, plan.tile_px, card.overlap_px))
     for rows, band in _bands_with_context(source, plan.tile_px, card.overlap_px):
-        unit = to_rgb(band)
+        seen = to_rgb(band)
         enhanced = []
         for column in columns:
-            seen = unit[:, column.low : column.high]
-            where = (slice(rows.low, rows.high), slice(column.low, column.high))
-            picture, stops = _network_input(seen, plan.stops, card, size, *where)
-            restored = runtime.restore(picture, stops, plan.scene)[0][0].transpose(1, 2, 0)
-            restored = np.clip(restored[rows.core, column.core], 0, 1)
-            core = seen[rows.core, column.core]
-            exposed = picture[0].transpose(1, 2, 0)[rows.core, column.core]
-            where = (slice(rows.start, rows.stop), slice(column.start, column.stop))
-            enhanced.append(_blend(core, exposed, restored, plan.proposal, settings, card, size, *where))
-            progress((rows.start + (rows.stop - rows.start) * column.stop / source.width) / source.height)
+            stops = _stops_at(plan.stops, size, (rows.seen, column.seen))
+            picture, stops = _network_input(seen[:, column.seen], stops, card)
+            restored = runtime.restore(picture, stops, plan.scene)[0]
+            core = (rows.core, column.core)
+            share = _denoise_share(_stops_at(plan.proposal, size, (rows.given, column.given)), settings, card)
+            enhanced.append(
+                _blend(seen[:, column.seen][core], _rows_first(picture)[core], _rows_first(restored)[core],
+                       share, settings)
+            )  # fmt: skip
+            progress((rows.given.start + len(enhanced) / len(columns) * (rows.given.stop - rows.given.start)) / size[0])
         yield like(np.concatenate(enhanced, axis=1), band[rows.core])
 
 
@@ -160,51 +174,71 @@ def _bands_with_context(source: Source, tile_px: int, overlap_px: int) -> Iterat
     for span in tiles.spans(source.height, tile_px, overlap_px):
         waiting = [held]
         rows = len(held)
-        while top + rows < span.high:
+        while top + rows < span.seen.stop:
             waiting.append(next(bands))
             rows += len(waiting[-1])
         held = np.concatenate(waiting) if len(waiting) > 1 else held
-        held, top = held[span.low - top :], span.low
-        yield span, held[: span.high - top]
+        held, top = held[span.seen.start - top :], span.seen.start
+        yield span, held[: span.seen.stop - top]
 
 
-def _blend(original: Floats, exposed: Floats, restored: Floats, proposal: Floats | None, settings: Settings, card: Card,
-           size: tuple[int, int], rows: slice, columns: slice) -> Floats:  # fmt: skip
-    """In this order: `denoise` blends exposed and restored, `strength` blends the original and that."""
+def _stops_at(cells: Floats | None, size: tuple[int, int], window: tuple[slice, slice]) -> Floats | None:
+    """The stops of every pixel (h, w) in a window of a picture of that size."""
+    return None if cells is None else tiles.spread(cells, *size, *window)
+
+
+def _network_input(crop: Floats, stops: Floats | None, card: Card) -> tuple[Floats, Floats | None]:
+    """A crop (h, w, 3) as the graph wants it: exposed (1, 3, H, W), and its stops (1, 1, H, W); padded to multiples."""
+    if stops is not None:
+        crop = expose(crop, stops[:, :, None])
+        stops = tiles.pad_to_multiple(stops[None, None], card.size_multiple)
+    return tiles.pad_to_multiple(np.ascontiguousarray(crop.transpose(2, 0, 1))[None], card.size_multiple), stops
+
+
+def _rows_first(picture: Floats) -> Floats:  # (1, 3, H, W) -> (H, W, 3)
+    return np.asarray(picture[0].transpose(1, 2, 0))
+
+
+def _blend(original: Floats, exposed: Floats, restored: Floats, denoise: Floats | None, settings: Settings) -> Floats:
+    """Always in this order: `restored` is clipped, `denoise` blends exposed and restored, `strength` original and that.
+
+    All (h, w, 3); `denoise` (h, w, 1), or None for weights without exposure: then the result is exposed.
+    """
+    restored = np.clip(restored, 0, 1)
+    result = expose(restored, settings.exposure) if denoise is None else exposed + denoise * (restored - exposed)
+    if settings.strength == 1:
+        return result
+    return np.asarray(original + np.float32(settings.strength) * (result - original))
+
+
+def _denoise_share(proposal: Floats | None, settings: Settings, card: Card) -> Floats | None:
+    """How much of what the restorer changes is kept at each pixel (h, w, 1), or everywhere (1, 1, 1)."""
     if proposal is None:
-        result = expose(restored, settings.exposure) if settings.exposure else restored
-    else:
-        share = _denoise_share(proposal, settings, card, size, rows, columns)
-        result = exposed + share * (restored - exposed)
-    return result if settings.strength == 1 else original + np.float32(settings.strength) * (result - original)
-
-
-def _denoise_share(proposal: Floats, settings: Settings, card: Card, size: tuple[int, int],
-                   rows: slice, columns: slice) -> Floats | np.float32:  # fmt: skip
+        return None
     if settings.denoise != "auto":
-        return np.float32(settings.denoise)
+        return np.full((1, 1, 1), settings.denoise, dtype=np.float32)
     if settings.keep_exposure:
-        return np.float32(1)
-    stops = tiles.spread(proposal, *size, rows, columns)[:, :, None]
+        return np.ones((1, 1, 1), dtype=np.float32)
     floor = np.float32(card.denoise_at_zero_stops)
-    return floor + (1 - floor) * np.clip(stops, 0, 1)
+    return np.asarray(floor + (1 - floor) * np.clip(proposal, 0, 1)[:, :, None])
+
+
+# --- pixels of all kinds --------------------------------------------------------------------------
 
 
 def to_rgb(band: Pixels) -> Floats:
     """(rows, W, 3) float32 in [0, 1] of a band in any of a source's forms; grey repeated, alpha left out."""
-    unit = band.astype(np.float32)
+    unit = band[:, :, : 1 if band.shape[2] < 3 else 3].astype(np.float32)
     if band.dtype.kind == "u":
         unit /= np.float32(np.iinfo(band.dtype).max)
-    return np.repeat(unit[:, :, :1], 3, axis=2) if band.shape[2] < 3 else np.ascontiguousarray(unit[:, :, :3])
+    return np.repeat(unit, 3, axis=2) if unit.shape[2] == 1 else unit
 
 
 def like(rgb: Floats, band: Pixels) -> Pixels:
-    """An enhanced band with the source's channels and dtype: grey is luma, alpha the source's; rounding comes last."""
-    colour = (rgb @ LUMA)[:, :, None] if band.shape[2] < 3 else rgb
+    """An enhanced band with the source's channels and dtype: grey is luminance, alpha the source's; rounded last."""
+    colour = to_encoded(to_linear(rgb) @ LUMINANCE)[:, :, None] if band.shape[2] < 3 else rgb
+    colour = np.clip(colour, 0, 1)
     if band.dtype.kind == "u":
-        white = np.iinfo(band.dtype).max
-        colour = np.clip(np.round(colour * white), 0, white)
-    else:
-        colour = np.clip(colour, 0, 1)
+        colour = np.round(colour * np.float32(np.iinfo(band.dtype).max))
     colour = colour.astype(band.dtype)
     return colour if band.shape[2] in (1, 3) else np.concatenate([colour, band[:, :, -1:]], axis=2)

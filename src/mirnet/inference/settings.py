@@ -1,6 +1,7 @@
 """What a person may ask of one picture: shared by the command line, Python, the service and reports."""
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Literal
 
 from mirnet.errors import SettingsError
@@ -32,14 +33,14 @@ class Settings:
 
     def __post_init__(self) -> None:
         wrong = []
-        if not 0 <= self.strength <= 1:
-            wrong.append(f"strength lies in 0 to 1, not at {self.strength:g}")
-        if not -LARGEST_STOPS <= self.exposure <= LARGEST_STOPS:
-            wrong.append(f"exposure lies in -4 to +4 stops, not at {self.exposure:g}")
-        if self.denoise != "auto" and not (isinstance(self.denoise, int | float) and 0 <= self.denoise <= 1):
-            wrong.append(f'denoise is "auto" or lies in 0 to 1, not {self.denoise!r}')
-        if not 1 <= self.quality <= 100:
-            wrong.append(f"quality lies in 1 to 100, not at {self.quality}")
+        if not _lies(self.strength, 0, 1):
+            wrong.append(f"strength lies in 0 to 1, not at {self.strength}")
+        if not _lies(self.exposure, -LARGEST_STOPS, LARGEST_STOPS):
+            wrong.append(f"exposure lies in -4 to +4 stops, not at {self.exposure}")
+        if self.denoise != "auto" and not _lies(self.denoise, 0, 1):
+            wrong.append(f'denoise is "auto" or lies in 0 to 1, not at {self.denoise}')
+        if not (isinstance(self.quality, Integral) and 1 <= self.quality <= 100):
+            wrong.append(f"quality is a whole number from 1 to 100, not {self.quality}")
         if wrong:
             raise SettingsError("These settings cannot work: " + "; ".join(wrong) + ".")
 
@@ -47,3 +48,8 @@ class Settings:
         """The settings that shape the picture, in words for its XMP."""
         start = "keep-exposure " if self.keep_exposure else ""
         return f"{start}exposure {self.exposure:+g} denoise {self.denoise} strength {self.strength:g}"
+
+
+def _lies(value: object, low: float, high: float) -> bool:
+    """Whether it is a number from `low` to `high`; NaN is not."""
+    return isinstance(value, Real) and low <= float(value) <= high

@@ -9,28 +9,27 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch along one side: what a tile gives (`start` to `stop`), and what it sees for it (`low` to `high`)."""
+    """A stretch along one side of a picture: what a tile gives, and what it sees for it."""
 
-    start: int
-    stop: int
-    low: int
-    high: int
+    given: slice
+    seen: slice
 
     @property
     def core(self) -> slice:
         """What the tile gives, within what it sees."""
-        return slice(self.start - self.low, self.stop - self.low)
+        return slice(self.given.start - self.seen.start, self.given.stop - self.seen.start)
 
 
 def spans(size: int, tile_px: int, overlap_px: int) -> Iterator[Span]:
     """The spans of one side, first to last; `tile_px` and `overlap_px` are multiples of the network's size multiple.
 
-    Every `low` then lies on the grid of the network's stem and streams, so that a tile sees the same
-    pixels in the same places as the whole picture does.
+    Everything seen then begins on the grid of the network's stem and streams, so that a tile sees the
+    same pixels in the same places as the whole picture does. (A picture in one piece is one tile of its
+    size, which begins at 0 and needs no multiple.)
     """
     for start in range(0, size, tile_px):
         stop = min(start + tile_px, size)
-        yield Span(start, stop, max(start - overlap_px, 0), min(stop + overlap_px, size))
+        yield Span(slice(start, stop), slice(max(start - overlap_px, 0), min(stop + overlap_px, size)))
 
 
 def sample_starts(size: int, crop_px: int, count: int) -> list[int]:

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import pickle
 import pickletools
 import zipfile
@@ -18,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mirnet.errors import SettingsError, WeightsError
+from mirnet.files import write_whole
 from mirnet.network import Config, LiteConfig, MIRNetConfig, MIRNetV2Config, SceneNetwork, from_config, published
 
 FORMAT = 1
@@ -57,18 +57,10 @@ def load(path: str | Path) -> SceneNetwork:
 def save(network: SceneNetwork, path: str | Path) -> None:
     """Write a network, with its config, as safetensors; written beside `path` and renamed into place. WeightsError."""
     path = Path(path)
-    content = to_bytes(entries(network), describe(network.config))  # type: ignore[arg-type]
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
+        write_whole(path, to_bytes(entries(network), describe(network.config)))  # type: ignore[arg-type]
     except OSError as error:
         raise WeightsError(f"{path}: the weights cannot be written there ({error.strerror}).") from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def describe(config: Config) -> dict[str, object]:

@@ -8,6 +8,7 @@ the one training module that also looks at the inference side, because it promis
 import hashlib
 import json
 import logging
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,10 +32,12 @@ from mirnet.inference.runtimes import OpenVINORuntime
 from mirnet.network import Lite, SceneNetwork, checkpoints, from_config
 from mirnet.network.pooling import Switched
 from mirnet.thumbnail import CELL_PX, LONG_SIDE_PX
+from mirnet.training.run_folder import RunFolder
 
 OPSET = 18
 TOLERANCE = 1e-4  # of tiles against the whole, and of runtimes against torch, range 1
 PARITY_SIZES = ((61, 83), (40, 129))  # odd on purpose: padding is compared too
+NOT_MEASURED = "scores not measured"
 WORDS = ("data", "uses", "known_failures", "licence", "source", "denoise_at_zero_stops")  # what no program can know
 
 
@@ -49,18 +52,23 @@ class Exported:
 def export(source: Path, target: Path, *, last: bool = False, about: Path | None = None) -> Exported:
     """Export a run folder (its best weights, or with `last` the newest) or a checkpoint file, ours or published.
 
-    `about` is a JSON object with what no program can know: data and licences, known failures, source,
-    uses. Raises WeightsError, SettingsError, and TrainingError where OpenVINO and torch differ by more than 1e-4.
+    `about` is a JSON object with what no program can know (`WORDS`); it goes over what the card would say.
+    Raises WeightsError, SettingsError, and TrainingError where OpenVINO and torch differ by more than 1e-4
+    or the files cannot be written.
     """
     if target.suffix != ".onnx":
         raise SettingsError(f"{target}: expected an output NAME.onnx; its card NAME.json goes beside it.")
+    words = _words(about)
     checkpoint = _checkpoint(source, last)
     network = checkpoints.load(checkpoint).eval()
     content = to_onnx(network)
-    card = replace(_card(network, content, checkpoint, target.stem), **_words(about))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(target, content)
-    write_whole(target.with_suffix(".json"), card.to_json().encode())
+    card = replace(_card(network, content, target.stem), **_origin(source, checkpoint) | words)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(target, content)
+        write_whole(target.with_suffix(".json"), card.to_json().encode())
+    except OSError as error:
+        raise TrainingError(f"{target}: cannot be written ({error.strerror}); choose another place.") from error
     return Exported(target, card)
 
 
@@ -73,13 +81,13 @@ def _checkpoint(source: Path, last: bool) -> Path:
         return source
     if not source.is_dir():
         raise WeightsError(f"{source}: expected a run folder or a checkpoint file; there is none.")
-    best = source / "best.safetensors"
-    found = sorted((source / "checkpoints").glob("*.safetensors")) if last else [best] * best.is_file()
-    if not found:
+    run = RunFolder(source)
+    found = run.last() if last else run.best if run.best.exists() else None
+    if found is None:
         raise WeightsError(
             f"{source}: expected a run folder with {'a checkpoint' if last else 'best.safetensors'}; train first."
         )
-    return found[-1]
+    return found
 
 
 def _words(about: Path | None) -> dict[str, Any]:
@@ -94,10 +102,11 @@ def _words(about: Path | None) -> dict[str, Any]:
     return words
 
 
-def _card(network: SceneNetwork, content: bytes, checkpoint: Path, name: str) -> Card:
+def _card(network: SceneNetwork, content: bytes, name: str) -> Card:
+    """What can be told from the network and its file."""
     description = checkpoints.describe(network.config)  # type: ignore[arg-type]
     overlap_px = measure_overlap(network)
-    card = Card(
+    return Card(
         name=name,
         architecture=str(description["architecture"]),
         config=dict(description["config"]),  # type: ignore[call-overload]
@@ -108,21 +117,35 @@ def _card(network: SceneNetwork, content: bytes, checkpoint: Path, name: str) ->
         scene_size=network.scene_size(),
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         kflop_per_px=round(kflop_per_px(network), 2),
+        # the file holds the checkpoint's own float32: rounding costs nothing
         export={"parity": measure_parity(network, content), "rounding_db": 0.0},
     )
-    scores = _scores(checkpoint)
-    if scores is None:
-        return replace(card, protocol="scores not measured", licence="licence of its source", source="converted")
-    return replace(card, protocol=metrics.PROTOCOL, scores=scores)
 
 
-def _scores(checkpoint: Path) -> dict[str, float] | None:
-    """What the run measured of its best weights; None for checkpoints from elsewhere."""
-    if checkpoint.suffix != ".safetensors":
-        return None
-    header, _ = checkpoints.read_own(checkpoint)
-    scores = header.get("scores", {})
-    return dict(scores) if isinstance(scores, dict) else {}
+def _origin(source: Path, checkpoint: Path) -> dict[str, Any]:
+    """What the card says of where the weights come from: of a run its data and scores, of a file nothing."""
+    if source.is_file():
+        return {"protocol": NOT_MEASURED, "licence": "licence of its source", "source": "converted"}
+    run = RunFolder(source)
+    about, scores = run.about(), checkpoints.read_own(checkpoint)[0].get("scores")
+    protocol = metrics.PROTOCOL if scores else NOT_MEASURED
+    if about.get("test_set_used"):
+        protocol += (
+            "; the published test set (eval15) was used in this run, so its scores say nothing about new pictures"
+        )
+    return {
+        "protocol": protocol,
+        "scores": {name: score for name, score in dict(scores or {}).items() if math.isfinite(score)},  # type: ignore[call-overload]
+        "data": [_described(kind, part) for kind, part in dict(about.get("data") or {}).items() if part],
+        "licence": "not stated",
+        "source": f"trained with mirnet {about.get('versions', {}).get('mirnet', 'of unknown version')}",
+    }
+
+
+def _described(kind: str, part: dict[str, Any]) -> dict[str, str]:
+    """A part of a run's data by what identifies it anywhere; its licence is for --about to say."""
+    count = ", ".join(f"{part[name]} {name}" for name in ("pairs", "photos") if name in part)
+    return {"name": f"{kind}: {count}, sha256 {part.get('sha256', 'unknown')}", "licence": "not stated"}
 
 
 # --- the graph ------------------------------------------------------------------------------------
@@ -322,22 +345,28 @@ def example_inputs(network: SceneNetwork, height: int, width: int) -> tuple[Tens
 
 
 @torch.inference_mode()
-def measure_overlap(network: SceneNetwork, tile_px: int = 32, limit_px: int = 256) -> int:
+def measure_overlap(network: SceneNetwork, tile_px: int = 32, limit_px: int = 96) -> int:
     """The smallest multiple of 8 by which a tile must see beyond its edges to equal the whole picture to 1e-4.
 
     A tile in the middle of a picture is rendered with the whole picture's scene and ever more surroundings.
+    A picture that shows `limit_px` on each side is believed up to half of that; then a larger one is asked.
+    Raises TrainingError where not even 384 pixels are enough.
     """
     side = tile_px + 2 * limit_px
     inputs = example_inputs(network, side, side)
     scene = network.survey(*inputs)
     whole = network.render(scene, *inputs)[:, :, limit_px:-limit_px, limit_px:-limit_px]
     step = max(8, network.size_multiple)
-    for overlap in range(step, limit_px, step):
+    for overlap in range(step, limit_px // 2 + 1, step):
         seen = slice(limit_px - overlap, side - limit_px + overlap)
         tile = network.render(scene, *(x[:, :, seen, seen] for x in inputs))[:, :, overlap:-overlap, overlap:-overlap]
         if float((tile - whole).abs().max()) <= TOLERANCE:
             return overlap
-    return limit_px
+    if limit_px > 2 * 384:
+        raise TrainingError(
+            "Tiles differ from the whole picture even with 384 pixels around them; this cannot be tiled."
+        )
+    return measure_overlap(network, tile_px, 2 * limit_px)
 
 
 @torch.inference_mode()

@@ -1,0 +1,134 @@
+"""Which files are enhanced into which is settled, and what cannot work refused, before anything is written."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mirnet import write_image
+from mirnet.errors import PictureError, SettingsError
+from mirnet.inference import jobs
+from mirnet.inference.enhancer import Enhancer
+from mirnet.inference.settings import Settings
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with two pictures, an earlier result, and what is no picture."""
+    folder = tmp_path / "in"
+    (folder / "deeper").mkdir(parents=True)
+    for name in ("a.jpg", "b.PNG", "a.bright.jpg", ".hidden.jpg", "notes.txt", "deeper/c.jpg"):
+        (folder / name).write_bytes(b"")
+    return folder
+
+
+def planned(*inputs: Path, output: Path | None = None) -> list[tuple[Path, Path]]:
+    return [(job.source, job.target) for job in jobs.plan(inputs, output)]
+
+
+def test_without_an_output_results_go_beside_their_originals(folder):
+    a, b = folder / "a.jpg", folder / "b.PNG"
+    assert planned(folder) == [(a, folder / "a.bright.jpg"), (b, folder / "b.bright.PNG")]
+
+
+def test_an_earlier_result_is_an_input_only_where_it_is_named(folder):
+    earlier = folder / "a.bright.jpg"
+    assert planned(earlier) == [(earlier, folder / "a.bright.bright.jpg")]
+
+
+def test_a_folder_keeps_its_names_in_the_output_folder(folder, tmp_path):
+    out = tmp_path / "out.d"
+    assert planned(folder, output=out) == [(folder / "a.jpg", out / "a.jpg"), (folder / "b.PNG", out / "b.PNG")]
+    assert not out.exists()  # planning writes nothing
+
+
+def test_one_file_goes_into_a_file_or_a_folder(folder, tmp_path):
+    a = folder / "a.jpg"
+    assert planned(a, output=tmp_path / "new.png") == [(a, tmp_path / "new.png")]
+    assert planned(a, output=tmp_path / "new") == [(a, tmp_path / "new/a.jpg")]
+    assert planned(a, output=tmp_path) == [(a, tmp_path / "a.jpg")]
+
+
+def test_a_file_that_is_named_twice_is_enhanced_once(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert len(planned(folder / "a.jpg", Path("a.jpg"), folder)) == 2
+
+
+def test_two_results_in_one_file_are_refused(folder, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "a.jpg").write_bytes(b"")
+    with pytest.raises(SettingsError, match=r"a\.jpg and .*a\.jpg would both become .*out/a\.jpg"):
+        planned(folder, other, output=tmp_path / "out")
+
+
+@pytest.mark.parametrize("link", [None, os.symlink, os.link])
+def test_a_result_that_would_be_an_original_is_refused(folder, tmp_path, link):
+    out = folder
+    if link:
+        out = tmp_path / "out"
+        out.mkdir()
+        link(folder / "a.jpg", out / "a.jpg")
+    with pytest.raises(SettingsError, match=r"a\.jpg: its result would replace .*a\.jpg, an original"):
+        planned(folder, output=out)
+
+
+def test_a_result_that_would_be_another_input_is_refused(folder):
+    with pytest.raises(SettingsError, match=r"a\.jpg: its result would replace .*a\.bright\.jpg, an original"):
+        planned(folder / "a.jpg", folder / "a.bright.jpg")
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "sentence"),
+    [
+        ("nothing.jpg", None, r"nothing\.jpg: there is no such file or folder"),
+        ("deeper/none", None, r"none: there is no such file or folder"),
+        ("empty", None, r"empty: expected pictures in this folder \(\.jpg.*\), and there are none"),
+        ("a.jpg", "new.gif", r"new\.gif: expected a name that ends in \.jpg"),
+        (".", "in/notes.txt", r"notes\.txt: expected a folder for several pictures; this is a file"),
+        ("a.jpg", "in/notes.txt", r"notes\.txt: expected a name that ends in"),
+    ],
+)
+def test_what_cannot_work_is_refused(folder, tmp_path, name, output, sentence):
+    (folder / "empty").mkdir()
+    with pytest.raises(SettingsError, match=sentence):
+        planned(folder / name, output=output and tmp_path / output)
+
+
+def test_a_folder_that_may_not_be_read_is_refused(folder, monkeypatch):
+    def refuse(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(SettingsError, match=r"in: cannot be looked at \(Permission denied\)"):
+        planned(folder)
+
+
+def test_what_fails_is_told_and_the_others_go_on(tmp_path, fake_weights, fake_runtime):
+    for name in ("a.png", "c.png", "d.png"):
+        write_image(tmp_path / name, np.full((9, 9, 3), 30, np.uint8))
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "c.png").write_bytes(b"earlier")
+    outcomes = list(jobs.run(jobs.plan([tmp_path], out), Enhancer(fake_weights(), runtime=fake_runtime), Settings()))
+    assert [(bool(o.report), o.skipped, type(o.error)) for o in outcomes] == [
+        (True, False, type(None)),
+        (False, False, PictureError),
+        (False, True, type(None)),
+        (True, False, type(None)),
+    ]
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "c.png", "d.png"]
+    assert (out / "c.png").read_bytes() == b"earlier"
+
+
+def test_an_output_folder_that_cannot_be_made_is_a_sentence(tmp_path, fake_weights, fake_runtime):
+    write_image(tmp_path / "a.png", np.full((9, 9, 3), 30, np.uint8))
+    (tmp_path / "file").write_bytes(b"")
+    (outcome,) = jobs.run(
+        jobs.plan([tmp_path / "a.png"], tmp_path / "file/deep/a.png"),
+        Enhancer(fake_weights(), runtime=fake_runtime),
+        Settings(),
+    )
+    assert "deep: cannot be made" in str(outcome.error)

@@ -1,0 +1,145 @@
+"""A large picture is rendered in tiles, and nobody can tell: the same pixels, sizes and kinds as in one piece."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mirnet import images, metrics
+from mirnet.inference import render, tiles
+from mirnet.inference.catalog import FOLDER, Card, read, read_card
+from mirnet.inference.render import Plan, Source
+from mirnet.inference.runtimes import OpenVINORuntime, Runtime
+from mirnet.inference.settings import Settings
+from mirnet.network.lite import spread
+from mirnet.network.pooling import pad_to_multiple
+
+ROOT = Path(__file__).resolve().parent.parent
+CALM = Settings(denoise=1.0)
+
+
+@pytest.fixture
+def card(fake_weights) -> Card:
+    return read_card(fake_weights().with_suffix(".json"))
+
+
+def picture(height: int, width: int, channels: int = 3) -> np.ndarray:
+    """Dark on the left, bright on the right, grain everywhere; uint8."""
+    ramp = np.linspace(10, 200, width)[None, :, None]
+    grain = np.random.default_rng(0).normal(0, 8, (height, width, channels))
+    return np.clip(ramp + grain, 0, 255).astype(np.uint8)
+
+
+def rendered(source: Source, plan: Plan, runtime: Runtime, card: Card, settings: Settings = CALM) -> np.ndarray:
+    return np.concatenate(list(render.render(source, plan, runtime, card, settings)))
+
+
+def tiled_and_whole(source: Source, runtime: Runtime, card: Card, tile_px: int) -> tuple[np.ndarray, ...]:
+    """In one piece, in tiles with the whole picture's scene, in tiles that each look at themselves."""
+    plan = render.look(source, runtime, card, CALM)
+    unit = render.to_rgb(next(iter(source.bands(source.height))))
+    stops = tiles.spread(plan.stops, *unit.shape[:2], slice(0, source.height), slice(0, source.width))
+    scene = runtime.restore(*render._network_input(unit, stops, card), None)[1]
+    kinds = (plan, Plan(plan.proposal, plan.stops, scene, tile_px), Plan(plan.proposal, plan.stops, None, tile_px))
+    return tuple(rendered(source, kind, runtime, card) for kind in kinds)
+
+
+def agree(a: np.ndarray, b: np.ndarray) -> bool:
+    """At most one 8-bit step anywhere, and PSNR of 55 dB or more."""
+    return bool(np.abs(a - b).max() <= 1 / 255 and metrics.psnr(a, b) >= 55)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (200, 136), (129, 70), (67, 193), (1, 200), (200, 1)])
+def test_tiles_that_share_a_scene_equal_the_whole_picture(fake_runtime, card, size):
+    whole, tiled, _ = tiled_and_whole(Source.of(picture(*size) / np.float32(255)), fake_runtime, card, 64)
+    assert whole.shape == (*size, 3)
+    assert agree(tiled, whole)
+
+
+def test_tiles_that_look_at_themselves_do_not(fake_runtime, card):
+    """The twin of the test above: what it looks for would be found."""
+    whole, _, naive = tiled_and_whole(Source.of(picture(200, 136) / np.float32(255)), fake_runtime, card, 64)
+    assert not agree(naive, whole)
+
+
+def test_tiles_without_enough_overlap_do_not(fake_runtime, card, fake_weights):
+    narrow = read_card(fake_weights(overlap_px=0).with_suffix(".json"))
+    whole, tiled, _ = tiled_and_whole(Source.of(picture(200, 136) / np.float32(255)), fake_runtime, narrow, 64)
+    assert not agree(tiled, whole)
+
+
+def test_the_shipped_weights_tile_without_seams():
+    weights = read(FOLDER / "lite.onnx")
+    runtime = OpenVINORuntime(weights.verified(), weights.card.scene_size)
+    dark = images.read_image(ROOT / "examples/cat-twin.jpg")[:197, :171]
+    dark = np.concatenate([dark, 255 - dark], axis=1) / np.float32(255)  # two scenes in one
+    whole, tiled, naive = tiled_and_whole(Source.of(dark), runtime, weights.card, 96)
+    assert agree(tiled, whole)
+    assert metrics.psnr(tiled, whole) > metrics.psnr(naive, whole)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64, 500])
+def test_the_height_of_the_bands_in_which_a_picture_comes_does_not_matter(fake_runtime, card, monkeypatch, rows):
+    pixels = picture(203, 90, 4)
+    asked = []
+
+    def bands(at_most):
+        asked.append(at_most)
+        return (pixels[top : top + rows] for top in range(0, 203, rows))
+
+    monkeypatch.setattr(render, "WHOLE_PX", 1000)
+    monkeypatch.setattr(render, "TILE_PX", 64)
+    results = [
+        rendered(source, render.look(source, fake_runtime, card, Settings()), fake_runtime, card)
+        for source in (Source.of(pixels), Source(203, 90, bands))
+    ]
+    np.testing.assert_array_equal(*results)
+    assert len(asked) == 2  # one pass to look, one to render
+    np.testing.assert_array_equal(results[0][:, :, 3], pixels[:, :, 3])
+
+
+def test_a_large_picture_is_surveyed_by_samples_from_all_over_it(fake_runtime, card, monkeypatch):
+    monkeypatch.setattr(render, "WHOLE_PX", 1000)
+    monkeypatch.setattr(render, "SAMPLE_PX", 16)
+    pixels = picture(160, 240)
+    plan = render.look(Source.of(pixels), fake_runtime, card, Settings(keep_exposure=True))
+    assert fake_runtime.calls == [(36, 3, 16, 16)]
+    np.testing.assert_allclose(plan.scene, (pixels / 255).mean((0, 1)), atol=0.02)
+
+
+def test_a_small_picture_is_one_piece(fake_runtime, card):
+    source = Source.of(picture(40, 61))
+    rendered(source, render.look(source, fake_runtime, card, CALM), fake_runtime, card)
+    assert fake_runtime.calls == [(1, 3, 40, 64)]
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (3, 2), (5, 8), (16, 17)])
+def test_padding_is_the_same_as_in_training(height, width):
+    x = np.random.default_rng(0).random((2, 3, height, width), dtype=np.float32)
+    np.testing.assert_array_equal(tiles.pad_to_multiple(x, 16), pad_to_multiple(torch.from_numpy(x), 16).numpy())
+
+
+def test_stops_are_spread_as_in_training():
+    cells = np.random.default_rng(0).random((5, 7), dtype=np.float32)
+    ours = tiles.spread(cells, 61, 83, slice(10, 50), slice(3, 83))
+    theirs = spread(torch.from_numpy(cells)[None, None], 61, 83)[0, 0].numpy()[10:50, 3:83]
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_every_kind_of_pixel_survives_the_way_to_rgb_and_back(dtype, channels):
+    random = np.random.default_rng(0).random((9, 8, channels))
+    grey = np.repeat(random[:, :, :1], channels, axis=2) if channels < 3 else random
+    white = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1
+    band = (grey * white).astype(dtype)
+    back = render.like(render.to_rgb(band), band)
+    assert back.dtype == band.dtype
+    np.testing.assert_allclose(back, band, atol=0 if white > 1 else 2e-6)
+
+
+def test_grey_is_the_luminance_of_linear_light():
+    red = np.full((1, 1, 3), [1, 0, 0], np.float32)
+    # 0.2126 of linear light is 0.4984 encoded
+    assert render.like(red, np.zeros((1, 1, 1), np.uint8)).item() == round(0.4984 * 255)
