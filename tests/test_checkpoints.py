@@ -238,9 +238,9 @@ def test_copies_that_differ_make_an_untied_network(tmp_path: Path) -> None:
 
 def test_a_network_untied_by_its_activations_alone_still_gives_the_published_answer(tmp_path: Path) -> None:
     entries = published_v1()
-    # one activation is another number by the smallest step: no more one for all, and hardly a difference
-    name = "body.0.body.0.blocks.0.0.body.1.weight"
-    entries[name] = torch.nextafter(entries[name], torch.tensor(1.0))
+    # one stream's activation, in both columns, is another number by the smallest step: no more one for all
+    for name in (f"body.0.body.0.blocks.0.{column}.body.1.weight" for column in range(2)):
+        entries[name] = torch.nextafter(entries[name], torch.tensor(1.0))
     torch.save(entries, tmp_path / "untied.pth")
     network = checkpoints.load(tmp_path / "untied.pth")
     assert network.config == MIRNetConfig(8, 3, 2, tied=False)

@@ -226,9 +226,8 @@ class MRB(nn.Module):
 
     def forward(self, x: Tensor, pooling: Pooling) -> Tensor:
         streams = [self.first[0](x, pooling)]
-        brought: dict[
-            tuple[int, int], Tensor
-        ] = {}  # (from, to): what enters a stream below is needed again in the exchange
+        # (from, to): what enters a stream below is needed again in the exchange
+        brought: dict[tuple[int, int], Tensor] = {}
         for s in range(1, STREAMS):  # from the top down, each from the one above
             brought[s - 1, s] = self.resize[f"{s - 1}_{s}"](streams[-1])
             streams.append(self.first[s](brought[s - 1, s], pooling))
@@ -239,7 +238,8 @@ class MRB(nn.Module):
         exchanged = [self.exchange[b]([brought[a, b] for a in range(STREAMS)], pooling) for b in range(STREAMS)]
         streams = [self.second[s](exchanged[s], pooling) for s in range(STREAMS)]
         full = [streams[0], *(up(stream) for up, stream in zip(self.last_up, streams[1:], strict=True))]
-        return x + self.conv_out(self.fuse(full, pooling))
+        residual: Tensor = self.conv_out(self.fuse(full, pooling))
+        return x + residual
 
 
 class RRG(nn.Module):
