@@ -58,7 +58,8 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Make the folder where it is missing, and keep other processes out. Raises SettingsError."""
         if self.path.is_dir() and not (self.path / "run.json").exists():
-            foreign = sorted(entry.name for entry in self.path.iterdir() if entry.name.lstrip(".") not in OURS)
+            entries = (entry.name for entry in self.path.iterdir())
+            foreign = sorted(name for name in entries if name not in OURS and not name.startswith("."))
             if foreign:
                 raise SettingsError(
                     f"{self.path}: expected a run folder or an empty one; it holds {foreign[0]}; choose another."
@@ -74,6 +75,9 @@ class RunFolder:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise SettingsError(f"{self.path}: another process trains there; choose another folder.") from error
+            for folder in (self.path, self.checkpoints):
+                for draft in folder.glob(".mirnet-*.part"):  # of a process that was killed while it wrote
+                    draft.unlink()
             yield
 
     def start_over(self) -> None:
