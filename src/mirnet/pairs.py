@@ -29,19 +29,25 @@ def find_pairs(data: Path, bright: Path | None = None, names: Path | None = None
     dark, light = _by_stem(dark_folder), _by_stem(bright_folder)
     wanted = dark.keys() | light.keys()
     if names is not None:
-        if not names.is_file():
-            raise DataError(f"{names}: expected a text file with one name a line; there is none.")
-        wanted = {line.strip() for line in names.read_text().splitlines() if line.strip()}
+        wanted = _listed(names)
     unpaired = sorted(wanted - (dark.keys() & light.keys()))
     if unpaired:
         shown = ", ".join(unpaired[:5]) + (" and others" if len(unpaired) > 5 else "")
         raise DataError(
-            f"{len(unpaired)} of {len(wanted)} names have no picture in both {dark_folder} and {bright_folder}: {shown}. "
+            f"{len(unpaired)} of {len(wanted)} names lack a picture in {dark_folder} or in {bright_folder}: {shown}. "
             "Add the missing partner or choose names with --names."
         )
     if not wanted:
         raise DataError(f"{dark_folder} and {bright_folder}: no pairs found; expected pictures of equal stems in both.")
     return [Pair(name, dark[name], light[name]) for name in sorted(wanted)]
+
+
+def _listed(names: Path) -> set[str]:
+    try:
+        lines = names.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{names}: expected a text file with one name a line; it cannot be read ({error}).") from error
+    return {line.strip() for line in lines if line.strip()}
 
 
 def _pair_folders(data: Path) -> tuple[Path, Path]:
@@ -61,7 +67,11 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder of pictures; there is none.")
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"{folder}: this folder cannot be read ({error.strerror}); change its permissions.") from error
+    for path in entries:
         if path.name.startswith(".") or not path.is_file() or path.suffix.lower() in NO_PICTURES:
             continue
         if path.stem in found:
