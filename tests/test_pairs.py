@@ -55,7 +55,7 @@ def test_what_is_no_pair_is_said(tmp_path: Path, files: list[str], sentence: str
 def test_names_that_are_not_there_or_no_text_are_said(tmp_path: Path) -> None:
     lay_out(tmp_path, "low/a.png", "high/a.png")
     (tmp_path / "names.txt").write_text("a\nz\n")
-    with pytest.raises(DataError, match="lack a picture.*: z"):
+    with pytest.raises(DataError, match=r"lack a picture.*: z"):
         find_pairs(tmp_path, names=tmp_path / "names.txt")
     (tmp_path / "names.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match=r"names\.txt: expected a text file"):
