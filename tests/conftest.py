@@ -145,7 +145,8 @@ def tiny_published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("published")
     torch.manual_seed(0)
     network = MIRNet(MIRNetConfig(features=8, rrgs=1, mrbs=1))
-    entries = {published.published_name(name, network.config): tensor for name, tensor in network.state_dict().items()}
+    weights = network.state_dict() | dict(network.named_buffers())  # published files hold the blur filters too
+    entries = {published.published_name(name, network.config): tensor for name, tensor in weights.items()}
     torch.save({"state_dict": {f"module.{name}": tensor for name, tensor in entries.items()}}, folder / "published.pth")
     return export(folder / "published.pth", folder / "published.onnx").onnx
 
