@@ -126,6 +126,7 @@ def tiny_lite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from mirnet.training.export import export
 
     folder = tmp_path_factory.mktemp("lite")
+    torch.set_num_threads(1)  # small networks gain nothing from more, and on a busy machine threads wait for each other
     torch.manual_seed(0)
     network = Lite(LiteConfig(features=8, head_features=4))
     with torch.no_grad():
@@ -143,6 +144,7 @@ def tiny_published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from mirnet.training.export import export
 
     folder = tmp_path_factory.mktemp("published")
+    torch.set_num_threads(1)  # as above
     torch.manual_seed(0)
     network = MIRNet(MIRNetConfig(features=8, rrgs=1, mrbs=1))
     weights = network.state_dict() | dict(network.named_buffers())  # published files hold the blur filters too
