@@ -78,9 +78,9 @@ class OpenVINORuntime:
         if request is None:
             request = self._part(results).create_infer_request()
             setattr(self._requests, results[0], request)
-        outputs = request.infer(inputs)
-        # copied: the request's own buffers are written again by its next call
-        return [np.array(outputs[name], dtype=np.float32) for name in results]
+        # not shared: the request's own buffers are written again by its next call
+        outputs = request.infer(inputs, share_outputs=False)
+        return [outputs[name] for name in results]
 
     def _part(self, results: tuple[str, ...]) -> "openvino.CompiledModel":
         """Restorer or head alone, compiled once: the file holds both, and they share no node."""
