@@ -331,16 +331,16 @@ def kflop_per_px(network: SceneNetwork) -> float:
     return counter.get_total_flops() / 512**2 / 1e3
 
 
-def example_inputs(network: SceneNetwork, height: int, width: int) -> tuple[Tensor, ...]:
-    """A dark, noisy, seeded picture as the network gets it: smooth shapes 5 stops under, with grain."""
+def example_inputs(network: SceneNetwork, height: int, width: int, count: int = 1) -> tuple[Tensor, ...]:
+    """Dark, noisy, seeded pictures as the network gets them: smooth shapes 5 stops under, with grain."""
     random = np.random.default_rng(0)
-    coarse = torch.from_numpy(random.random((1, 3, max(height // 16, 2), max(width // 16, 2)), dtype=np.float32))
+    coarse = torch.from_numpy(random.random((count, 3, max(height // 16, 2), max(width // 16, 2)), dtype=np.float32))
     smooth = nn.functional.interpolate(coarse, size=(height, width), mode="bicubic").clamp(0, 1)
     dark = expose(smooth.numpy(), np.float32(-5))
     dark = np.clip(np.round((dark + random.normal(0, 0.01, dark.shape)) * 255) / 255, 0, 1).astype(np.float32)
     if not isinstance(network, Lite):
         return (torch.from_numpy(dark),)
-    stops = np.full((1, 1, height, width), 5, dtype=np.float32)
+    stops = np.full((count, 1, height, width), 5, dtype=np.float32)
     return torch.from_numpy(expose(dark, stops)), torch.from_numpy(stops)
 
 
@@ -348,12 +348,13 @@ def example_inputs(network: SceneNetwork, height: int, width: int) -> tuple[Tens
 def measure_overlap(network: SceneNetwork, tile_px: int = 32, limit_px: int = 96) -> int:
     """The smallest multiple of 8 by which a tile must see beyond its edges to equal the whole picture to 1e-4.
 
-    A tile in the middle of a picture is rendered with the whole picture's scene and ever more surroundings.
-    A picture that shows `limit_px` on each side is believed up to half of that; then a larger one is asked.
+    Tiles in the middle of six pictures are rendered with the pictures' scene and ever more surroundings; one
+    picture alone was seen to miss the places where a network looks farthest. Pictures that show `limit_px` on
+    each side are believed up to half of that; then larger ones are asked.
     Raises TrainingError where not even 384 pixels are enough.
     """
     side = tile_px + 2 * limit_px
-    inputs = example_inputs(network, side, side)
+    inputs = example_inputs(network, side, side, count=6)
     scene = network.survey(*inputs)
     whole = network.render(scene, *inputs)[:, :, limit_px:-limit_px, limit_px:-limit_px]
     step = max(8, network.size_multiple)
