@@ -147,6 +147,29 @@ def test_info_prints_versions_runtime_and_device(command):
         assert said in done.out
 
 
+def test_the_version_is_what_people_ask_first(command):
+    assert command("--version").out == f"mirnet {mirnet.__version__}\n"
+
+
+def test_what_the_output_cannot_hold_is_said(command, weights, tmp_path):
+    mirnet.write_image(tmp_path / "a.png", np.full((9, 9, 4), 9000, np.uint16))
+    done = command("enhance", tmp_path / "a.png", "-o", tmp_path / "a.jpg", "--weights", weights)
+    assert done.code == 0
+    assert "no transparency" in done.out
+    assert "16 bit became 8" in done.out
+    again = command("enhance", tmp_path / "a.png", "-o", tmp_path / "b.png", "--weights", weights)
+    assert len(again.out.splitlines()) == 1
+
+
+def test_training_without_its_extra_is_answered_with_the_line_that_installs_it(command, tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("mirnet.training")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    done = command("train", tmp_path, "--run-dir", tmp_path / "run")
+    assert done.code == 2
+    assert 'pip install "mirnet[train]"' in done.err
+
+
 def test_help_loads_neither_numpy_nor_rich_nor_libvips():
     code = "import sys; from mirnet.apps import cli\ntry: cli.main()\nfinally: print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True)

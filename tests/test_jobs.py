@@ -105,6 +105,13 @@ def test_a_folder_that_may_not_be_read_is_refused(folder, monkeypatch):
         planned(folder)
 
 
+def test_several_pictures_do_not_go_into_what_is_named_like_one(folder, tmp_path):
+    with pytest.raises(SettingsError, match="name a folder"):
+        planned(folder, output=tmp_path / "one.jpg")
+    (tmp_path / "odd.jpg").mkdir()  # a folder all the same
+    assert planned(folder, output=tmp_path / "odd.jpg")
+
+
 def test_what_fails_is_told_and_the_others_go_on(tmp_path, fake_weights, fake_runtime):
     for name in ("a.png", "c.png", "d.png"):
         write_image(tmp_path / name, np.full((9, 9, 3), 30, np.uint8))

@@ -108,6 +108,12 @@ def test_a_large_picture_is_surveyed_by_samples_from_all_over_it(fake_runtime, c
     np.testing.assert_allclose(plan.scene, (pixels / 255).mean((0, 1)), atol=0.02)
 
 
+def test_a_black_picture_gets_no_exposure(fake_runtime, card):
+    black = Source.of(np.zeros((40, 60, 3), np.uint8))
+    assert not render.propose(black, fake_runtime, card).any()
+    assert render.propose(Source.of(picture(40, 60)), fake_runtime, card).any()
+
+
 def test_a_small_picture_is_one_piece(fake_runtime, card):
     source = Source.of(picture(40, 61))
     rendered(source, render.look(source, fake_runtime, card, CALM), fake_runtime, card)

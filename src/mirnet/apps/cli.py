@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="mirnet",
-    help="Brighten and denoise dark photographs with MIRNet, on your own machine.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -67,6 +66,23 @@ def _end(sentence: str, code: int) -> NoReturn:
 
 def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
     raise _Interrupted
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        import mirnet
+
+        typer.echo(f"mirnet {mirnet.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Brighten and denoise dark photographs with MIRNet, on your own machine."""
 
 
 @app.command()

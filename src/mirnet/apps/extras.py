@@ -14,5 +14,5 @@ def needs(extra: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise SettingsError(
             f"This needs the extra `{extra}`, which is not installed ({error.name} is missing). "
-            f'Run: pip install "mirnet[{extra}]"'
+            f'Run: pip install "mirnet[{extra}]" (in a clone: pip install ".[{extra}]").'
         ) from error

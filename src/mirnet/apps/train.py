@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
+from mirnet.apps.extras import needs
 from mirnet.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -56,8 +57,9 @@ def train(
 
     Ctrl-C ends with a checkpoint; the very same command with --resume added goes on.
     """
-    from mirnet.training import pipeline, recipes
-    from mirnet.training.settings import TrainSettings
+    with needs("train"):
+        from mirnet.training import pipeline, recipes
+        from mirnet.training.settings import TrainSettings
 
     if steps is not None and hours is not None:
         raise SettingsError("A run ends after --steps or after --hours; give one of them.")
@@ -77,7 +79,7 @@ def train(
             data, bright, run_dir=run_dir, settings=settings, val=val, names=names, val_names=val_names,
             synthetic=synthetic, resume=resume, watch=bars, stop=stop,
         )  # fmt: skip
-    best = f"; the best network validated with {scores.deciding:.2f} dB" if scores else ""
+    best = f"; the best network: {scores}" if scores else ""
     typer.echo(f"{run_dir}: finished{best}. Export it with: mirnet export {run_dir} -o NAME.onnx")
 
 

@@ -87,6 +87,8 @@ def find(name_or_path: str | Path) -> Weights:
         )
     if path.suffix.lower() != ".onnx":
         known = " or ".join([*installed, "the path of an .onnx file"])
+        if path.is_file():
+            raise WeightsError(f"{path}: is no exported weights file, whose name ends in .onnx; expected {known}.")
         raise WeightsError(f'There are no weights named "{name_or_path}"; expected {known}.')
     return read(path)
 

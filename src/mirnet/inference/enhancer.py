@@ -123,7 +123,7 @@ class Enhancer:
                                 overwrite=settings.overwrite)  # fmt: skip
         width, height = images.upright_size(picture.header)
         return Report(target, width, height, plan.proposed_stops, given_stops(plan, settings),
-                      time.monotonic() - started, settings, picture.remarks)  # fmt: skip
+                      time.monotonic() - started, settings, (*picture.remarks, *_lost(picture, format)))  # fmt: skip
 
     def check(self, settings: Settings) -> None:
         """Raises SettingsError where these weights cannot do what is asked for."""
@@ -197,7 +197,9 @@ def _refuse_existing(source: Path, target: Path, settings: Settings) -> None:
     if source.exists() and target.samefile(source):
         raise SettingsError(f"{target}: is the original itself, which is never replaced; choose another output.")
     if not settings.overwrite:
-        raise OutputExists(f"{target}: is there already and was left alone; pass --overwrite to replace it.")
+        raise OutputExists(
+            f"{target}: is there already and was left alone; to replace it ask for that (--overwrite, overwrite=True)."
+        )
 
 
 def _format(picture: images.Picture, source: Path, target: Path) -> str:
@@ -205,6 +207,14 @@ def _format(picture: images.Picture, source: Path, target: Path) -> str:
     wished = images.format_of_suffix(target.suffix)
     stays = wished is None or wished == images.format_of_suffix(source.suffix)
     return picture.header.format if stays else str(wished)
+
+
+def _lost(picture: images.Picture, format: str) -> Iterator[str]:
+    """What the output's format cannot hold of the picture, a sentence each."""
+    if format == "jpeg" and picture.header.channels in (2, 4):
+        yield "JPEG holds no transparency: the picture is laid on white"
+    if format in ("jpeg", "webp") and picture.header.depth == 16:
+        yield "16 bit became 8, which is all that this format holds; PNG and TIFF hold 16"
 
 
 def _as_bands(array: Pixels) -> Pixels:

@@ -29,6 +29,8 @@ def plan(inputs: Sequence[Path], output: Path | None) -> list[Job]:
     """
     sources = list({_identity(source): source for given in inputs for source in _sources(given)}.values())
     several = len(inputs) > 1 or inputs[0].is_dir()
+    if several and output is not None and output.suffix.lower() in images.SUFFIXES and not output.is_dir():
+        raise SettingsError(f"{output}: names a picture, but several are to be enhanced; name a folder.")
     jobs = [Job(source, _target(source, output, several)) for source in sources]
     _refuse_collisions(jobs)
     return jobs

@@ -18,7 +18,7 @@ from mirnet.inference import tiles
 from mirnet.inference.catalog import Card
 from mirnet.inference.runtimes import Floats, Runtime
 from mirnet.inference.settings import Settings
-from mirnet.thumbnail import ThumbnailBuilder
+from mirnet.thumbnail import CELL_PX, ThumbnailBuilder
 
 Pixels = NDArray[Any]
 
@@ -88,8 +88,11 @@ def propose(source: Source, runtime: Runtime, card: Card, *others: "_Collector")
         top += len(band)
     if not card.takes_exposure:
         return None
+    small = thumbnail.finish()
+    if not small.any():  # a black picture says nothing about its exposure, and black stays black
+        return np.zeros((small.shape[0] // CELL_PX, small.shape[1] // CELL_PX), dtype=np.float32)
     # the head sees the picture upright; its map comes back in the stored order
-    upright = images.upright(thumbnail.finish(), source.orientation).transpose(2, 0, 1)
+    upright = images.upright(small, source.orientation).transpose(2, 0, 1)
     cells = runtime.propose(np.ascontiguousarray(upright)[None])[0, 0]
     return np.ascontiguousarray(images.stored(cells, source.orientation))
 

@@ -33,6 +33,15 @@ class Scores:
     stops_error_rms: float = math.nan
     validation_loss: float = math.nan  # the training loss, at the truth's exposure
 
+    def __str__(self) -> str:
+        plain = f"{self.psnr:.2f} dB, SSIM {self.ssim:.3f}, GT-mean {self.psnr_gt_mean:.2f} dB"
+        if math.isnan(self.psnr_true_exposure):
+            return plain
+        return (
+            f"{plain}; {self.psnr_true_exposure:.2f} dB at the truth's exposure, "
+            f"which the proposal misses by {self.stops_error_rms:.2f} stops (RMS)"
+        )
+
     @property
     def deciding(self) -> float:
         """What makes a checkpoint the best: PSNR at the truth's exposure, without exposure plain PSNR."""
