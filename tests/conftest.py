@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pytest
+import torch
 
 from mirnet.inference.catalog import Card
 
@@ -179,3 +180,12 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     before = signal.getsignal(signal.SIGINT)
     yield call
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="module")
+def one_torch_thread() -> Iterator[None]:
+    """For tiny pictures: on a busy machine threads that wait for one another take many times as long."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

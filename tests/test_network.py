@@ -1,7 +1,7 @@
 """What the networks promise: the published answers, sizes, sharing, scenes and cost."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,13 +41,7 @@ SMALL: dict[str, Config] = {
 Block = Callable[[nn.Module, list[Tensor]], Tensor]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Pictures here are tiny; on a busy machine threads that wait for one another take many times as long."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def small(name: str, seed: int = 0) -> SceneNetwork:

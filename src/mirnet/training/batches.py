@@ -95,7 +95,7 @@ def dark_twin(bright: Tensor, stops: Tensor, draws: Draws) -> Tensor:
     """Pictures (B, 3, H, W) as a small sensor would have taken them `stops` darker: shot and read noise, 8 bit.
 
     Noise in linear light, of variance shot·signal + read², with shot = 10^U(-5, -2.5) and read =
-    10^U(-4.5, -2.6): the range in which phone and camera sensors lie from base to high ISO.
+    10^U(-4.5, -2.6): drawn wide, from hardly any grain to a strong one; not calibrated on any one sensor.
     """
     linear = to_linear(expose(bright, -stops))
     shot = 10 ** draws.between(10, -5, -2.5)[:, None, None, None]
