@@ -5,19 +5,17 @@ Only typer is loaded here; what a command needs is imported inside it, so that `
 
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
+from mirnet.apps.evaluate import evaluate
+from mirnet.apps.options import Denoise, Device, Exposure, KeepExposure, Strength, Threads, WeightsOption, parse_denoise
+from mirnet.apps.progress import progress_bar
 from mirnet.apps.train import train
 from mirnet.errors import Cancelled, DataError, MirnetError, SettingsError, WeightsError
-
-if TYPE_CHECKING:
-    from mirnet.inference.evaluate import Evaluation
 
 app = typer.Typer(
     name="mirnet",
@@ -30,13 +28,6 @@ app = typer.Typer(
 REFUSED, FAILED, INTERRUPTED = 2, 1, 130
 
 WHERE = "A file, or a folder for several.  [default: NAME.bright.EXT beside each original]"
-Denoise = Annotated[str, typer.Option(help='How much of the denoising is kept: 0 to 1, or "auto".')]
-Strength = Annotated[float, typer.Option(help="0 gives the original, 1 the full effect.")]
-Exposure = Annotated[float, typer.Option(help="Stops brighter or darker than proposed, -4 to +4.")]
-KeepExposure = Annotated[bool, typer.Option("--keep-exposure", help="Start from 0 stops: denoise only.")]
-WeightsOption = Annotated[str, typer.Option(help="The name of installed weights, or a path NAME.onnx.")]
-Device = Annotated[str, typer.Option(help="Where the network runs; `mirnet info` lists what is here.")]
-Threads = Annotated[int | None, typer.Option(help="Processor threads. Default: all cores.")]
 
 
 class _Interrupted(BaseException):
@@ -134,69 +125,6 @@ def told(outcome: Any) -> str:
 
 
 @app.command()
-def evaluate(
-    dark: Annotated[Path, typer.Argument(help="Dark pictures, or a folder with low/high, input/target or our485.")],
-    bright: Annotated[Path | None, typer.Argument(help="Their bright partners, of the same stems.")] = None,
-    names: Annotated[Path | None, typer.Option(help="A text file that chooses pairs, one stem a line.")] = None,
-    strength: Strength = 1.0,
-    exposure: Exposure = 0.0,
-    keep_exposure: KeepExposure = False,
-    denoise: Denoise = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="All numbers as JSON on standard output.")] = False,
-    sheet: Annotated[Path | None, typer.Option(help="A PNG of pictures, dark | result | truth, worst first.")] = None,
-    weights: WeightsOption = "lite",
-    device: Device = "cpu",
-    threads: Threads = None,
-) -> None:
-    """Score `enhance` on pairs of pictures.
-
-    Every number by a stated protocol, which is printed with them.
-    """
-    import json
-
-    from mirnet.inference import evaluate as evaluation
-    from mirnet.inference.enhancer import Enhancer
-    from mirnet.inference.settings import Settings
-    from mirnet.pairs import find_pairs
-
-    settings = Settings(strength, exposure, keep_exposure, parse_denoise(denoise))
-    pairs = find_pairs(dark, bright, names)
-    if sheet:
-        _check_sheet(sheet)
-    enhancer = Enhancer(weights, device=device, threads=threads)
-    collector = evaluation.Sheet()
-    with progress_bar("evaluating", 1) as bar:
-        result = evaluation.evaluate(enhancer, pairs, settings, progress=bar.within, seen=collector.add)
-    typer.echo(json.dumps(result.to_json(), indent=2, allow_nan=False) if as_json else _table(result))
-    if sheet:
-        collector.save(sheet, result)
-
-
-def _check_sheet(path: Path) -> None:
-    """Before hours of work: can the sheet be written? Raises SettingsError."""
-    if path.suffix.lower() != ".png":
-        raise SettingsError(f"{path}: the sheet is a PNG; choose a name that ends in .png.")
-    if path.exists():
-        raise SettingsError(f"{path}: is there already and is not replaced; choose another name for the sheet.")
-    if not path.parent.is_dir():
-        raise SettingsError(f"{path}: there is no folder {path.parent} for the sheet; make it first.")
-
-
-def _table(result: "Evaluation") -> str:
-    """Mean and 95 % interval of every column, then every picture, then the protocol."""
-    means = result.means
-    columns = [name for name in means if name != "stops_error_rms"]  # which no single picture has
-    return "\n".join([
-        f"{result.weights} on {len(result.scores)} pairs", "",
-        *(f"{name:20}{m.mean:9.3f}   95 %: {m.low:.3f} to {m.high:.3f}" for name, m in means.items()), "",
-        "  ".join([f"{'picture':20}", *columns]),
-        *("  ".join([f"{score.name:20}", *(f"{getattr(score, name):{len(name)}.3f}" for name in columns)])
-          for score in result.scores), "",
-        f"Protocol: {result.protocol}.",
-    ])  # fmt: skip
-
-
-@app.command()
 def export(
     source: Annotated[
         Path, typer.Argument(metavar="RUN", help="A run folder, or a checkpoint file, ours or published.")
@@ -255,46 +183,5 @@ def info() -> None:
         typer.echo(line)
 
 
+app.command()(evaluate)
 app.command()(train)
-
-
-def parse_denoise(text: str) -> float | Literal["auto"]:
-    """ "auto" or a number. Raises SettingsError."""
-    if text == "auto":
-        return "auto"
-    try:
-        return float(text)
-    except ValueError as error:
-        raise SettingsError(f'denoise is "auto" or a number from 0 to 1, not "{text}".') from error
-
-
-class Bar:
-    """A progress bar over several pictures, with progress within each; lines go above it."""
-
-    def __init__(self, progress: Any, task: Any, total: int) -> None:
-        self._progress, self._task, self._total, self._done = progress, task, total, 0
-
-    def within(self, done: float) -> None:
-        self._progress.update(self._task, completed=min(self._done + done, self._total))
-
-    def advance(self) -> None:
-        self._done += 1
-        self.within(0)
-
-    def say(self, line: str, failed: bool) -> None:
-        """A result goes to standard output as it is, a failure to standard error; nothing is wrapped or cut."""
-        self._progress.stop()
-        typer.echo(line, err=failed)
-        self._progress.start()
-
-
-@contextmanager
-def progress_bar(what: str, total: int) -> Iterator[Bar]:
-    """A bar on standard error, shown on a terminal only."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn(what), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        yield Bar(progress, progress.add_task(what, total=total), total)
