@@ -1,75 +1,331 @@
-"""`mirnet evaluate`: the command, and the table that it prints."""
+"""`mirnet evaluate`: the command, and what it prints."""
 
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mirnet.apps.options import Denoise, Device, Exposure, KeepExposure, Strength, Threads, WeightsOption, parse_denoise
+from mirnet.apps.extras import needs
+from mirnet.apps.options import Denoise, Device, Exposure, KeepExposure, Strength, Threads, parse_denoise
 from mirnet.apps.progress import progress_bar
-from mirnet.errors import SettingsError
+from mirnet.errors import DataError, SettingsError
+from mirnet.files import write_whole
 
 if TYPE_CHECKING:
-    from mirnet.inference.evaluate import Evaluation
+    from mirnet.inference.bootstrap import Mean
+    from mirnet.inference.compare import Difference
+    from mirnet.inference.scores import Colour, Evaluation
+    from mirnet.inference.settings import Settings
+    from mirnet.inference.sheet import Sheet
+    from mirnet.pairs import Pair
+
+Folders = dict[str, list["Evaluation"]]  # by what the folder of pairs is called; the same methods in each
 
 
 def evaluate(
     dark: Annotated[Path, typer.Argument(help="Dark pictures, or a folder with low/high, input/target or our485.")],
     bright: Annotated[Path | None, typer.Argument(help="Their bright partners, of the same stems.")] = None,
+    also: Annotated[list[Path] | None, typer.Option(help="Another folder of pairs; may be repeated.")] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(help="Names of installed weights, or paths NAME.onnx; repeat to compare.  [default: lite]"),
+    ] = None,
+    results: Annotated[
+        list[Path] | None, typer.Option(help="A folder of finished pictures, by any program; may be repeated.")
+    ] = None,
     names: Annotated[Path | None, typer.Option(help="A text file that chooses pairs, one stem a line.")] = None,
+    scenes: Annotated[
+        Path | None, typer.Option(help="A CSV of names and their scenes.  [default: the folders in DARK]")
+    ] = None,
     strength: Strength = 1.0,
     exposure: Exposure = 0.0,
     keep_exposure: KeepExposure = False,
     denoise: Denoise = "auto",
+    colour: Annotated[
+        bool | None, typer.Option("--colour/--no-colour", help="The colour difference.  [default: if installed]")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All numbers as JSON on standard output.")] = False,
-    sheet: Annotated[Path | None, typer.Option(help="A PNG of pictures, dark | result | truth, worst first.")] = None,
-    weights: WeightsOption = "lite",
+    sheet: Annotated[Path | None, typer.Option(help="A PNG of pictures, dark | results | truth, worst first.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="A PNG with a point for each picture: two methods' PSNR.")] = None,
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
-    """Score `enhance` on pairs of pictures.
+    """Score `enhance` on pairs of pictures; several weights, folders and other programs' results side by side.
 
     Every number by a stated protocol, which is printed with them.
     """
-    import json
-
-    from mirnet.inference import evaluate as evaluation
-    from mirnet.inference.enhancer import Enhancer
     from mirnet.inference.settings import Settings
-    from mirnet.pairs import find_pairs
+    from mirnet.inference.sheet import Sheet
 
     settings = Settings(strength, exposure, keep_exposure, parse_denoise(denoise))
-    pairs = find_pairs(dark, bright, names)
-    if sheet:
-        _check_sheet(sheet)
-    enhancer = Enhancer(weights, device=device, threads=threads)
-    collector = evaluation.Sheet()
-    with progress_bar("evaluating", 1) as bar:
-        result = evaluation.evaluate(enhancer, pairs, settings, progress=bar.within, seen=collector.add)
-    typer.echo(json.dumps(result.to_json(), indent=2, allow_nan=False) if as_json else _table(result))
-    if sheet:
-        collector.save(sheet, result)
+    data = _data([(dark, bright), *((folder, None) for folder in also or [])], names, scenes)
+    for path, what in ((sheet, "sheet"), (plot, "plot")):
+        _check_picture(path, what)
+    if plot:
+        with needs("evaluate"):
+            from mirnet.evaluation import scatter
+    difference, why_not = _colour(colour)
+    methods = _methods(weights or ([] if results else ["lite"]), results or [], settings, device, threads, data)
+    collector = Sheet() if sheet else None
+    scored = _score(data, methods, difference, collector)
+    typer.echo(json.dumps(_as_json(scored, why_not), indent=2, allow_nan=False) if as_json else _text(scored, why_not))
+    if sheet and collector:
+        collector.save(sheet, scored)
+    if plot:
+        _write(plot, scatter.draw(scored))
 
 
-def _check_sheet(path: Path) -> None:
-    """Before hours of work: can the sheet be written? Raises SettingsError."""
+# --- what is scored -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Data:
+    """A folder of pairs, as a person calls it."""
+
+    name: str
+    pairs: "list[Pair]"
+    scenes: dict[str, str] | None
+
+
+def _data(folders: Sequence[tuple[Path, Path | None]], names: Path | None, scenes: Path | None) -> list[Data]:
+    from mirnet.inference.scenes import scenes_of
+    from mirnet.pairs import find_pairs
+
+    called = _apart([(folder.resolve().name, str(folder)) for folder, _ in folders])
+    found = []
+    for name, (folder, bright) in zip(called, folders, strict=True):
+        pairs = find_pairs(folder, bright, names)
+        found.append(Data(name, pairs, scenes_of([pair.name for pair in pairs], scenes)))
+    return found
+
+
+@dataclass(frozen=True)
+class Method:
+    """Weights or a folder of results, as a person calls them, and how they are scored."""
+
+    name: str
+    score: Callable[..., "Evaluation"]
+
+
+def _methods(weights: Sequence[str], results: Sequence[Path], settings: "Settings", device: str, threads: int | None,
+             data: Sequence[Data]) -> list[Method]:  # fmt: skip
+    """What is refused is refused here, before hours of work. Raises SettingsError, WeightsError, DataError."""
+    from mirnet.inference import evaluate as scoring
+    from mirnet.inference.enhancer import Enhancer
+
+    if not weights and settings != type(settings)():
+        raise SettingsError("Finished results stay as they are: --strength, --exposure and the like need --weights.")
+    if results and len(data) > 1:
+        raise SettingsError("--results belong to one folder of pairs; leave out --also.")
+    for folder in results:
+        scoring.find_results(folder, data[0].pairs)
+    enhancers = [Enhancer(each, device=device, threads=threads) for each in weights]
+    for enhancer in enhancers:
+        enhancer.check(settings)
+    names = _apart(
+        [(enhancer.card.name, said) for enhancer, said in zip(enhancers, weights, strict=True)]
+        + [(folder.resolve().name, str(folder)) for folder in results]
+    )
+    by_network = [partial(_of_network, enhancer, settings) for enhancer in enhancers]
+    by_others = [partial(scoring.evaluate_results, folder) for folder in results]
+    return [Method(name, score) for name, score in zip(names, [*by_network, *by_others], strict=True)]
+
+
+def _of_network(enhancer: Any, settings: "Settings", pairs: "list[Pair]", **options: Any) -> "Evaluation":
+    from mirnet.inference.evaluate import evaluate
+
+    return evaluate(enhancer, pairs, settings, **options)
+
+
+def _apart(names: Sequence[tuple[str, str]]) -> list[str]:
+    """The first name of each, the second where firsts are equal. Raises SettingsError where these are equal too."""
+    often = Counter(first for first, _ in names)
+    chosen = [second if often[first] > 1 else first for first, second in names]
+    twice = next((name for name, count in Counter(chosen).items() if count > 1), None)
+    if twice is not None:
+        raise SettingsError(f"{twice}: is named twice; what is compared must differ.")
+    return chosen
+
+
+def _colour(asked: bool | None) -> "tuple[Colour | None, str]":
+    """The colour difference, or why there is none. Raises SettingsError where it is asked for and cannot be had."""
+    if asked is False:
+        return None, "--no-colour was given"
+    try:
+        with needs("evaluate"):
+            from mirnet.evaluation.colour import ciede2000
+    except SettingsError as error:
+        if asked:
+            raise
+        return None, f"{error}"
+    return ciede2000, ""
+
+
+def _score(data: Sequence[Data], methods: Sequence[Method], colour: "Colour | None", sheet: "Sheet | None") -> Folders:
+    scored: Folders = {}
+    with progress_bar("evaluating", len(data) * len(methods)) as bar:
+        for folder in data:
+            scored[folder.name] = []
+            for method in methods:
+                seen = partial(sheet.add, folder.name, method.name) if sheet else None
+                scored[folder.name].append(
+                    method.score(folder.pairs, method=method.name, scenes=folder.scenes, colour=colour,
+                                 progress=bar.within, seen=seen)
+                )  # fmt: skip
+                bar.advance()
+    return scored
+
+
+# --- what is written ------------------------------------------------------------------------------
+
+
+def _check_picture(path: Path | None, what: str) -> None:
+    """Before hours of work: can it be written? Raises SettingsError."""
+    if path is None:
+        return
     if path.suffix.lower() != ".png":
-        raise SettingsError(f"{path}: the sheet is a PNG; choose a name that ends in .png.")
+        raise SettingsError(f"{path}: the {what} is a PNG; choose a name that ends in .png.")
     if path.exists():
-        raise SettingsError(f"{path}: is there already and is not replaced; choose another name for the sheet.")
+        raise SettingsError(f"{path}: is there already and is not replaced; choose another name for the {what}.")
     if not path.parent.is_dir():
-        raise SettingsError(f"{path}: there is no folder {path.parent} for the sheet; make it first.")
+        raise SettingsError(f"{path}: there is no folder {path.parent} for the {what}; make it first.")
 
 
-def _table(result: "Evaluation") -> str:
-    """Mean and 95 % interval of every column, then every picture, then the protocol."""
+def _write(path: Path, content: bytes) -> None:
+    try:
+        write_whole(path, content, overwrite=False)
+    except FileExistsError as error:
+        raise DataError(f"{path}: has appeared meanwhile and was left alone; choose another name.") from error
+
+
+def _as_json(scored: Folders, why_not: str) -> dict[str, Any]:
+    """One evaluation as it is; several as a list, with the differences of every two methods on a folder."""
+    from mirnet.inference import compare
+
+    left_out = {"not_measured": {"ciede2000": why_not} if why_not else {}}
+    evaluations = [
+        {"folder": folder, **each.to_json(), "over_input": {d.column: d.to_json() for d in compare.gain(each)}}
+        for folder, several in scored.items()
+        for each in several
+    ]
+    if len(evaluations) == 1:
+        return evaluations[0] | left_out
+    differences = [
+        {"folder": folder, "a": two[0].a, "b": two[0].b, "columns": {d.column: d.to_json() for d in two}}
+        for folder, several in scored.items()
+        for two in compare.compare_all(several)
+    ]
+    return {"evaluations": evaluations, "differences": differences, "protocol": compare.PROTOCOL} | left_out
+
+
+def _text(scored: Folders, why_not: str) -> str:
+    """Tables of every folder, what they say in sentences, and the protocol."""
+    from mirnet.inference import compare
+    from mirnet.inference.scores import protocol_of
+
+    lines = []
+    for folder, evaluations in scored.items():
+        if len(evaluations) == 1:
+            lines += _single(folder if len(scored) > 1 else "", evaluations[0])
+        else:
+            lines += _several(folder, evaluations)
+        lines.append("")
+    if len(scored) > 1:
+        lines += [*_overview(scored), ""]
+    if why_not:
+        lines += [f"The colour difference (CIEDE2000) was not measured: {why_not.rstrip('.')}.", ""]
+    protocol = protocol_of([each for several in scored.values() for each in several])
+    return "\n".join([*lines, f"Protocol: {protocol}; {compare.PROTOCOL}."])
+
+
+def _single(folder: str, result: "Evaluation") -> list[str]:
+    """Mean and 95 % interval of every column, what was gained, the scenes, then every picture."""
+    from mirnet.inference import compare
+
     means = result.means
     columns = [name for name in means if name != "stops_error_rms"]  # which no single picture has
-    return "\n".join([
-        f"{result.weights} on {len(result.scores)} pairs", "",
-        *(f"{name:20}{m.mean:9.3f}   95 %: {m.low:.3f} to {m.high:.3f}" for name, m in means.items()), "",
-        "  ".join([f"{'picture':20}", *columns]),
-        *("  ".join([f"{score.name:20}", *(f"{getattr(score, name):{len(name)}.3f}" for name in columns)])
-          for score in result.scores), "",
-        f"Protocol: {result.protocol}.",
-    ])  # fmt: skip
+    longest = max(len("picture"), *(len(score.name) for score in result.scores))
+    return [
+        f"{result.method} on {_pairs(result)}{f' of {folder}' if folder else ''}", "",
+        *(f"{name:20}{m.mean:9.3f}   {_interval(m)}" for name, m in means.items()), "",
+        *_sentences(compare.gain(result)), "",
+        *_by_scene([result], columns),
+        "  ".join([f"{'picture':{longest}}", *columns]),
+        *("  ".join([f"{score.name:{longest}}", *(f"{getattr(score, name):{len(name)}.3f}" for name in columns)])
+          for score in result.scores),
+    ]  # fmt: skip
+
+
+def _pairs(result: "Evaluation") -> str:
+    scenes = f" in {len(result.by_scene)} scenes" if result.scenes else ""
+    return f"{len(result.scores)} pairs{scenes}"
+
+
+def _interval(mean: "Mean") -> str:
+    return f"95 %: {mean.low:.3f} to {mean.high:.3f}" if mean.has_interval else "no interval: one picture or scene"
+
+
+def _several(folder: str, results: Sequence["Evaluation"]) -> list[str]:
+    """Methods side by side: means, differences in sentences, scenes, and the PSNR of every picture."""
+    from mirnet.inference import compare
+
+    columns = list(dict.fromkeys(name for result in results for name in result.means))
+    cells = [["", *(result.method for result in results)]]
+    for name in columns:
+        cells.append([name, *(_mean_cell(result.means.get(name)) for result in results)])
+    pictures = [["picture", "input", *(result.method for result in results)]]
+    for scores in zip(*(result.scores for result in results), strict=True):
+        pictures.append([scores[0].name, *(f"{x:.2f}" for x in (scores[0].psnr_input, *(s.psnr for s in scores)))])
+    return [
+        f"{len(results)} methods on {_pairs(results[0])} of {folder}: means, and their 95 % intervals", "",
+        *_table(cells), "",
+        *(line for two in compare.compare_all(results) for line in [*_sentences(two), ""]),
+        *_by_scene(results, ["psnr"]),
+        "PSNR of every picture, dB", *_table(pictures),
+    ]  # fmt: skip
+
+
+def _mean_cell(mean: "Mean | None") -> str:
+    if mean is None:
+        return "-"
+    return f"{mean.mean:.3f} ({mean.low:.3f} to {mean.high:.3f})" if mean.has_interval else f"{mean.mean:.3f}"
+
+
+def _sentences(differences: "Sequence[Difference]") -> list[str]:
+    return [f"{difference.column:20}{difference.sentence}" for difference in differences]
+
+
+def _by_scene(results: Sequence["Evaluation"], columns: Sequence[str]) -> list[str]:
+    """Means of every scene, nothing where scenes are not known."""
+    if not results[0].by_scene:
+        return []
+    headings = [name if len(results) == 1 else f"{name} {result.method}" for result in results for name in columns]
+    cells = [["scene", "pictures", *headings]]
+    found = [result.by_scene for result in results]
+    for scene, (count, _) in found[0].items():
+        cells.append([scene, f"{count}", *(f"{each[scene][1][name]:.3f}" for each in found for name in columns)])
+    return [*_table(cells), ""]
+
+
+def _overview(scored: Folders) -> list[str]:
+    """The folders of pairs side by side: they hold different pictures, so that nothing is said of a difference."""
+    methods = [each.method for each in next(iter(scored.values()))]
+    cells = [["PSNR, dB", "pairs", "input", *methods]]
+    for folder, evaluations in scored.items():
+        before = f"{evaluations[0].means['psnr_input'].mean:.2f}"
+        pictures = f"{len(evaluations[0].scores)}"
+        cells.append([folder, pictures, before, *(_mean_cell(each.means["psnr"]) for each in evaluations)])
+    return _table(cells)
+
+
+def _table(cells: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of rows, each column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    rows = ([f"{row[0]:{widths[0]}}", *(f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))]
+            for row in cells)  # fmt: skip
+    return ["  ".join(row).rstrip() for row in rows]

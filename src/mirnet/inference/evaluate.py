@@ -1,176 +1,155 @@
-"""An enhancer scored on pairs of dark and bright pictures: what `enhance` ships, in numbers that say what they are."""
+"""An enhancer, or results that lie in a folder, scored on pairs of pictures: in numbers that say what they are."""
 
-import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
+import mirnet
 from mirnet import images, metrics
 from mirnet.errors import DataError
 from mirnet.inference.enhancer import Enhancer
 from mirnet.inference.render import Pixels, Plan, Source, look, render, to_rgb
+from mirnet.inference.scores import Colour, Evaluation, Score, score_of
 from mirnet.inference.settings import Settings
 from mirnet.pairs import Pair
-from mirnet.thumbnail import area_weights
+
+# Is shown every pair with what was scored: dark, result and truth, upright (H, W, 3) in [0, 1].
+Seen = Callable[[Pair, metrics.Picture, metrics.Picture, metrics.Picture], None]
+Scored = tuple[Score, metrics.Picture, metrics.Picture, metrics.Picture]  # a score, and what `Seen` is shown
+
+SHAPING = ("strength", "exposure", "keep_exposure", "denoise")  # the settings that change pixels
 
 
-@dataclass(frozen=True)
-class Score:
-    """One picture's scores, by `metrics.PROTOCOL`; the last four are None for weights without exposure."""
-
-    name: str
-    psnr: float
-    ssim: float
-    psnr_gt_mean: float
-    ssim_gt_mean: float
-    psnr_true_exposure: float | None = None
-    ssim_true_exposure: float | None = None
-    proposed_stops: float | None = None
-    stops_error: float | None = None  # of the proposal; positive: too dark
-
-
-@dataclass(frozen=True)
-class Mean:
-    """A mean over pictures and its 95 % interval (percentile bootstrap over pictures, 10,000 draws)."""
-
-    mean: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Scores of all pictures, what they were made with, and the protocol in words."""
-
-    weights: str
-    sha256: str
-    settings: dict[str, Any]
-    scores: list[Score]
-
-    protocol: ClassVar[str] = (
-        f"{metrics.PROTOCOL}; in means, equal pictures count as 100 dB, and pictures under 11 pixels have no SSIM; "
-        "the interval holds 95 % of the means of pictures drawn again (bootstrap, 10,000 draws)"
-    )
-
-    @property
-    def means(self) -> dict[str, Mean]:
-        """Per column that these weights have; plus `stops_error_rms`."""
-        columns = {
-            f.name: np.array([getattr(score, f.name) for score in self.scores], dtype=np.float64)  # None becomes NaN
-            for f in fields(Score)
-            if f.name != "name"
-        }
-        means = {name: _mean(values) for name, values in columns.items() if not np.isnan(values).all()}
-        if "stops_error" in means:
-            squares = _mean(columns["stops_error"] ** 2)
-            means["stops_error_rms"] = Mean(*(float(np.sqrt(x)) for x in asdict(squares).values()))
-        return means
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data; a number that is none (the PSNR of equal pictures, the SSIM of tiny ones) is None."""
-        scores = [asdict(score) for score in self.scores]
-        return {
-            "weights": self.weights, "sha256": self.sha256, "settings": self.settings, "protocol": self.protocol,
-            "pictures": len(scores), "means": {name: asdict(mean) for name, mean in self.means.items()},
-            "scores": [{name: _finite(value) for name, value in score.items()} for score in scores],
-        }  # fmt: skip
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _mean(values: metrics.Picture) -> Mean:
-    finite = np.where(np.isinf(values), 100.0, values)  # equal pictures: 100 dB, so that a mean exists
-    finite = finite[~np.isnan(finite)]
-    draws = np.random.default_rng(0).integers(0, len(finite), (10_000, len(finite)))
-    low, high = np.percentile(finite[draws].mean(1), [2.5, 97.5])
-    return Mean(float(finite.mean()), float(low), float(high))
-
-
-def evaluate(enhancer: Enhancer, pairs: Sequence[Pair], settings: Settings, *,
-             progress: Callable[[float], None] = lambda done: None,
-             seen: Callable[[Pair, metrics.Picture, metrics.Picture, metrics.Picture], None] | None = None,
+def evaluate(enhancer: Enhancer, pairs: Sequence[Pair], settings: Settings, *, method: str | None = None,
+             scenes: Mapping[str, str] | None = None, colour: Colour | None = None,
+             progress: Callable[[float], None] = lambda done: None, seen: Seen | None = None,
              ) -> Evaluation:  # fmt: skip
-    """Scores of `enhancer` on `pairs`; `seen(pair, dark, result, truth)` is shown every picture, (H, W, 3) in [0, 1].
+    """Scores of what `enhance` ships: `enhancer` with `settings` on `pairs`, called `method` beside others.
 
     Raises DataError where the two of a pair differ in size, PictureError, SettingsError.
     """
     enhancer.check(settings)
+
+    def scored(pair: Pair) -> Scored:
+        dark, truth = _two_of_one_size(pair.dark, pair.bright)
+        return _score(enhancer, pair.name, dark, truth, settings, colour)
+
+    card = enhancer.card
+    origin = {
+        "weights": card.name, "sha256": card.sha256, "settings": {name: getattr(settings, name) for name in SHAPING},
+        "mirnet": mirnet.__version__,
+    }  # fmt: skip
+    scores = _all(pairs, scored, progress, seen)
+    return Evaluation(method or card.name, origin, scores, scenes, _folders(pairs))
+
+
+def evaluate_results(folder: Path, pairs: Sequence[Pair], *, method: str | None = None,
+                     scenes: Mapping[str, str] | None = None, colour: Colour | None = None,
+                     progress: Callable[[float], None] = lambda done: None, seen: Seen | None = None,
+                     ) -> Evaluation:  # fmt: skip
+    """Scores of finished pictures in `folder`, named as the pairs are, whatever program made them.
+
+    They have no columns at the truth's exposure: those ask a network again, at another exposure, and brightening
+    its result afterwards would be another question. Raises DataError, PictureError.
+    """
+    found = find_results(folder, pairs)
+
+    def scored(pair: Pair) -> Scored:
+        dark, _ = _two_of_one_size(pair.dark, pair.bright)
+        finished, truth = _two_of_one_size(found[pair.name], pair.bright)
+        pictures = _upright(dark), metrics.rounded(_upright(finished)), _upright(truth)
+        return score_of(pair.name, *pictures, colour), *pictures
+
+    origin: dict[str, Any] = {"results": str(folder), "mirnet": mirnet.__version__}
+    return Evaluation(method or str(folder), origin, _all(pairs, scored, progress, seen), scenes, _folders(pairs))
+
+
+def find_results(folder: Path, pairs: Sequence[Pair]) -> dict[str, Path]:
+    """The picture in `folder` of each pair, by stem, whatever its suffix; others may lie there too. Raises DataError.
+
+    A pair `kitchen/0001` has its result at `kitchen/0001.png`, or another suffix that we read, in the folder.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: expected a folder of results; there is none.")
+    found: dict[str, Path] = {}
+    stems = {pair.name for pair in pairs}
+    for parent in sorted({(folder / pair.name).parent for pair in pairs}):
+        for path in sorted(parent.iterdir()) if parent.is_dir() else []:
+            stem = path.relative_to(folder).with_suffix("").as_posix()
+            if stem not in stems or not images.format_of_suffix(path.suffix) or not path.is_file():
+                continue
+            if stem in found:
+                raise DataError(f"{path} and {found[stem].name} have one stem; keep one of them in {parent}.")
+            found[stem] = path
+    missing = [pair.name for pair in pairs if pair.name not in found]
+    if missing:
+        shown = ", ".join(missing[:5]) + (" and others" if len(missing) > 5 else "")
+        raise DataError(
+            f"{folder}: {len(missing)} of {len(pairs)} pairs have no result there: {shown}. "
+            "Add pictures of the pairs' names or choose pairs with --names."
+        )
+    return found
+
+
+def _all(pairs: Sequence[Pair], scored: Callable[[Pair], Scored], progress: Callable[[float], None],
+         seen: Seen | None) -> list[Score]:  # fmt: skip
     scores = []
     for number, pair in enumerate(pairs):
-        dark, truth = images.open_picture(pair.dark), images.open_picture(pair.bright)
-        sizes = images.upright_size(dark.header), images.upright_size(truth.header)
-        if sizes[0] != sizes[1]:
-            said = " and ".join(f"{width}x{height}" for width, height in sizes)
-            raise DataError(f"{pair.dark} and {pair.bright}: a pair needs one size, these are {said}.")
-        score, *pictures = _score(enhancer, pair.name, dark, truth, settings)
+        score, *pictures = scored(pair)
         scores.append(score)
         if seen:
             seen(pair, *pictures)
         progress((number + 1) / len(pairs))
-    chosen = {name: getattr(settings, name) for name in ("strength", "exposure", "keep_exposure", "denoise")}
-    return Evaluation(enhancer.card.name, enhancer.card.sha256, chosen, scores)
+    return scores
+
+
+def _two_of_one_size(one: Path, other: Path) -> tuple[images.Picture, images.Picture]:
+    """Both, opened. Raises DataError where a person sees them in different sizes, PictureError."""
+    pictures = images.open_picture(one), images.open_picture(other)
+    sizes = [images.upright_size(picture.header) for picture in pictures]
+    if sizes[0] != sizes[1]:
+        said = " and ".join(f"{width}x{height}" for width, height in sizes)
+        raise DataError(f"{one} and {other}: a pair needs one size, these are {said}.")
+    return pictures
+
+
+def _folders(pairs: Sequence[Pair]) -> dict[str, str]:
+    """The folder of either side, under which all its pictures lie."""
+    sides = {"dark": [pair.dark for pair in pairs], "bright": [pair.bright for pair in pairs]}
+    return {side: os.path.commonpath([path.absolute().parent for path in paths]) for side, paths in sides.items()}
 
 
 def _score(enhancer: Enhancer, name: str, dark: images.Picture, truth_file: images.Picture, settings: Settings,
-           ) -> tuple[Score, metrics.Picture, metrics.Picture, metrics.Picture]:  # fmt: skip
+           colour: Colour | None) -> Scored:  # fmt: skip
     """Scores, and what was scored: dark, result and truth, upright (H, W, 3)."""
     (stored,) = dark.bands(dark.header.height)
     source = Source.of(stored, dark.header.orientation)
-    truth = _upright(truth_file.bands(truth_file.header.height), truth_file.header.orientation)
+    seen, truth = _shown([stored], source.orientation), _upright(truth_file)
 
     def shown(added_stops: float, plan: Plan | None = None) -> metrics.Picture:
         plan = plan or look(source, enhancer.runtime, enhancer.card, settings, added_stops)
         bands = render(source, plan, enhancer.runtime, enhancer.card, settings)
-        return metrics.rounded(_upright(bands, source.orientation))
+        return metrics.rounded(_shown(bands, source.orientation))
 
     plan = look(source, enhancer.runtime, enhancer.card, settings)
     result = shown(0.0, plan)
-    calibrated = metrics.with_gt_mean(result, truth)
-    score = Score(name, metrics.psnr(result, truth), metrics.ssim(result, truth),
-                  metrics.psnr(calibrated, truth), metrics.ssim(calibrated, truth))  # fmt: skip
+    score = score_of(name, seen, result, truth, colour)
     if enhancer.card.takes_exposure:
         true = metrics.at_truths_exposure(shown, result, truth)
         score = replace(score, psnr_true_exposure=metrics.psnr(true.result, truth),
                         ssim_true_exposure=metrics.ssim(true.result, truth),
                         proposed_stops=plan.proposed_stops, stops_error=true.error_stops)  # fmt: skip
-    return score, _upright([stored], source.orientation), result, truth
+    return score, seen, result, truth
 
 
-def _upright(bands: Iterable[Pixels], orientation: int) -> metrics.Picture:
+def _upright(picture: images.Picture) -> metrics.Picture:
     """A whole picture (H, W, 3) float32 in [0, 1], as a person sees it."""
+    return _shown(picture.bands(picture.header.height), picture.header.orientation)
+
+
+def _shown(bands: Iterable[Pixels], orientation: int) -> metrics.Picture:
     return images.upright(to_rgb(np.concatenate(list(bands))), orientation)
-
-
-class Sheet:
-    """Collects small copies of what was scored, for one picture to look at: rows of dark | result | truth."""
-
-    HEIGHT_PX = 200
-    ROWS = 12
-
-    def __init__(self) -> None:
-        self._rows: dict[str, metrics.Picture] = {}
-
-    def add(self, pair: Pair, dark: metrics.Picture, result: metrics.Picture, truth: metrics.Picture) -> None:
-        self._rows[pair.name] = np.concatenate(
-            [_small(picture, self.HEIGHT_PX) for picture in (dark, result, truth)], axis=1
-        )
-
-    def save(self, path: Path, evaluation: Evaluation) -> None:
-        """At most twelve rows, evenly chosen from the worst PSNR down to the best, as a PNG. PictureError."""
-        ordered = sorted(evaluation.scores, key=lambda score: score.psnr)
-        chosen = sorted({round(place) for place in np.linspace(0, len(ordered) - 1, min(self.ROWS, len(ordered)))})
-        rows = [self._rows[ordered[place].name] for place in chosen]
-        width = max(row.shape[1] for row in rows)
-        padded = [np.pad(row, ((0, 4), (0, width - row.shape[1]), (0, 0)), constant_values=1) for row in rows]
-        images.write_image(path, metrics.rounded(np.concatenate(padded)))
-
-
-def _small(picture: metrics.Picture, height: int) -> metrics.Picture:
-    width = max(1, round(picture.shape[1] * height / picture.shape[0]))
-    rows, columns = area_weights(picture.shape[0], height), area_weights(picture.shape[1], width)
-    return np.asarray(np.einsum("tr,rwc,uw->tuc", rows, picture, columns, optimize=True), dtype=np.float32)
