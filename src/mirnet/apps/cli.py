@@ -14,6 +14,7 @@ import typer
 from mirnet.apps.evaluate import evaluate
 from mirnet.apps.options import Denoise, Device, Exposure, KeepExposure, Strength, Threads, WeightsOption, parse_denoise
 from mirnet.apps.progress import progress_bar
+from mirnet.apps.runs import runs
 from mirnet.apps.train import train
 from mirnet.errors import Cancelled, DataError, MirnetError, SettingsError, WeightsError
 
@@ -185,3 +186,4 @@ def info() -> None:
 
 app.command()(evaluate)
 app.command()(train)
+app.command()(runs)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mirnet.apps.extras import needs
+from mirnet.apps.figures import check_figure, write_figure
 from mirnet.apps.options import Denoise, Device, Exposure, KeepExposure, Strength, Threads, parse_denoise
 from mirnet.apps.progress import progress_bar
-from mirnet.errors import DataError, SettingsError
-from mirnet.files import write_whole
+from mirnet.apps.table import table
+from mirnet.errors import SettingsError
 
 if TYPE_CHECKING:
     from mirnet.inference.bootstrap import Mean
@@ -65,7 +66,7 @@ def evaluate(
     settings = Settings(strength, exposure, keep_exposure, parse_denoise(denoise))
     data = _data([(dark, bright), *((folder, None) for folder in also or [])], names, scenes)
     for path, what in ((sheet, "sheet"), (plot, "plot")):
-        _check_picture(path, what)
+        check_figure(path, what)
     if plot:
         with needs("evaluate"):
             from mirnet.evaluation import scatter
@@ -77,7 +78,7 @@ def evaluate(
     if sheet and collector:
         collector.save(sheet, scored)
     if plot:
-        _write(plot, scatter.draw(scored))
+        write_figure(plot, scatter.draw(scored))
 
 
 # --- what is scored -------------------------------------------------------------------------------
@@ -184,25 +185,6 @@ def _score(data: Sequence[Data], methods: Sequence[Method], colour: "Colour | No
 # --- what is written ------------------------------------------------------------------------------
 
 
-def _check_picture(path: Path | None, what: str) -> None:
-    """Before hours of work: can it be written? Raises SettingsError."""
-    if path is None:
-        return
-    if path.suffix.lower() != ".png":
-        raise SettingsError(f"{path}: the {what} is a PNG; choose a name that ends in .png.")
-    if path.exists():
-        raise SettingsError(f"{path}: is there already and is not replaced; choose another name for the {what}.")
-    if not path.parent.is_dir():
-        raise SettingsError(f"{path}: there is no folder {path.parent} for the {what}; make it first.")
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        write_whole(path, content, overwrite=False)
-    except FileExistsError as error:
-        raise DataError(f"{path}: has appeared meanwhile and was left alone; choose another name.") from error
-
-
 def _as_json(scored: Folders, why_not: str) -> dict[str, Any]:
     """One evaluation as it is; several as a list, with the differences of every two methods on a folder."""
     from mirnet.inference import compare
@@ -283,10 +265,10 @@ def _several(folder: str, results: Sequence["Evaluation"]) -> list[str]:
         pictures.append([scores[0].name, *(f"{x:.2f}" for x in (scores[0].psnr_input, *(s.psnr for s in scores)))])
     return [
         f"{len(results)} methods on {_pairs(results[0])} of {folder}: means, and their 95 % intervals", "",
-        *_table(cells), "",
+        *table(cells), "",
         *(line for two in compare.compare_all(results) for line in [*_sentences(two), ""]),
         *_by_scene(results, ["psnr"]),
-        "PSNR of every picture, dB", *_table(pictures),
+        "PSNR of every picture, dB", *table(pictures),
     ]  # fmt: skip
 
 
@@ -309,7 +291,7 @@ def _by_scene(results: Sequence["Evaluation"], columns: Sequence[str]) -> list[s
     found = [result.by_scene for result in results]
     for scene, (count, _) in found[0].items():
         cells.append([scene, f"{count}", *(f"{each[scene][1][name]:.3f}" for each in found for name in columns)])
-    return [*_table(cells), ""]
+    return [*table(cells), ""]
 
 
 def _overview(scored: Folders) -> list[str]:
@@ -320,12 +302,4 @@ def _overview(scored: Folders) -> list[str]:
         before = f"{evaluations[0].means['psnr_input'].mean:.2f}"
         pictures = f"{len(evaluations[0].scores)}"
         cells.append([folder, pictures, before, *(_mean_cell(each.means["psnr"]) for each in evaluations)])
-    return _table(cells)
-
-
-def _table(cells: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of rows, each column as wide as its widest cell."""
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    rows = ([f"{row[0]:{widths[0]}}", *(f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))]
-            for row in cells)  # fmt: skip
-    return ["  ".join(row).rstrip() for row in rows]
+    return table(cells)
