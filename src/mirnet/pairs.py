@@ -1,80 +1,280 @@
-"""Pairs of dark and bright pictures in folders: two files of one stem, whatever their suffixes."""
+"""Pairs of dark and bright pictures, in the layouts in which people have them.
 
-from dataclasses import dataclass
-from pathlib import Path
+* Two folders in one: `low` and `high`, `input` and `target`, `Low` and `Normal`. Two files of one relative path are a
+  pair, whatever their suffixes, also in nested folders: `low/kitchen/1.png` and `high/kitchen/1.jpg` are the pair
+  `kitchen/1`. What is left over pairs up without its folder's name in front, as in LOL v2: `Low/low001.png` and
+  `Normal/normal001.png` are the pair `001`.
+* Two folders of any names, one after the other.
+* A folder that holds such folders: LOL v1 (`our485`), a folder `train`, or any number of folders, at most three deep,
+  such as LOL v2's `Real_captured/Train` and `Synthetic/Train`, where a pair's name begins with its folder. Folders
+  of test and validation pictures are never taken up that way: name them to use them.
+* A list as of SID: a CSV file of two columns, dark and bright, relative to the list. Many dark pictures may share one
+  bright one; a pair is named by its dark picture's path.
+
+Hidden files, and files that are plainly no pictures, are passed over.
+"""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 
 from mirnet.errors import DataError
 
 FOLDER_NAMES = (("low", "high"), ("input", "target"), ("Low", "Normal"))
-NO_PICTURES = (".txt", ".json", ".csv", ".md")  # lists and notes that lie beside pictures
+TRAINING_FOLDERS = ("our485", "train", "Train")  # the part of a published data set that is for training
+HELD_OUT_FOLDERS = {"eval15", "test", "testing", "eval", "val", "valid", "validation"}  # in lower case
+DEEPEST = 3  # folders between DATA and its low and high
+NO_PICTURES = (
+    ".txt", ".json", ".csv", ".tsv", ".md", ".db", ".ini", ".log", ".xml", ".html", ".pdf", ".yaml", ".yml", ".xmp",
+    ".py", ".sh", ".zip", ".tar", ".gz", ".mat", ".npy", ".npz", ".onnx",
+)  # fmt: skip  # lists, notes and what else lies beside pictures
+NO_FOLDERS = {"__MACOSX", "@eaDir"}  # made by systems, full of files named like pictures
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A dark and a bright picture of one scene, named by their common stem."""
+    """A dark and a bright picture of one scene; the name is theirs alone among the pairs of a data set."""
 
     name: str
     dark: Path
     bright: Path
 
 
-def find_pairs(data: Path, bright: Path | None = None, names: Path | None = None) -> list[Pair]:
-    """The pairs of `data` (a folder with low/high, our485/{low,high} or input/target), or of two folders.
+@dataclass(frozen=True)
+class Lone:
+    """A picture without a partner, or a listed name or file without a picture (then `file` is not there)."""
 
-    Two files of one stem are a pair, whatever their suffixes; `names` chooses by a text file, one stem a
-    line. Sorted by name. Raises DataError where a folder is missing, a picture has no partner, a stem
-    stands twice, a name is not there, or nothing is found.
+    name: str
+    file: Path
+    wanted: str  # where or what the partner should be, for a sentence
+
+
+@dataclass(frozen=True)
+class Survey:
+    """All that data holds, broken or not; each list sorted by name."""
+
+    source: str  # where the pairs are from, for a sentence
+    pairs: list[Pair]
+    lone: list[Lone] = field(default_factory=list)
+    doubled: list[tuple[Path, Path]] = field(default_factory=list)  # two files that claim one name on one side
+
+
+def find_pairs(data: Path, bright: Path | None = None, names: Path | None = None) -> list[Pair]:
+    """The pairs of `data`, a folder or list as above, or of the two folders `data` and `bright`; sorted by name.
+
+    `names` chooses by a text file, one name a line. Raises DataError where a folder or list is missing, a picture has
+    no partner, a name stands twice or is not there, or nothing is found.
     """
-    dark_folder, bright_folder = (data, bright) if bright else _pair_folders(data)
-    dark, light = _by_stem(dark_folder), _by_stem(bright_folder)
-    wanted = dark.keys() | light.keys()
-    if names is not None:
-        wanted = _listed(names)
-    unpaired = sorted(wanted - (dark.keys() & light.keys()))
-    if unpaired:
-        shown = ", ".join(unpaired[:5]) + (" and others" if len(unpaired) > 5 else "")
+    found = survey(data, bright, names)
+    if found.doubled:
+        one, other = found.doubled[0]
+        raise DataError(f"{one} and {other} have one stem; keep one of them in {one.parent}.")
+    if found.lone:
+        lone = sorted({each.name for each in found.lone})
+        shown = ", ".join(lone[:5]) + (" and others" if len(lone) > 5 else "")
         raise DataError(
-            f"{len(unpaired)} of {len(wanted)} names lack a picture in {dark_folder} or in {bright_folder}: {shown}. "
+            f"{len(lone)} of {len(lone) + len(found.pairs)} names lack a picture in {found.source}: {shown}. "
             "Add the missing partner or choose names with --names."
         )
-    if not wanted:
-        raise DataError(f"{dark_folder} and {bright_folder}: no pairs found; expected pictures of equal stems in both.")
-    return [Pair(name, dark[name], light[name]) for name in sorted(wanted)]
+    if not found.pairs:
+        raise DataError(f"{found.source}: no pairs found; expected pictures of equal stems in both.")
+    return found.pairs
+
+
+def survey(data: Path, bright: Path | None = None, names: Path | None = None) -> Survey:
+    """All that `find_pairs` would look at, with what it would refuse told beside the pairs.
+
+    Raises DataError only where a folder, a list or `names` cannot be read, or `data` is laid out in no known way.
+    """
+    if bright is None and data.is_file():
+        found = _from_list(data)
+    elif bright is not None:
+        found = _from_folders([("", data, bright)])
+    else:
+        found = _from_folders(_sides(data))
+    return found if names is None else _chosen(found, names)
+
+
+def picture_files(folder: Path) -> Iterator[Path]:
+    """The files of a folder and of folders in it that may be pictures; each folder's own first, sorted by name.
+
+    Links are followed, but never back into a folder that one is in. Raises DataError.
+    """
+    yield from _walk(folder, frozenset())
+
+
+def _walk(folder: Path, within: frozenset[Path]) -> Iterator[Path]:
+    within |= {folder.resolve()}
+    entries = [path for path in _entries(folder) if not path.name.startswith(".")]
+    yield from (path for path in entries if path.is_file() and path.suffix.lower() not in NO_PICTURES)
+    for path in entries:
+        if path.is_dir() and path.name not in NO_FOLDERS and path.resolve() not in within:
+            yield from _walk(path, within)
+
+
+def _entries(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise DataError(f"{folder}: expected a folder of pictures; there is none.")
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"{folder}: this folder cannot be read ({error.strerror}); change its permissions.") from error
+
+
+# Folders -------------------------------------------------------------------------------------------------------------
+
+
+def _sides(data: Path) -> list[tuple[str, Path, Path]]:
+    """Of each part of `data`: what its pairs' names begin with, the dark and the bright folder."""
+    if data.exists() and not data.is_dir():
+        raise DataError(f"{data}: expected a folder of pairs, or a list of them (CSV, two columns); this is neither.")
+    if not data.is_dir():
+        raise DataError(f"{data}: expected a folder of pairs; there is none.")
+    found = list(_parts(data, data, 0))
+    if not found:
+        raise DataError(
+            f"{data}: expected folders low and high (or input and target, Low and Normal, or our485 or train with such "
+            "two) inside; name the two folders one after the other if theirs differ."
+        )
+    return found
+
+
+def _parts(root: Path, folder: Path, depth: int) -> Iterator[tuple[str, Path, Path]]:
+    for low, high in FOLDER_NAMES:
+        if (folder / low).is_dir() and (folder / high).is_dir():
+            yield _prefix(root, folder), folder / low, folder / high
+            return
+    if depth == DEEPEST:
+        return
+    for name in TRAINING_FOLDERS:
+        part = list(_parts(folder / name, folder / name, depth + 1)) if (folder / name).is_dir() else []
+        if part:
+            yield from ((_prefix(root, folder) + prefix, low, high) for prefix, low, high in part)
+            return
+    for child in _entries(folder):
+        if child.is_dir() and not child.name.startswith(".") and child.name.lower() not in HELD_OUT_FOLDERS:
+            yield from _parts(root, child, depth + 1)
+
+
+def _prefix(root: Path, folder: Path) -> str:
+    relative = folder.relative_to(root).as_posix()
+    return "" if relative == "." else f"{relative}/"
+
+
+def _from_folders(parts: list[tuple[str, Path, Path]]) -> Survey:
+    pairs: list[Pair] = []
+    lone: list[Lone] = []
+    doubled: list[tuple[Path, Path]] = []
+    for prefix, *folders in parts:
+        dark, bright = sides = [_by_name(folder, doubled) for folder in folders]
+        _drop_folder_names(sides, folders)
+        pairs += [Pair(prefix + name, dark[name], bright[name]) for name in dark.keys() & bright.keys()]
+        for ours, theirs, other in ((dark, bright, folders[1]), (bright, dark, folders[0])):
+            lone += [Lone(prefix + name, ours[name], f"in {other}") for name in ours.keys() - theirs.keys()]
+    source = ", ".join(f"{dark} or in {bright}" for _, dark, bright in parts)
+    return Survey(source, sorted(pairs, key=_name), sorted(lone, key=_name), sorted(doubled))
+
+
+def _name(named: Pair | Lone) -> str:
+    return named.name
+
+
+def _by_name(folder: Path, doubled: list[tuple[Path, Path]]) -> dict[str, Path]:
+    """The pictures of a folder by their relative path without suffix; files that claim one name go to `doubled`."""
+    found: dict[str, Path] = {}
+    for path in picture_files(folder):
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if name in found:
+            doubled.append((found[name], path))
+        found.setdefault(name, path)
+    return found
+
+
+def _drop_folder_names(sides: list[dict[str, Path]], folders: list[Path]) -> None:
+    """`Low/low001` and `Normal/normal001` become `001`, where neither has a partner as it is, and 001 is not taken."""
+    spare = []
+    for mine, other, folder in zip(sides, reversed(sides), folders, strict=True):
+        alone = mine.keys() - other.keys()
+        spare.append({short: name for name in sorted(alone) if (short := _shorter(name, folder.name)) is not None})
+    for short in (spare[0].keys() & spare[1].keys()) - sides[0].keys() - sides[1].keys():
+        for side, names in zip(sides, spare, strict=True):
+            side[short] = side.pop(names[short])
+
+
+def _shorter(name: str, folder_name: str) -> str | None:
+    """ "attic/low_01" without "low" is "attic/01"; None where the name doesn't begin so, or nothing would be left."""
+    path = PurePosixPath(name)
+    if not path.name.lower().startswith(folder_name.lower()):
+        return None
+    rest = path.name[len(folder_name) :].lstrip("-_. ")
+    return path.with_name(rest).as_posix() if rest else None
+
+
+# Lists ---------------------------------------------------------------------------------------------------------------
+
+
+def _from_list(path: Path) -> Survey:
+    """The pairs of a CSV file of two columns; its files are relative to it."""
+    pairs: list[Pair] = []
+    lone: list[Lone] = []
+    doubled: list[tuple[Path, Path]] = []
+    seen: dict[str, Path] = {}
+    for dark, bright in _rows(path):
+        pair = Pair(_listed_name(dark), path.parent / dark, path.parent / bright)
+        if pair.name in seen:
+            doubled.append((seen[pair.name], pair.dark))
+            continue
+        seen[pair.name] = pair.dark
+        there = [file.is_file() for file in (pair.dark, pair.bright)]
+        if all(there):
+            pairs.append(pair)
+        else:
+            missing = pair.dark if not there[0] else pair.bright
+            lone.append(Lone(pair.name, pair.bright if there[1] else pair.dark, f"as {path} says, {missing}"))
+    return Survey(f"the files that {path} names", sorted(pairs, key=_name), sorted(lone, key=_name), sorted(doubled))
+
+
+def _listed_name(file: str) -> str:
+    return PurePosixPath(file).with_suffix("").as_posix().lstrip("/")
+
+
+def _rows(path: Path) -> list[tuple[str, str]]:
+    """Dark and bright of every line, without a header. Raises DataError."""
+    text = _text(path, "a list of pairs, CSV with two columns, dark and bright")
+    first = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines(), delimiter=delimiter)]
+    rows = [row for row in rows if any(row)]
+    odd = next((row for row in rows if len(row) != 2 or not all(row)), None)
+    if odd is not None:
+        raise DataError(
+            f"{path}: expected two columns, dark and bright, in every line of the list; "
+            f'"{delimiter.join(odd)}" has {len(odd)}.'
+        )
+    if rows and not any(PurePosixPath(cell).suffix or (path.parent / cell).exists() for cell in rows[0]):
+        rows = rows[1:]  # a header: neither a file nor named like one
+    return [(dark, bright) for dark, bright in rows]
+
+
+# Names ---------------------------------------------------------------------------------------------------------------
 
 
 def _listed(names: Path) -> set[str]:
+    return {line.strip() for line in _text(names, "a text file with one name a line").splitlines() if line.strip()}
+
+
+def _text(path: Path, expected: str) -> str:
     try:
-        lines = names.read_text("utf-8").splitlines()
+        return path.read_text("utf-8-sig")  # spreadsheets write the mark of UTF-8
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{names}: expected a text file with one name a line; it cannot be read ({error}).") from error
-    return {line.strip() for line in lines if line.strip()}
+        raise DataError(f"{path}: expected {expected}; it cannot be read ({error}).") from error
 
 
-def _pair_folders(data: Path) -> tuple[Path, Path]:
-    if not data.is_dir():
-        raise DataError(f"{data}: expected a folder of pairs; there is none.")
-    for root in (data, data / "our485"):
-        for low, high in FOLDER_NAMES:
-            if (root / low).is_dir() and (root / high).is_dir():
-                return root / low, root / high
-    raise DataError(
-        f"{data}: expected folders low and high (or input and target, or our485 with low and high) inside; "
-        "name the two folders one after the other if theirs differ."
-    )
-
-
-def _by_stem(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise DataError(f"{folder}: expected a folder of pictures; there is none.")
-    found: dict[str, Path] = {}
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise DataError(f"{folder}: this folder cannot be read ({error.strerror}); change its permissions.") from error
-    for path in entries:
-        if path.name.startswith(".") or not path.is_file() or path.suffix.lower() in NO_PICTURES:
-            continue
-        if path.stem in found:
-            raise DataError(f"{path} and {found[path.stem].name} have one stem; keep one of them in {folder}.")
-        found[path.stem] = path
-    return found
+def _chosen(found: Survey, names: Path) -> Survey:
+    wanted = _listed(names)
+    pairs = [pair for pair in found.pairs if pair.name in wanted]
+    lone = [each for each in found.lone if each.name in wanted]
+    there = {pair.name for pair in pairs} | {each.name for each in lone}
+    absent = [Lone(name, names, f"in {found.source}") for name in wanted - there]
+    return Survey(found.source, pairs, sorted(lone + absent, key=_name), found.doubled)
