@@ -220,7 +220,8 @@ def _text(scored: Folders, why_not: str) -> str:
     if len(scored) > 1:
         lines += [*_overview(scored), ""]
     if why_not:
-        lines += [f"The colour difference (CIEDE2000) was not measured: {why_not.rstrip('.')}.", ""]
+        reason = why_not[:1].lower() + why_not[1:].rstrip(".")
+        lines += [f"The colour difference (CIEDE2000) was not measured: {reason}.", ""]
     protocol = protocol_of([each for several in scored.values() for each in several])
     return "\n".join([*lines, f"Protocol: {protocol}; {compare.PROTOCOL}."])
 

@@ -14,7 +14,7 @@ from mirnet.errors import SettingsError
 if TYPE_CHECKING:
     from mirnet.training.runs import Run
 
-HEADINGS = ["run", "state", "preset", "recipe", "steps", "hours", "samples", "Gpx", "PSNR", "SSIM", "GT-mean",
+HEADINGS = ["run", "state", "preset", "recipe", "steps", "hours", "samples", "Mpx", "PSNR", "SSIM", "GT-mean",
             "at truth's exposure"]  # fmt: skip
 
 
@@ -30,7 +30,7 @@ def runs(
 
     Scores are of a run's best network on its own validation pairs: compare those of the same pairs only.
     """
-    from mirnet.training.runs import differences, find_runs
+    from mirnet.training.runs import NOT_COMPARABLE, differences, find_runs, same_validation
 
     if compare is None:
         if output:
@@ -54,13 +54,15 @@ def runs(
     a, b = (_run(folder, name) for name in compare)
     write_figure(output, compare_runs.draw(a, b))
     differ = list(differences(a, b))
+    comparable = same_validation(a, b)
     if as_json:
         changed = {name: [one, other] for name, one, other in differ}
-        both = {"runs": [a.to_json(), b.to_json()], "differ": changed, "figure": str(output)}
+        both = {"runs": [a.to_json(), b.to_json()], "same_validation": comparable, "differ": changed,
+                "figure": str(output)}  # fmt: skip
         typer.echo(json.dumps(both, indent=2))
         return
-    lines = table([HEADINGS, _cells(a), _cells(b)])
-    for line in [*lines, "", *(f"{name}: {one} | {other}" for name, one, other in differ), f"{output}: both runs"]:
+    lines = [*table([HEADINGS, _cells(a), _cells(b)]), *([] if comparable else [NOT_COMPARABLE]), ""]
+    for line in [*lines, *(f"{name}: {one} | {other}" for name, one, other in differ), f"{output}: both runs"]:
         typer.echo(line)
 
 
@@ -80,6 +82,6 @@ def _cells(run: "Run") -> list[str]:
 
     return [
         run.name, run.state, run.preset, run.recipe, run.progress, f"{run.seconds / 3600:.2f}",
-        "-" if run.samples is None else f"{run.samples}", f"{run.crop_pixels / 1e9:.3f}",
+        "-" if run.samples is None else f"{run.samples}", f"{run.crop_pixels / 1e6:.1f}",
         score("psnr", 2), score("ssim", 3), score("psnr_gt_mean", 2), score("psnr_true_exposure", 2),
     ]  # fmt: skip

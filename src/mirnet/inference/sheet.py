@@ -9,7 +9,6 @@ from PIL import Image, ImageDraw, ImageFont
 from mirnet import images, metrics
 from mirnet.inference.scores import Evaluation, Score
 from mirnet.pairs import Pair
-from mirnet.thumbnail import area_weights
 
 WIDTH_PX, HEIGHT_PX = 400, 200  # of the box into which every picture fits
 ROWS = 12  # of each folder
@@ -103,6 +102,6 @@ def _small(picture: metrics.Picture) -> Small:
     """A copy that fits the box, by the mean of what each of its pixels covers."""
     height, width = picture.shape[:2]
     scale = min(WIDTH_PX / width, HEIGHT_PX / height)
-    rows, columns = (area_weights(side, max(1, round(side * scale))) for side in (height, width))
-    small = np.einsum("tr,rwc,uw->tuc", rows, picture, columns, optimize=True)
-    return np.asarray(np.round(np.clip(small, 0, 1) * 255), dtype=np.uint8)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    whole = Image.fromarray(np.asarray(np.round(np.clip(picture, 0, 1) * 255), dtype=np.uint8))
+    return np.asarray(whole.resize(size, Image.Resampling.BOX))

@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mirnet.training.runs import Run, differences, number, read_log
+from mirnet.training.runs import NOT_COMPARABLE, Run, differences, number, read_log, same_validation
 
 PANELS = {"psnr": "validation PSNR, dB", "psnr_true_exposure": "validation PSNR at the truth's exposure, dB",
           "ssim": "validation SSIM", "loss": "loss, training (thin) and validation"}  # fmt: skip
-ACROSS = {"crop_pixels": ("gigapixels of crops", 1e9), "step": ("steps", 1)}
+ACROSS = {"crop_pixels": ("megapixels of crops", 1e6), "step": ("steps", 1)}
 SMOOTH_SHARE = 40  # of a curve's points, averaged: one batch says little
 CELL = 54  # characters of a setting on a line
 
@@ -23,7 +23,7 @@ Rows = Sequence[dict[str, str]]
 def draw(a: Run, b: Run) -> bytes:
     """A PNG: four panels over crop pixels, four over steps, and beneath them what differs. TrainingError."""
     beneath = _beneath(a, b)
-    height, text_height = 12.0, 0.17 * (len(beneath) + 2)
+    height, text_height = 12.0, 0.155 * (len(beneath) + 2)
     figure = Figure(figsize=(12, height + text_height))
     grid = figure.subplots(
         len(PANELS), len(ACROSS),
@@ -56,7 +56,7 @@ def _panel(axes: Axes, logs: Sequence[tuple[str, Rows]], column: str, across: st
         drawn += len(xs)
         axes.plot(xs, ys, color=colour, marker="o", markersize=3, label=name)
     axes.grid(alpha=0.3)
-    axes.tick_params(labelsize=8)
+    axes.tick_params(which="both", labelsize=8)
     if not drawn:
         axes.text(0.5, 0.5, "not measured in these runs", ha="center", va="center", transform=axes.transAxes)
         return
@@ -82,8 +82,9 @@ def _beneath(a: Run, b: Run) -> list[str]:
     found = [*differences(a, b)]
     if not found:
         return [f"{a.name} and {b.name} were given the same settings and data."]
+    warned = [] if same_validation(a, b) else [NOT_COMPARABLE, ""]
     width = max(len(name) for name, _, _ in found) + 2
-    lines = [f"{'what differs':{width}}{a.name[-CELL:]:{CELL + 2}}{b.name[-CELL:]}"]
+    lines = [*warned, f"{'what differs':{width}}{a.name[-CELL:]:{CELL + 2}}{b.name[-CELL:]}"]
     for name, *both in found:
         cells = [textwrap.wrap(value, CELL) or [""] for value in both]
         for row in range(max(map(len, cells))):

@@ -15,6 +15,7 @@ from mirnet.errors import SettingsError, TrainingError
 
 State = Literal["running", "finished", "interrupted"]
 LARGEST_HEADER = 100_000_000  # bytes, as the format's own readers have it
+NOT_COMPARABLE = "These runs are not known to validate on the same pictures: their scores don't say which is better."
 WORK_OF_A_RUN = ("log.csv", "checkpoints", "best.safetensors")
 
 
@@ -187,9 +188,10 @@ def read_log(folder: Path) -> list[dict[str, str]]:
         return []
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return [{name: value or "" for name, value in row.items() if name} for row in csv.DictReader(file)]
+            rows = list(csv.DictReader(file))
     except (OSError, ValueError, csv.Error) as error:
         raise TrainingError(f"{path}: the log cannot be read ({error}).") from error
+    return [row for row in rows if None not in row.values()]  # a row that is being written lacks its end
 
 
 def number(row: Mapping[str, str], column: str) -> float | None:
@@ -234,6 +236,12 @@ def differences(a: Run, b: Run) -> Iterator[tuple[str, str, str]]:
     for name in dict.fromkeys([*one, *other]):
         if one.get(name, "-") != other.get(name, "-"):
             yield name, one.get(name, "-"), other.get(name, "-")
+
+
+def same_validation(a: Run, b: Run) -> bool:
+    """Whether both say that they validate on the very same files."""
+    one, other = (_mapping(_mapping(run.about.get("data")).get("validation")).get("sha256") for run in (a, b))
+    return one is not None and one == other
 
 
 def _flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

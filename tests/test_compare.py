@@ -1,0 +1,404 @@
+"""Scores side by side: paired intervals, scenes, finished results, the colour difference, the sheet and the plot."""
+
+import io
+import json
+import math
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import mirnet
+from mirnet import metrics
+from mirnet.errors import DataError
+from mirnet.evaluation import scatter
+from mirnet.evaluation.colour import ciede2000
+from mirnet.inference import compare
+from mirnet.inference.bootstrap import mean_of
+from mirnet.inference.evaluate import evaluate_results
+from mirnet.inference.scenes import scenes_of
+from mirnet.inference.scores import Evaluation, Score
+from mirnet.inference.sheet import Sheet
+from mirnet.pairs import Pair, find_pairs
+
+pytestmark = pytest.mark.usefixtures("fake_networks")
+
+
+def of(values, method="A", ssim=0.5, scenes=None, **more) -> Evaluation:
+    """An evaluation with that PSNR for each picture."""
+    scores = [Score(str(n), float(x), ssim, 10.0, 0.1, 0.0, 0.0, **more) for n, x in enumerate(values)]
+    return Evaluation(method, {}, scores, scenes)
+
+
+def by_column(differences):
+    return {difference.column: difference for difference in differences}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Four pairs: bright noise, and the same much darker."""
+    random = np.random.default_rng(0)
+    for side in ("low", "high"):
+        (tmp_path / "data" / side).mkdir(parents=True)
+    for number in range(4):
+        bright = random.integers(40, 256, (24, 32, 3), dtype=np.uint8)
+        mirnet.write_image(tmp_path / f"data/high/{number}.png", bright)
+        mirnet.write_image(tmp_path / f"data/low/{number}.png", bright // (6 + number))
+    return tmp_path / "data"
+
+
+def finished(data: Path, name: str, change) -> Path:
+    """A folder of results: the truth with something done to it."""
+    folder = data.parent / name
+    folder.mkdir()
+    for path in (data / "high").iterdir():
+        mirnet.write_image(folder / path.name, change(mirnet.read_image(path)))
+    return folder
+
+
+# Intervals -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_paired_difference_is_much_surer_than_the_two_means():
+    random = np.random.default_rng(3)
+    b = random.normal(20, 5, 40)
+    a = b + random.normal(0.3, 0.2, 40)
+    difference = by_column(compare.compare(of(a), of(b, "B")))["psnr"]
+    assert difference.mean.mean == pytest.approx((a - b).mean())
+    half = 1.96 * (a - b).std() / math.sqrt(40)
+    assert difference.mean.high - difference.mean.low == pytest.approx(2 * half, rel=0.1)
+    assert of(a).means["psnr"].high - of(a).means["psnr"].low > 10 * half
+
+
+def test_the_sentence_says_who_is_better_by_how_much_and_how_sure_that_is():
+    better, worse = of([20.31, 22.5, 25.0]), of([20.0, 22.0, 24.9], "B")
+    for two in ((better, worse), (worse, better)):
+        difference = by_column(compare.compare(*two))["psnr"]
+        assert difference.better == "A"
+        assert difference.sentence == "A is better than B by 0.30 dB, 95 % 0.10 to 0.50"
+
+
+def test_an_interval_that_holds_zero_is_said_not_to_tell_them_apart():
+    difference = by_column(compare.compare(of([20, 21, 22]), of([21, 20, 21.5], "B")))["psnr"]
+    assert difference.better is None
+    assert difference.sentence == "A and B can't be told apart: A minus B is +0.17 dB, 95 % -1.00 to 1.00"
+    same = by_column(compare.compare(of([20, 21]), of([20, 21], "B")))["psnr"]
+    assert "can't be told apart" in same.sentence
+
+
+def test_a_smaller_colour_difference_is_the_better_one():
+    a, b = of([20, 21], ciede2000=3.0), of([20, 21], "B", ciede2000=4.0)
+    assert by_column(compare.compare(a, b))["ciede2000"].better == "A"
+
+
+def test_one_picture_has_no_interval_and_says_so():
+    difference = by_column(compare.compare(of([20]), of([21], "B")))["psnr"]
+    assert math.isnan(of([20]).means["psnr"].low)
+    assert difference.better is None
+    assert "has no interval" in difference.sentence
+    assert difference.to_json()["low"] is None
+
+
+def test_pictures_of_one_scene_are_drawn_together():
+    values = np.repeat([18.0, 20.0, 22.0, 24.0], 25)
+    scenes = [str(int(x)) for x in values]
+    alone, together = mean_of(values), mean_of(values, scenes)
+    assert together.mean == alone.mean == 21.0
+    four = mean_of(np.array([18.0, 20.0, 22.0, 24.0]))
+    assert (together.low, together.high) == pytest.approx((four.low, four.high))
+    assert together.high - together.low > 4 * (alone.high - alone.low)
+
+
+def test_a_large_scene_weighs_as_much_as_it_has_pictures():
+    mean = mean_of(np.array([10.0, 20.0, 20.0, 20.0]), ["a", "b", "b", "b"])
+    assert mean.mean == 17.5
+    assert (mean.low, mean.high) == (10.0, 20.0)
+
+
+def test_many_pictures_are_drawn_in_parts_and_give_the_same_interval(monkeypatch):
+    values = np.random.default_rng(0).normal(size=30)
+    whole = mean_of(values)
+    monkeypatch.setattr("mirnet.inference.bootstrap.HELD_NUMBERS", 1000)
+    assert mean_of(values) == whole
+
+
+# Scenes --------------------------------------------------------------------------------------------------------------
+
+
+def test_scenes_come_from_folders_or_a_list(tmp_path):
+    names = ["kitchen/1", "kitchen/2", "hall/1"]
+    assert scenes_of(names) == {"kitchen/1": "kitchen", "kitchen/2": "kitchen", "hall/1": "hall"}
+    assert scenes_of(["all/1", "all/2"]) is None
+    assert scenes_of(["1", "2"]) is None
+    listed = tmp_path / "scenes.csv"
+    listed.write_text("﻿Name,Scene\n1, sea\n2,sea\n3,wood\n\n", encoding="utf-8")
+    assert scenes_of(["1", "3"], listed) == {"1": "sea", "3": "wood"}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("1,sea\n", "1 of 2 pictures have no scene there: 2. Add them."),
+        ("1,sea,3\n", 'expected rows of a picture\'s name and its scene, not "1,sea,3"'),
+        ("1,\n", 'not "1,"'),
+        ("1,sea\n1,wood\n2,sea\n", "1 is of the scene sea and of wood; keep one of the rows."),
+    ],
+)
+def test_a_list_of_scenes_that_cannot_be_used_is_a_sentence(tmp_path, content, sentence):
+    (tmp_path / "scenes.csv").write_text(content)
+    with pytest.raises(DataError) as error:
+        scenes_of(["1", "2"], tmp_path / "scenes.csv")
+    assert sentence in str(error.value)
+
+
+def test_a_list_of_scenes_that_is_not_there_is_a_sentence(tmp_path):
+    with pytest.raises(DataError, match="expected a CSV of names and scenes; it cannot be read"):
+        scenes_of(["1"], tmp_path / "none.csv")
+
+
+def test_means_are_given_for_every_scene_and_the_protocol_says_what_is_drawn():
+    result = of([10, 20, 40], scenes={"0": "a", "1": "a", "2": "b"})
+    assert {scene: (count, means["psnr"]) for scene, (count, means) in result.by_scene.items()} == {
+        "a": (2, 15.0),
+        "b": (1, 40.0),
+    }
+    assert "means of scenes, each with all its pictures, drawn again" in result.protocol
+    assert "means of pictures drawn again" in of([10]).protocol
+    said = result.to_json()
+    assert said["scenes"]["a"]["pictures"] == 2
+    assert [score["scene"] for score in said["scores"]] == ["a", "a", "b"]
+    assert (said["worst"], said["best"]) == ("0", "2")
+
+
+# The colour difference -----------------------------------------------------------------------------------------------
+
+
+def test_the_colour_difference_is_zero_for_equals_and_a_hundred_from_black_to_white():
+    random = np.random.default_rng(0).random((20, 30, 3))
+    assert ciede2000(random, random) == 0
+    white, black = np.ones((4, 4, 3)), np.zeros((4, 4, 3))
+    assert ciede2000(white, black) == pytest.approx(100, abs=0.01)  # by the formula, L from 100 to 0
+    half = np.concatenate([white, black])
+    assert ciede2000(half, np.zeros((8, 4, 3))) == pytest.approx(50, abs=0.01)
+
+
+def test_the_colour_difference_of_strips_is_that_of_the_whole(monkeypatch):
+    one, other = np.random.default_rng(0).random((2, 21, 30, 3), dtype=np.float32)
+    whole = ciede2000(one, other)
+    monkeypatch.setattr("mirnet.evaluation.colour.STRIP_PX", 120)
+    assert ciede2000(one, other) == pytest.approx(whole)
+
+
+# Finished results ----------------------------------------------------------------------------------------------------
+
+
+def test_finished_results_are_scored_by_the_same_protocol_whatever_their_suffix(data):
+    folder = finished(data, "others", lambda truth: truth // 2)
+    (folder / "2.png").rename(folder / "2.bak")
+    with Image.open(folder / "2.bak") as picture:
+        picture.save(folder / "2.tif", format="TIFF")
+    (folder / "notes.txt").write_text("mine")
+    result = evaluate_results(folder, find_pairs(data), colour=ciede2000)
+    for score in result.scores:
+        truth = mirnet.read_image(data / f"high/{score.name}.png")
+        assert score.psnr == pytest.approx(metrics.psnr(truth // 2 / 255, truth / 255), abs=1e-4)
+        dark = mirnet.read_image(data / f"low/{score.name}.png")
+        assert score.psnr_input == pytest.approx(metrics.psnr(dark / 255, truth / 255), abs=1e-4)
+        assert score.ssim_input == pytest.approx(metrics.ssim(dark / 255, truth / 255), abs=1e-5)
+        assert score.mean_input == pytest.approx(dark.mean() / 255, abs=1e-6)
+        assert score.ciede2000 == pytest.approx(ciede2000(truth // 2 / 255, truth / 255), abs=1e-3)
+        assert score.psnr_true_exposure is None
+    assert "finished results have no columns at the truth's exposure" in result.protocol
+
+
+def test_results_of_nested_names_lie_in_the_same_folders(data, tmp_path):
+    pairs = [Pair(f"room/{n}", data / f"low/{n}.png", data / f"high/{n}.png") for n in range(2)]
+    (tmp_path / "out/room").mkdir(parents=True)
+    for n in range(2):
+        shutil.copy(data / f"high/{n}.png", tmp_path / f"out/room/{n}.png")
+    assert [score.psnr for score in evaluate_results(tmp_path / "out", pairs).scores] == [math.inf, math.inf]
+
+
+def test_results_that_are_missing_doubled_or_of_another_size_are_sentences(data, tmp_path):
+    with pytest.raises(DataError, match="expected a folder of results; there is none"):
+        evaluate_results(tmp_path / "none", find_pairs(data))
+    folder = finished(data, "others", lambda truth: truth)
+    shutil.copy(folder / "3.png", folder / "3.jpg")
+    with pytest.raises(DataError, match=r"3\.png and 3\.jpg have one stem; keep one of them"):
+        evaluate_results(folder, find_pairs(data))
+    (folder / "3.jpg").unlink()
+    mirnet.write_image(folder / "3.png", np.zeros((5, 5, 3), np.uint8), overwrite=True)
+    with pytest.raises(DataError, match="a pair needs one size, these are 5x5 and 32x24"):
+        evaluate_results(folder, find_pairs(data))
+    (folder / "3.png").unlink()
+    with pytest.raises(DataError, match="1 of 4 pairs have no result there: 3"):
+        evaluate_results(folder, find_pairs(data))
+
+
+# The sheet and the plot ----------------------------------------------------------------------------------------------
+
+
+def test_the_sheet_has_a_column_for_each_method_and_captions_that_name_worst_and_best(monkeypatch, tmp_path):
+    written = []
+    monkeypatch.setattr("mirnet.inference.sheet._fitting", lambda text, width, font: written.append(text) or text)
+    sheet, greys = Sheet(), {"A": 0.5, "B": 0.75}
+    evaluations = [of([30, 10, 20], "A"), of([11, 12, 13], "B")]
+    for name in ("0", "1", "2"):
+        for method, grey in greys.items():
+            pictures = [np.full((40, 48, 3), level, np.float32) for level in (0.25, grey, 1.0)]
+            sheet.add("data", method, Pair(name, Path(), Path()), *pictures)
+    sheet.save(tmp_path / "sheet.png", {"data": evaluations})
+    pixels = mirnet.read_image(tmp_path / "sheet.png")
+    assert [round(pixels[60, 246 * place + 100].mean()) for place in range(4)] == [64, 128, 191, 255]
+    assert pixels.shape == (22 + 3 * 222, 4 * 246, 3)  # 48 x 40 pixels become 240 x 200
+    assert written[:4] == ["data: dark", "A", "B", "truth"]
+    assert [text.split(":")[0] for text in written[4::4]] == ["1 (worst)", "2", "0 (best)"]
+    assert written[5:7] == ["10.00 dB  SSIM 0.500", "12.00 dB  SSIM 0.500"]
+    assert (pixels[222 + 5 : 222 + 18, :100] < 200).any()  # the caption is really drawn, under the first row
+
+
+def test_the_sheet_shows_twelve_pictures_at_most_and_shortens_long_names(tmp_path):
+    sheet = Sheet()
+    names = [f"{'long' * 30}{number}" for number in range(14)]
+    scores = [Score(name, float(number), 0.5, 0, 0, 0, 0) for number, name in enumerate(names)]
+    for name in names:
+        sheet.add("data", "A", Pair(name, Path(), Path()), *np.zeros((3, 20, 400, 3), np.float32))
+    sheet.save(tmp_path / "sheet.png", {"data": [Evaluation("A", {}, scores)]})
+    assert mirnet.read_image(tmp_path / "sheet.png").shape == (22 + 12 * (20 + 22), 3 * 406, 3)
+
+
+def test_the_plot_has_a_panel_for_every_method_but_the_first_and_names_the_outliers(monkeypatch):
+    named = []
+    name = scatter._name
+    monkeypatch.setattr(scatter, "_name", lambda axes, *rest: named.append(rest[-1]) or name(axes, *rest))
+    first = of([20, 21, 22, 23, 24, 25, 26, 27, math.inf], "A")
+    second = of([30, 21, 22, 23, 24, 25, 26, 27, 10], "B")
+    one = Image.open(io.BytesIO(scatter.draw({"data": [of([20, 30], mean_input=0.1)]})))
+    three = Image.open(io.BytesIO(scatter.draw({"data": [first, second, second], "more": [first, second, second]})))
+    assert three.width == 2 * one.width
+    assert len(named) == 5  # one method on one folder, two panels of two folders
+    assert {0, 8} <= set(named[1])
+
+
+# The command ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def others(data: Path) -> Path:
+    return finished(data, "others", lambda truth: truth - truth // 16)
+
+
+def test_weights_and_results_stand_side_by_side(command, fake_weights, data, others, tmp_path):
+    options = ["--weights", fake_weights(), "--weights", fake_weights(name="second"), "--results", others]
+    drawn = ["--sheet", tmp_path / "sheet.png", "--plot", tmp_path / "plot.png"]
+    done = command("evaluate", data, *options, *drawn)
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert lines[0] == "3 methods on 4 pairs of data: means, and their 95 % intervals"
+    assert lines[2].split() == ["fake", "second", "others"]
+    assert any(line.startswith("psnr_true_exposure ") and line.endswith(" -") for line in lines)
+    assert any(line.startswith("psnr ") and "others is better than fake by" in line for line in lines)
+    assert any("fake and second can't be told apart" in line for line in lines)
+    assert lines[-7].split() == ["picture", "input", "fake", "second", "others"]
+    assert "paired bootstrap" in lines[-1]
+    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in ("sheet.png", "plot.png"))
+
+
+def test_json_has_all_of_a_comparison(command, fake_weights, data, others):
+    done = command("evaluate", data, "--weights", fake_weights(), "--results", others, "--json")
+    said = json.loads(done.out)
+    fake, other = said["evaluations"]
+    assert (fake["method"], fake["weights"], len(fake["sha256"])) == ("fake", "fake", 64)
+    assert (other["method"], other["results"]) == ("others", str(others))
+    assert fake["data"] == {"dark": str(data / "low"), "bright": str(data / "high")}
+    assert fake["over_input"]["psnr"]["sentence"].startswith("fake is better than its input by")
+    (two,) = said["differences"]
+    assert (two["a"], two["b"]) == ("fake", "others")
+    assert two["columns"]["psnr"]["mean"] == pytest.approx(
+        fake["means"]["psnr"]["mean"] - other["means"]["psnr"]["mean"]
+    )
+    assert two["columns"]["ciede2000"]["better"] == "others"
+    assert "psnr_true_exposure" not in two["columns"]
+    assert said["not_measured"] == {}
+
+
+def test_several_folders_of_pairs_are_tables_and_an_overview(command, fake_weights, data, tmp_path):
+    shutil.copytree(data, tmp_path / "more")
+    (tmp_path / "more/low/0.png").unlink()
+    (tmp_path / "more/high/0.png").unlink()
+    done = command("evaluate", data, "--also", tmp_path / "more", "--weights", fake_weights(), "--no-colour")
+    lines = done.out.splitlines()
+    assert {"fake on 4 pairs of data", "fake on 3 pairs of more"} <= set(lines)
+    start = next(number for number, line in enumerate(lines) if line.startswith("PSNR, dB "))
+    assert [line.split()[:2] for line in lines[start + 1 : start + 3]] == [["data", "4"], ["more", "3"]]
+    assert "was not measured: --no-colour was given." in done.out
+
+
+def test_scenes_are_grouped_and_counted(command, fake_weights, data, tmp_path):
+    (tmp_path / "scenes.csv").write_text("0,sea\n1,sea\n2,wood\n3,wood\n")
+    options = ("--scenes", tmp_path / "scenes.csv", "--weights", fake_weights())
+    lines = command("evaluate", data, *options).out.splitlines()
+    assert lines[0] == "fake on 4 pairs in 2 scenes"
+    start = next(number for number, line in enumerate(lines) if line.startswith("scene "))
+    assert [line.split()[:2] for line in lines[start + 1 : start + 3]] == [["sea", "2"], ["wood", "2"]]
+    assert json.loads(command("evaluate", data, *options, "--json").out)["scenes"]["sea"]["pictures"] == 2
+
+
+def test_pure_noise_shows_what_was_gained(command, fake_weights, data):
+    done = command("evaluate", data / "high", data / "high", "--keep-exposure", "--weights", fake_weights(), "--json")
+    said = json.loads(done.out)
+    assert said["means"]["psnr_input"]["mean"] == 100  # the input is the truth here
+    assert "its input is better than fake by" in said["over_input"]["psnr"]["sentence"]
+
+
+def without_the_extra(monkeypatch) -> None:
+    for module in ("matplotlib", "skimage", "mirnet.evaluation.colour", "mirnet.evaluation.scatter"):
+        monkeypatch.setitem(sys.modules, module, None)
+    for name in ("colour", "scatter"):
+        monkeypatch.delattr(f"mirnet.evaluation.{name}", raising=False)
+
+
+def test_without_the_extra_scores_are_there_and_what_is_missing_is_said(command, fake_weights, data, monkeypatch):
+    without_the_extra(monkeypatch)
+    done = command("evaluate", data, "--weights", fake_weights(), "--sheet", data.parent / "sheet.png")
+    assert (done.code, done.err) == (0, "")
+    assert "CIEDE2000) was not measured: this needs the extra `evaluate`" in done.out
+    assert "ciede2000 " not in done.out
+    said = json.loads(command("evaluate", data, "--weights", fake_weights(), "--json").out)
+    assert 'pip install "mirnet[evaluate]"' in said["not_measured"]["ciede2000"]
+
+
+@pytest.mark.parametrize("asked", [["--colour"], ["--plot", "plot.png"]])
+def test_what_needs_the_extra_is_answered_with_the_line_that_installs_it(
+    command, fake_weights, data, monkeypatch, asked
+):
+    monkeypatch.chdir(data)
+    without_the_extra(monkeypatch)
+    done = command("evaluate", data, "--weights", fake_weights(), *asked)
+    assert (done.code, done.out) == (2, "")
+    assert 'pip install "mirnet[evaluate]"' in done.err
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--results", "others", "--results", "others"], "others: is named twice; what is compared must differ."),
+        (["--results", "others", "--also", "data"], "--results belong to one folder of pairs"),
+        (["--results", "others", "--strength", "0.5"], "Finished results stay as they are"),
+        (["--results", "data"], "4 of 4 pairs have no result there"),
+    ],
+)
+def test_comparisons_that_make_no_sense_are_refused(command, data, others, monkeypatch, options, sentence):
+    monkeypatch.chdir(data.parent)
+    done = command("evaluate", data, *options)
+    assert (done.code, done.out) == (2, "")
+    assert sentence in done.err
+
+
+def test_weights_of_one_name_are_told_apart_by_their_paths(command, fake_weights, data):
+    one, other = fake_weights(), fake_weights()
+    said = json.loads(command("evaluate", data, "--weights", one, "--weights", other, "--json").out)
+    assert [each["method"] for each in said["evaluations"]] == [str(one), str(other)]
