@@ -39,7 +39,7 @@ from mirnet.training.watch import Silent
 RECIPE = Recipe(
     optimiser="adamw", learning_rate=3e-3, final_learning_rate=1e-4, warmup_steps=2, clip_norm=0.5, average=0.9,
     ssim_weight=0.1, stages=(Stage(0.5, 16, 2), Stage(0.5, 24, 1)),
-    feed=Feed(real=0.7, bright=0.12, jitter_stops=0.4, local=True),
+    feed=Feed(real=0.7, bright=0.12, darkened=0.18, jitter_stops=0.4, local=True),
 )  # fmt: skip
 SHORT = TrainSettings(
     recipe=RECIPE, steps=8, head_steps=4, checkpoint_steps=3, validate_steps=4, log_steps=1, device="cpu", threads=1
@@ -103,9 +103,12 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
+CLOCK = ("seconds", "samples_per_second", "waiting")  # columns that no two runs share
+
+
 def log(run_dir: Path) -> list[dict[str, str]]:
     with (run_dir / "log.csv").open(newline="") as file:
-        return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+        return [{name: row[name] for name in row if name not in CLOCK} for row in csv.DictReader(file)]
 
 
 # --- learning --------------------------------------------------------------------------------------------------------
@@ -350,7 +353,9 @@ def test_drafts_of_a_killed_process_are_cleared(pictures: Path, tmp_path: Path) 
 @pytest.mark.usefixtures("no_figures")
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint(pictures: Path, tmp_path: Path) -> None:
     recipe = recipes.adapted(RECIPE, learning_rate=1e30, clip_norm=0.0, warmup_steps=0, crop_px=16, batch=2)
-    with pytest.raises(TrainingError, match=r"at step \d+ of the restorer; the last checkpoint"):
+    with pytest.raises(
+        TrainingError, match=r"at step \d+ of the restorer, on a batch with pair .*; the last checkpoint is kept"
+    ):
         train(pictures, tmp_path / "run", replace(SHORT, recipe=recipe, head_steps=0, checkpoint_steps=1))
     assert last(tmp_path / "run")
 
@@ -394,9 +399,13 @@ def two_names(folder: Path) -> Path:
     return path
 
 
-def test_photos_that_a_recipe_would_not_use_are_refused(pictures: Path, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="--recipe lite"):
-        train(pictures, tmp_path / "run", replace(SHORT, recipe=recipes.PLAIN), synthetic=pictures / "photos")
+@pytest.mark.usefixtures("no_figures")
+def test_photos_beside_a_recipe_that_knows_none_are_half_of_the_crops(pictures: Path, tmp_path: Path) -> None:
+    plain = recipes.adapted(recipes.PLAIN, crop_px=16, batch=2)
+    train(pictures, tmp_path / "run", replace(SHORT, recipe=plain, steps=1), synthetic=pictures / "photos")
+    feed = RunFolder(tmp_path / "run").about()["settings"]["recipe"]["feed"]
+    assert feed["real"] == 0.5
+    assert feed["darkened"] == pytest.approx(0.4)
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -520,14 +529,18 @@ def test_the_moving_average_follows_the_weights() -> None:
     optimisation = Optimisation({"weight": weight}, Recipe(learning_rate=0.1, final_learning_rate=0.1, average=0.5))
     expected = 0.0
     for updates in range(1, 21):
-        optimisation.update(-weight.sum(), 0.1)
+        optimisation.clear()
+        (-weight.sum()).backward()
+        optimisation.update(0.1)
         decay = min(0.5, updates / (10 + updates))
         expected = decay * expected + (1 - decay) * float(weight.detach())
     trained = float(weight.detach())
     with optimisation.averaged():
         assert float(weight.detach()) == pytest.approx(expected, abs=1e-6)
     assert float(weight.detach()) == trained
-    optimisation.update(weight.sum() * math.inf, 0.1)  # an infinite gradient changes nothing
+    optimisation.clear()
+    (weight.sum() * math.inf).backward()
+    optimisation.update(0.1)  # an infinite gradient changes nothing
     assert float(weight.detach()) == trained
 
 
@@ -583,7 +596,8 @@ def test_adam_and_adamw_differ_in_how_weights_decay() -> None:
     for optimiser in ("adam", "adamw"):
         weight = nn.Parameter(torch.ones(1))
         recipe = recipes.adapted(RECIPE, optimiser=optimiser, weight_decay=0.5)
-        Optimisation({"weight": weight}, recipe).update(weight.sum(), 0.1)
+        weight.sum().backward()
+        Optimisation({"weight": weight}, recipe).update(0.1)
         weights[optimiser] = float(weight.detach())
     assert weights["adam"] == pytest.approx(0.9)
     assert weights["adamw"] == pytest.approx(0.9 - 0.1 * 0.5)
@@ -607,13 +621,14 @@ def test_threads_and_device_reach_torch(pictures: Path, tmp_path: Path, monkeypa
     used: list[object] = []
 
     def look(job: loop.Job, *_: object) -> bool:
-        used.extend((torch.get_num_threads(), job.device))
+        used.extend((torch.get_num_threads(), job.fabric.device))
         return True
 
     monkeypatch.setattr(pipeline, "_train", look)
-    arguments = [pictures / "data", "--run-dir", tmp_path / "run", *TINY, "--threads", 3, "--device", "meta"]
-    assert mirnet_train(*arguments) is None
-    assert used == [3, torch.device("meta")]
+    arguments = [pictures / "data", "--run-dir", tmp_path / "run", *TINY, "--threads", 3, "--device"]
+    assert mirnet_train(*arguments, "cpu") is None
+    assert used == [3, torch.device("cpu")]
+    assert isinstance(mirnet_train(*arguments, "meta"), SettingsError)
 
 
 @pytest.mark.usefixtures("no_figures")

@@ -1,7 +1,6 @@
 """What training is fed: pictures from disk to batches, and the split by scene."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -208,12 +207,14 @@ def test_lite_feeds_the_shares_that_it_says(pairs: list[Pair], tmp_path: Path) -
     write_image(tmp_path / "photo.png", np.full((32, 32, 3), 128, np.uint8))  # known by its even grey
     loaded = Pairs(pairs, [tmp_path / "photo.png"])
     loaded.solve()
-    feed = replace(recipes.LITE.feed, jitter_stops=0.0)
-    exposed, stops = make_batch(loaded, 0, 0, CPU, crop=16, index=range(600), feed=feed).inputs
-    clean = (stops.amax((1, 2, 3)) == 0) & (exposed.std((1, 2, 3)) < 1e-3)
-    darkened = (stops.std((1, 2, 3)) == 0) & (exposed.flatten(1).std(1) > 1e-6) & (exposed.std((2, 3)).amax(1) < 0.2)
-    assert clean.float().mean() == pytest.approx(0.12, abs=0.04)
-    assert (darkened & ~clean).float().mean() == pytest.approx(0.18, abs=0.05)
+    feed = Feed(real=0.70, bright=0.12, darkened=0.18, local=True)
+    batch = make_batch(loaded, 0, 0, CPU, crop=16, index=range(600), feed=feed)
+    of_photo = batch.pictures == 2 * len(pairs)
+    darkened = of_photo & (batch.inputs[1].amax((1, 2, 3)) != 0)
+    assert batch.real == int((~of_photo).sum())
+    assert (of_photo & ~darkened).float().mean() == pytest.approx(0.12, abs=0.04)
+    assert darkened.float().mean() == pytest.approx(0.18, abs=0.05)
+    assert torch.equal(batch.inputs[0][of_photo & ~darkened], batch.target[of_photo & ~darkened])
 
 
 def test_the_target_obeys_the_exposure_error(pairs: list[Pair]) -> None:

@@ -1,7 +1,9 @@
 """`mirnet train`: the command, its progress bars, and Ctrl-C."""
 
 import contextlib
+import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -15,26 +17,35 @@ from mirnet.errors import SettingsError
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+HANG_UP = getattr(signal, "SIGHUP", None)  # which Windows has not
 BARS = {"load": "reading pictures", "exposure": "preparing exposure", "head": "training the exposure head",
         "train": "training", "validate": "validating"}  # fmt: skip
 
 
 def train(
-    data: Annotated[Path, typer.Argument(help="A folder with low/high, input/target or our485; or the dark pictures.")],
+    data: Annotated[Path | None, typer.Argument(help="Pairs: a folder or a CSV list; or the dark pictures.")] = None,
     bright: Annotated[Path | None, typer.Argument(help="The bright pictures, where DATA are the dark ones.")] = None,
     *,
-    run_dir: Annotated[Path, typer.Option(help="Where checkpoints, log and figures go.")],
+    run_dir: Annotated[Path | None, typer.Option(help="Where checkpoints, log and figures go.")] = None,
     val: Annotated[Path | None, typer.Option(help="Pairs to validate on. Default: a tenth of DATA, by scene.")] = None,
     names: Annotated[Path | None, typer.Option(help="A text file that chooses pairs of DATA, one stem a line.")] = None,
     val_names: Annotated[Path | None, typer.Option(help="The same for validation; without --val, of DATA.")] = None,
-    synthetic: Annotated[Path | None, typer.Option(help="Good photos; recipe lite makes dark twins of them.")] = None,
+    synthetic: Annotated[Path | None, typer.Option(help="Good photos, of which dark twins are made on the fly; "
+                                                        "without DATA, of nothing else.")] = None,
+    synthetic_weight: Annotated[float | None, typer.Option(help="Share of the crops that are synthetic, 0 to 1. "
+                                                                "Default: the recipe's, or a half.")] = None,
+    noise_only: Annotated[bool, typer.Option("--noise-only", help="Learn to denoise, at the exposure that a picture "
+                                             "has: every crop is a bright picture with noise.")] = False,
+    start: Annotated[Path | None, typer.Option("--from", help="Weights to begin with: a name (lite), a run folder, a "
+                                               "checkpoint, ours or published.")] = None,
     preset: Annotated[str, typer.Option(help="The network: lite, paper or v2-paper.")] = "lite",
     recipe: Annotated[str, typer.Option(help="How it is trained: plain, paper or lite.")] = "plain",
     steps: Annotated[int | None, typer.Option(help="How long.  [default: 20000]", show_default=False)] = None,
     hours: Annotated[float | None, typer.Option(help="How long, by the clock; instead of --steps.")] = None,
     head_steps: Annotated[int, typer.Option(help="Steps of the exposure head, which comes first (lite).")] = 2_500,
     crop: Annotated[int | None, typer.Option(help="Side of the crops in pixels, for the whole run.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Crops in a batch, for the whole run.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Crops in a batch, over all processes, for the whole run.")] = None,
+    accumulate: Annotated[int | None, typer.Option(help="Batches whose gradients make one step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     schedule: Annotated[str | None, typer.Option(help="Learning rate over time: constant or cosine.")] = None,
     final_lr: Annotated[float | None, typer.Option(help="Where the cosine ends.")] = None,
@@ -43,22 +54,36 @@ def train(
     weight_decay: Annotated[float | None, typer.Option(help="Of the optimiser.")] = None,
     clip_norm: Annotated[float | None, typer.Option(help="Largest norm of the gradient; 0: not clipped.")] = None,
     ema: Annotated[float | None, typer.Option(help="Decay of the weights' moving average; 0: none.")] = None,
-    ssim_weight: Annotated[float | None, typer.Option(help="Of 1 - SSIM beside the Charbonnier loss.")] = None,
+    loss: Annotated[str | None, typer.Option(help="charbonnier or l1.")] = None,
+    ssim_weight: Annotated[float | None, typer.Option(help="Of 1 - SSIM beside that loss.")] = None,
+    gt_mean_weight: Annotated[float | None, typer.Option(help="How much of that loss is taken at the target's mean "
+                                                              "brightness, 0 to 1.")] = None,
+    mixup: Annotated[float | None, typer.Option(help="Share of crops that are mixed with another.")] = None,
+    jitter_stops: Annotated[float | None, typer.Option(help="Random exposure, standard deviation in stops "
+                                                            "(lite).")] = None,
+    jitter_gamma: Annotated[float | None, typer.Option(help="Random gamma of the input, standard deviation of its "
+                                                            "logarithm to base 2.")] = None,
     seed: Annotated[int, typer.Option(help="Of the first weights and of every draw.")] = 0,
     checkpoint_steps: Annotated[int, typer.Option(help="A checkpoint every so many steps.")] = 500,
     validate_steps: Annotated[int, typer.Option(help="Validation and figures every so many steps.")] = 2_000,
     log_steps: Annotated[int, typer.Option(help="A row in log.csv every so many steps.")] = 50,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write the log for TensorBoard too.")] = False,
     precision: Annotated[str, typer.Option(help="float32 or bf16.")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="Processor threads. Default: torch decides.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run-dir.")] = False,
+    override: Annotated[bool, typer.Option("--override", help="With --resume: accept what differs from the run's first "
+                                           "command.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Three minutes on one batch: do data, loss and network fit "
+                                        "together? Writes nothing.")] = False,
 ) -> None:  # fmt: skip
-    """Train a network on pairs of dark and bright pictures.
+    """Train a network on pairs of dark and bright pictures, or on good photos alone.
 
     Ctrl-C ends with a checkpoint; the very same command with --resume added goes on.
+    On several processors or GPUs: torchrun --nproc-per-node 2 -m mirnet train DATA --run-dir RUN ...
     """
     with needs("train"):
-        from mirnet.training import pipeline, recipes
+        from mirnet.training import overfit, pipeline, recipes
         from mirnet.training.settings import TrainSettings
 
     if steps is not None and hours is not None:
@@ -67,20 +92,37 @@ def train(
         preset=preset,
         recipe=recipes.adapted(
             recipes.named(recipe), learning_rate=lr, schedule=schedule, final_learning_rate=final_lr, crop_px=crop,
-            batch=batch, warmup_steps=warmup_steps, optimiser=optimiser, weight_decay=weight_decay,
-            clip_norm=clip_norm, average=ema, ssim_weight=ssim_weight,
+            batch=batch, accumulate=accumulate, warmup_steps=warmup_steps, optimiser=optimiser,
+            weight_decay=weight_decay, clip_norm=clip_norm, average=ema, loss=loss, ssim_weight=ssim_weight,
+            gt_mean_weight=gt_mean_weight, synthetic_weight=synthetic_weight, noise_only=noise_only,
+            feed={"mixup": mixup, "jitter_stops": jitter_stops, "gamma": jitter_gamma},
         ),
         steps=TrainSettings.steps if steps is None else steps, hours=hours, head_steps=head_steps, seed=seed,
-        checkpoint_steps=checkpoint_steps, validate_steps=validate_steps, log_steps=log_steps,
+        checkpoint_steps=checkpoint_steps, validate_steps=validate_steps, log_steps=log_steps, tensorboard=tensorboard,
         precision=cast(Literal["float32", "bf16"], precision), device=device, threads=threads,
     )  # fmt: skip
+    sources = pipeline.Sources(data, bright, val, names, val_names, synthetic, start)
+    if check:
+        with Bars() as bars, interruptions() as stop:
+            verdict = overfit.check(sources, settings, watch=bars, stop=stop)
+        typer.echo(str(verdict))
+        if not verdict.fits:
+            raise typer.Exit(1)
+        return
+    if run_dir is None:
+        raise SettingsError("Say with --run-dir where the run's checkpoints, log and figures go.")
     with Bars() as bars, interruptions() as stop:
         scores = pipeline.train(
-            data, bright, run_dir=run_dir, settings=settings, val=val, names=names, val_names=val_names,
-            synthetic=synthetic, resume=resume, watch=bars, stop=stop,
-        )  # fmt: skip
+            **vars(sources), run_dir=run_dir, settings=settings, resume=resume, override=override, watch=bars, stop=stop
+        )
     best = f"; the best network: {scores}" if scores else ""
-    typer.echo(f"{run_dir}: finished{best}. Export it with: mirnet export {run_dir} -o NAME.onnx")
+    if is_first_process():
+        typer.echo(f"{run_dir}: finished{best}. Export it with: mirnet export {run_dir} -o NAME.onnx")
+
+
+def is_first_process() -> bool:
+    """Whether this is the process of a run that speaks; torchrun numbers them."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 class Bars:
@@ -124,17 +166,31 @@ class Bars:
 
 @contextlib.contextmanager
 def interruptions() -> Iterator[Callable[[], bool]]:
-    """A function that tells whether Ctrl-C was pressed (or the system asked to end); pressing it twice ends at once."""
+    """A function that tells whether to end: after Ctrl-C, when the system asks, or when the terminal closes.
+
+    Pressing Ctrl-C twice ends at once.
+    """
     asked: list[int] = []
 
     def ask(number: int, frame: FrameType | None) -> None:
-        if asked:
+        if number == HANG_UP:
+            _write_nowhere()
+        elif asked:
             raise KeyboardInterrupt
         asked.append(number)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM, HANG_UP) if number}
     try:
         yield lambda: bool(asked)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _write_nowhere() -> None:
+    """The terminal is gone: what is still said must not fail on it before the checkpoint is written."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # a stream that is no file, or closed
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

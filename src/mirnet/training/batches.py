@@ -5,29 +5,70 @@ step, place in the global batch): a resumed run, several processes and a GPU get
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from mirnet.errors import DataError
-from mirnet.network.lite import expose, to_encoded, to_linear
+from mirnet.errors import DataError, SettingsError
+from mirnet.network.lite import expose
 from mirnet.training.draws import Draws
 from mirnet.training.store import Flat, Pairs, reflect
+from mirnet.training.synthesis import MOST_STOPS, dark_twin, drawn_jpeg, noisy_twin
+from mirnet.training.truth import solve_stops
+
+SHARES = ("real", "bright", "darkened", "noisy")  # what a crop can be; their shares add up to 1
 
 
 @dataclass(frozen=True)
 class Feed:
-    """What a recipe feeds to a network that takes an exposure; shares of real, bright, and (the rest) darkened crops.
+    """What a recipe feeds: shares of each kind of crop, and what is done to them.
 
-    `jitter_stops` is the standard deviation of the exposure error d that each crop draws; with
-    `local` the stops lie anywhere between the picture's one number and its map.
+    `real` pairs; `bright` pictures with themselves; their dark twins; their noisy twins (exposed as they are). The
+    last three are made of photos without partners where there are any, else of the pairs' bright pictures.
     """
 
     real: float = 1.0
     bright: float = 0.0
-    jitter_stops: float = 0.0
-    local: bool = False
+    darkened: float = 0.0
+    noisy: float = 0.0
+    jitter_stops: float = 0.0  # standard deviation of the exposure error that each crop draws, where stops are fed
+    local: bool = False  # stops of real pairs lie anywhere between the picture's one number and its map
+    jpeg: float = 0.0  # share of the real and darkened crops that went through a JPEG file
+    gamma: float = 0.0  # standard deviation of log2 of an exponent on the input's values
+    mixup: float = 0.0  # share of crops that are mixed with another
+
+    def __post_init__(self) -> None:
+        wrong = []
+        if abs(sum(getattr(self, name) for name in SHARES) - 1) > 1e-6:
+            wrong.append(f"the shares {', '.join(SHARES)} add up to 1")
+        if any(not 0 <= getattr(self, name) <= 1 for name in (*SHARES, "jpeg", "mixup")):
+            wrong.append("every share lies in 0 to 1")
+        if min(self.jitter_stops, self.gamma) < 0:
+            wrong.append("the jitter of exposure and gamma is not negative")
+        if wrong:
+            raise SettingsError("What is fed cannot work: " + "; ".join(wrong) + ".")
+
+    def with_synthetic(self, weight: float) -> "Feed":
+        """The same with `weight` of the crops made of good photos, split among their kinds as before."""
+        made = 1 - self.real
+        if not made:
+            return replace(self, real=1 - weight, bright=weight * 0.2, darkened=weight * 0.8)
+        parts = {name: getattr(self, name) / made * weight for name in SHARES[1:]}
+        return replace(self, real=1 - weight, **parts)
+
+    def noise_only(self) -> "Feed":
+        """The same with noisy twins instead of everything that is dark; some clean ones stay, to be left alone."""
+        return Feed(**{f.name: getattr(self, f.name) for f in fields(self)} | NOISE_ONLY)
+
+
+def is_noise_only(feed: Feed) -> bool:
+    """Whether a network learns to denoise at the exposure that a picture has, and nothing else."""
+    return feed.real + feed.darkened == 0
+
+
+NOISE_ONLY = {"real": 0.0, "bright": 0.03, "darkened": 0.0, "noisy": 0.97, "jitter_stops": 0.0, "jpeg": 0.0}
 
 
 @dataclass(frozen=True)
@@ -36,46 +77,105 @@ class Batch:
 
     inputs: tuple[Tensor, ...]
     target: Tensor
+    pictures: Tensor  # (N,): the number of each crop's bright picture, as `Pairs` counts
+    real: int = 0  # how many crops of the global batch were of real pairs
 
 
 def make_batch(pairs: Pairs, seed: int, step: int, device: torch.device, *, crop: int, index: Sequence[int],
-               feed: Feed = Feed(), takes_exposure: bool = True) -> Batch:  # fmt: skip
+               feed: Feed = Feed(), takes_exposure: bool = True, total: int | None = None, seen: int = 0,
+               ) -> Batch:  # fmt: skip
     """The crops at places `index` of the global batch of this step; every draw is a function of (seed, step, place).
 
     `crop` pixels a side; smaller pictures are padded by reflection; flipped and turned all eight ways. A
     network that takes an exposure gets (exposed (N, 3, c, c), stops (N, 1, c, c)) and needs `pairs.truths`;
-    another gets the dark picture as it is, whatever the feed.
+    another gets the dark picture as it is. `total` is the size of the global batch (None: the highest place
+    says it); `seen` the number of real crops before it, so that every pair comes once before any comes again.
     """
-    draws = Draws(seed, step, torch.as_tensor(list(index), device=device))
-    kind = draws.uniform(0)
-    real = kind < feed.real if takes_exposure else torch.ones_like(kind, dtype=torch.bool)
-    darkened = ~real & (kind >= feed.real + feed.bright)
+    places = torch.as_tensor(list(index), device=device)
+    total = total or int(places.max()) + 1
+    kinds = _kinds(Draws(seed, step, torch.arange(total, device=device)), feed, len(pairs) > 0)
+    order = seen + (kinds == 0).cumsum(0) - 1  # of the real crops, how many came before
+    batch = _crops(pairs, Draws(seed, step, places), kinds[places], order[places], crop, feed, takes_exposure)
+    if feed.mixup:
+        # the other crop is drawn beside, not taken from this batch: processes that share a batch must agree
+        other = _crops(pairs, Draws(~seed, step, places), kinds[places], None, crop, feed, takes_exposure)
+        batch = _mixed(batch, other, Draws(seed, step, places), feed.mixup)
+    return replace(batch, real=int((kinds == 0).sum()))
 
-    pair = draws.below(1, torch.full_like(draws.index, len(pairs)))
-    clean = 2 * len(pairs) + draws.below(2, torch.full_like(pair, max(len(pairs.photos), 1)))
-    bright = torch.where(real, pair + len(pairs), clean if pairs.photos else pair + len(pairs))
+
+def _kinds(draws: Draws, feed: Feed, has_pairs: bool) -> Tensor:  # (B,) int64, numbers of SHARES
+    bounds = torch.tensor([getattr(feed, name) for name in SHARES], device=draws.index.device).cumsum(0)[:3]
+    if not has_pairs:
+        bounds = (bounds - feed.real) / max(1 - feed.real, 1e-9)
+    return (draws.uniform(0)[:, None] >= bounds).sum(1)
+
+
+def _crops(pairs: Pairs, draws: Draws, kind: Tensor, order: Tensor | None, crop: int, feed: Feed,
+           takes_exposure: bool) -> Batch:  # fmt: skip
+    device = kind.device
+    real, darkened, noisy = (kind == SHARES.index(name) for name in ("real", "darkened", "noisy"))
+    pair = _pair_of(pairs, draws, order)
+    clean = draws.below(2, torch.full_like(kind, max(len(pairs.photos or pairs.pairs), 1)))
+    clean = clean + (2 if pairs.photos else 1) * len(pairs)
+    bright = torch.where(real, pair + len(pairs), clean)
     flat, places = pairs.fetch(torch.cat([torch.where(real, pair, bright), bright]), device)
     dark_place, bright_place = places.chunk(2)
 
     window = _Window.draw(draws, flat.heights[bright_place], flat.widths[bright_place], crop)
     target = window.cut(flat, bright_place)
-    picture = window.cut(flat, dark_place)
-    if not takes_exposure:
-        return Batch((picture,), target)
-
-    jitter = (draws.normal(3) * feed.jitter_stops)[:, None, None, None]
-    stops = jitter.expand(-1, 1, crop, crop)
+    picture = target.clone()
+    picture[real] = window.of(real).cut(flat, dark_place[real])
+    number = torch.zeros(len(kind), 1, 1, 1, device=device)  # the stops from the picture to its target
     if darkened.any():
-        added = draws.between(4, 0, 7) * darkened
+        some = draws.of(darkened)
         # 255 stays 255 under expose, as a lamp does; a blown sky must darken with the rest
-        below_white = torch.where(darkened & (draws.uniform(5) < 0.5), 0.95, 1.0)[:, None, None, None]
-        target = target * below_white
-        twin = dark_twin(target, added[:, None, None, None], draws)
-        picture = torch.where(darkened[:, None, None, None], twin, picture)
-        stops = stops + added[:, None, None, None]
-    if real.any():
-        stops = torch.where(real[:, None, None, None], stops + _truth_stops(pairs, pair, window, draws, feed), stops)
-    return Batch((expose(picture, stops), stops), expose(target, jitter))
+        target[darkened] *= torch.where(some.uniform(5) < 0.5, 0.95, 1.0)[:, None, None, None]
+        picture[darkened] = dark_twin(target[darkened], some.between(4, 0, MOST_STOPS)[:, None, None, None], some)
+    if noisy.any():
+        picture[noisy] = noisy_twin(target[noisy], draws.of(noisy))
+    if feed.jpeg:
+        stored = (real | darkened) & (draws.uniform(7) < feed.jpeg)
+        if stored.any():
+            picture[stored] = drawn_jpeg(picture[stored], draws.of(stored))
+    if feed.gamma:
+        picture = picture ** torch.exp2(feed.gamma * draws.normal(8))[:, None, None, None]
+    if not takes_exposure:
+        return Batch((picture,), target, bright)
+
+    unknown = darkened | ((real | noisy) if feed.gamma else darkened)
+    if unknown.any():
+        number[unknown] = solve_stops(picture[unknown], target[unknown])
+    jitter = (draws.normal(3) * feed.jitter_stops)[:, None, None, None]
+    stops = (number + jitter).expand(-1, 1, crop, crop).clone()
+    known = real & ~unknown
+    if known.any():
+        stops[known] += _truth_stops(pairs, pair[known], window.of(known), draws.of(known), feed)
+    return Batch((expose(picture, stops), stops), expose(target, jitter), bright)
+
+
+def _pair_of(pairs: Pairs, draws: Draws, order: Tensor | None) -> Tensor:
+    """(B,): in shuffled order without repetition where the number of each real crop is known, else drawn."""
+    count = max(len(pairs), 1)
+    if order is None:
+        return draws.below(1, torch.full_like(draws.index, count))
+    order = order.clamp(min=0)  # crops that are not real have none of their own
+    return torch.stack([_shuffled(draws.seed, epoch, count)[place]
+                        for epoch, place in zip((order // count).tolist(), (order % count).tolist(), strict=True)]
+                       ).to(order.device)  # fmt: skip
+
+
+@lru_cache(maxsize=4)
+def _shuffled(seed: int, epoch: int, count: int) -> Tensor:
+    """The numbers 0 to `count` - 1 in this epoch's order."""
+    return Draws(seed, epoch, torch.arange(count)).uniform(9).argsort()
+
+
+def _mixed(batch: Batch, other: Batch, draws: Draws, share: float) -> Batch:
+    """MixUp (Zhang et al., ICLR 2018): `share` of the crops are a weighted mean with another, target too."""
+    mixes = (draws.uniform(250) < share)[:, None, None, None]
+    weight = torch.where(mixes, draws.uniform(251)[:, None, None, None], torch.ones(()).to(batch.target))
+    inputs = tuple(torch.lerp(theirs, ours, weight) for ours, theirs in zip(batch.inputs, other.inputs, strict=True))
+    return replace(batch, inputs=inputs, target=torch.lerp(other.target, batch.target, weight))
 
 
 def _truth_stops(pairs: Pairs, pair: Tensor, window: "_Window", draws: Draws, feed: Feed) -> Tensor:  # (B, 1, c, c)
@@ -91,19 +191,6 @@ def _truth_stops(pairs: Pairs, pair: Tensor, window: "_Window", draws: Draws, fe
     return stops[:, None]
 
 
-def dark_twin(bright: Tensor, stops: Tensor, draws: Draws) -> Tensor:
-    """Pictures (B, 3, H, W) as a small sensor would have taken them `stops` darker: shot and read noise, 8 bit.
-
-    Noise in linear light, of variance shot·signal + read², with shot = 10^U(-5, -2.5) and read =
-    10^U(-4.5, -2.6): drawn wide, from hardly any grain to a strong one; not calibrated on any one sensor.
-    """
-    linear = to_linear(expose(bright, -stops))
-    shot = 10 ** draws.between(10, -5, -2.5)[:, None, None, None]
-    read = 10 ** draws.between(11, -4.5, -2.6)[:, None, None, None]
-    noisy = linear + torch.sqrt(shot * linear + read**2) * draws.normal(12, *bright.shape[1:])
-    return (to_encoded(noisy.clamp(0, 1)) * 255).round() / 255
-
-
 @dataclass(frozen=True)
 class _Window:
     """Where each crop lies in its picture, and how it is flipped and turned (all eight ways)."""
@@ -117,6 +204,10 @@ class _Window:
     @property
     def shape(self) -> tuple[int, int]:
         return self.rows.shape[1], self.columns.shape[1]
+
+    def of(self, chosen: Tensor) -> "_Window":
+        """Those of the chosen crops (B,) bool."""
+        return _Window(*(getattr(self, f.name)[chosen] for f in fields(self)))
 
     @staticmethod
     def draw(draws: Draws, heights: Tensor, widths: Tensor, crop: int) -> "_Window":

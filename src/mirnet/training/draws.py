@@ -32,25 +32,40 @@ class Draws:
     step: int
     index: Tensor
 
+    def of(self, chosen: Tensor) -> "Draws":
+        """The random numbers of the chosen places (B,) bool."""
+        return Draws(self.seed, self.step, self.index[chosen])
+
     def uniform(self, purpose: int, *shape: int) -> Tensor:
-        """(B, *shape) float32 in (0, 1], never 0; another `purpose` gives independent numbers."""
-        count = math.prod(shape)
-        state = torch.full_like(self.index, self.seed)
-        for coordinate in (self.step, self.index, purpose):
-            state = _mix((state + _GOLDEN) ^ _mix(torch.as_tensor(coordinate, device=state.device) + _GOLDEN))
-        counter = torch.arange(1, count + 1, device=state.device) * _GOLDEN
-        bits = (_mix(state[:, None] + counter) >> 40) & ((1 << 24) - 1)  # 24 bits: what a float32 holds
-        return ((bits + 0.5) / 2**24).float().reshape(len(self.index), *shape)
+        """(B, *shape) float32 in (0, 1), neither bound; another `purpose` gives independent numbers."""
+        bits = self._bits(purpose, math.prod(shape))
+        return _unit(bits >> 40).reshape(len(self.index), *shape)
 
     def between(self, purpose: int, low: float, high: float, *shape: int) -> Tensor:
         """(B, *shape) float32, uniform between two bounds."""
         return low + (high - low) * self.uniform(purpose, *shape)
 
     def normal(self, purpose: int, *shape: int) -> Tensor:
-        """(B, *shape) float32, standard normal (Box and Muller 1958)."""
-        first, second = self.uniform(purpose, 2, *shape).unbind(1)
-        return (-2 * first.log()).sqrt() * (2 * math.pi * second).cos()
+        """(B, *shape) float32, standard normal (Box and Muller 1958): two numbers of each 64 bits."""
+        count = math.prod(shape)
+        bits = self._bits(purpose, -(-count // 2))
+        radius, angle = (-2 * _unit(bits >> 40).log()).sqrt(), 2 * math.pi * _unit(bits >> 16)
+        both = torch.cat([radius * angle.cos(), radius * angle.sin()], 1)
+        return both[:, :count].reshape(len(self.index), *shape)
 
     def below(self, purpose: int, bound: Tensor) -> Tensor:
         """(B,) int64, uniform in 0 to `bound` - 1, a bound of at least 1 for each sample."""
         return (self.uniform(purpose) * bound).long().clamp(max=bound - 1)
+
+    def _bits(self, purpose: int, count: int) -> Tensor:
+        """(B, count) int64, each a hash of (seed, step, index, purpose, its number)."""
+        state = torch.full_like(self.index, self.seed)
+        for coordinate in (self.step, self.index, purpose):
+            state = _mix((state + _GOLDEN) ^ _mix(torch.as_tensor(coordinate, device=state.device) + _GOLDEN))
+        counter = torch.arange(1, count + 1, device=state.device) * _GOLDEN
+        return _mix(state[:, None] + counter)
+
+
+def _unit(bits: Tensor) -> Tensor:
+    """The lowest 24 bits, which a float32 holds, to (0, 1)."""
+    return ((bits & ((1 << 24) - 1)) + 0.5) / 2**24

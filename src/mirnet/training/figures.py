@@ -10,14 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mirnet import metrics
-from mirnet.network import checkpoints
+from mirnet import images, metrics
+from mirnet.network import SceneNetwork, checkpoints
 from mirnet.pairs import Pair, find_pairs
 from mirnet.training.data import read_rgb, to_unit
 from mirnet.training.run_folder import RunFolder
 from mirnet.training.validation import renderer
 
 SHEET_ROWS = 4
+STRIP_PX = 160
 SMOOTH_ROWS = 20  # of the log, averaged in the curves of training
 Curve = tuple[list[float], list[float]]  # steps and values
 
@@ -43,6 +44,28 @@ def draw(run_dir: Path, device: torch.device = torch.device("cpu")) -> list[Path
         FigureCanvasAgg(figure).print_png(content)  # type: ignore[no-untyped-call]
         run.write(name, content.getvalue())
     return [run.path / name for name in drawn]
+
+
+def add_to_strip(run: RunFolder, network: SceneNetwork, pairs: Sequence[Pair], step: int, device: torch.device) -> None:
+    """Keep how the network restores the middles of up to four validation pictures at this step, for `strip.png`."""
+    folder = run.path / "strip"
+    folder.mkdir(exist_ok=True)
+    row = []
+    for pair in _chosen(pairs):
+        crop = np.ascontiguousarray(_middle(to_unit(read_rgb(pair.dark))))
+        result = renderer(network, crop, device)(0.0)
+        row.append(np.pad(result, [(0, STRIP_PX - side) for side in result.shape[:2]] + [(0, 0)]))
+    images.write_image(folder / f"{step:08d}.png", np.concatenate(row, 1), overwrite=True)
+
+
+def _middle(picture: metrics.Picture) -> metrics.Picture:
+    top, left = (max(0, (side - STRIP_PX) // 2) for side in picture.shape[:2])
+    return picture[top : top + STRIP_PX, left : left + STRIP_PX]
+
+
+def _chosen(pairs: Sequence[Pair]) -> list[Pair]:
+    count = min(SHEET_ROWS, len(pairs))
+    return [pairs[number * len(pairs) // count] for number in range(count)]
 
 
 def validation_pairs(run: RunFolder) -> list[Pair]:
@@ -108,8 +131,8 @@ def _finish(axes: Axes, title: str) -> None:
 def _sheet(run: RunFolder, pairs: Sequence[Pair], device: torch.device) -> Figure:
     with torch.random.fork_rng(devices=[]):  # a network's first weights are drawn, before the file's replace them
         network = checkpoints.load(run.best).to(device)
-    count = min(SHEET_ROWS, len(pairs))
-    chosen = [pairs[number * len(pairs) // count] for number in range(count)]
+    chosen = _chosen(pairs)
+    count = len(chosen)
     figure = Figure(figsize=(12, 2.9 * count), layout="constrained")
     for row, pair in zip(figure.subplots(count, 3, squeeze=False), chosen, strict=True):
         dark, truth = to_unit(read_rgb(pair.dark)), to_unit(read_rgb(pair.bright))

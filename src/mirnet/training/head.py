@@ -65,18 +65,20 @@ def _cells(small: Tensor) -> tuple[int, int]:  # (3, h, w) -> h/8, w/8
     return small.shape[1] // CELL_PX, small.shape[2] // CELL_PX
 
 
-def head_batch(groups: Sequence[Thumbnails], seed: int, step: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def head_batch(groups: Sequence[Thumbnails], seed: int, step: int, device: torch.device,
+               darkness: bool = True) -> tuple[Tensor, Tensor]:  # fmt: skip
     """32 thumbnails (N, 3, h, w) of one size and their maps (N, 1, h/8, w/8): a function of (seed, step).
 
     40 % real dark ones with their exposure jittered, 24 % bright (0 stops), 20 % darkened, 16 % half dark
     across a smooth edge; white balance, flips and a slight exposure jitter on all that are not bright.
+    Without `darkness` all are bright: for a network that shall denoise and leave the exposure alone.
     """
     group_draw = Draws(seed, step, torch.zeros(1, dtype=torch.int64))
     weights = torch.tensor([float(len(group.dark) + len(group.bright)) for group in groups])
     group = groups[int((weights.cumsum(0) / weights.sum() < group_draw.uniform(100)).sum())]
 
     draws = Draws(seed, step, torch.arange(BATCH))
-    kind = draws.uniform(101)
+    kind = draws.uniform(101) if darkness else torch.full((BATCH,), 0.5)
     has_dark = len(group.dark) > 0
     real = (kind < 0.40) & has_dark
     plain = (kind >= 0.40) & (kind < 0.64)

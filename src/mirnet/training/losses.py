@@ -26,9 +26,31 @@ def dissimilarity(result: Tensor, target: Tensor) -> Tensor:
     return 1 - ssim.mean()
 
 
-def restoration_loss(result: Tensor, target: Tensor, ssim_weight: float) -> Tensor:
-    """The Charbonnier loss, and `ssim_weight` of 1 - SSIM beside it (pictures of less than 11 px have none)."""
-    loss = charbonnier(result, target)
+def absolute(result: Tensor, target: Tensor) -> Tensor:
+    """The mean of the absolute differences (L1)."""
+    return (result - target).abs().mean()
+
+
+def at_targets_mean(result: Tensor, target: Tensor) -> Tensor:
+    """The result (N, 3, H, W) scaled so that each picture's mean is its target's, at most eightfold.
+
+    GT-mean loss (Liao et al., ICCV 2025): a loss on this beside the plain one keeps a difference in brightness,
+    which is a matter of taste, from drowning what is a matter of restoration.
+    """
+    means = [picture.mean((1, 2, 3), keepdim=True) for picture in (target, result)]
+    return result * (means[0] / means[1].clamp(min=1e-3)).clamp(max=8)
+
+
+def restoration_loss(result: Tensor, target: Tensor, *, kind: str = "charbonnier", ssim_weight: float = 0.0,
+                     gt_mean_weight: float = 0.0) -> Tensor:  # fmt: skip
+    """ "charbonnier" or "l1", a share `gt_mean_weight` of it at the target's mean, and some 1 - SSIM beside it.
+
+    Pictures of less than 11 px have no SSIM.
+    """
+    distance = {"charbonnier": charbonnier, "l1": absolute}[kind]
+    loss = distance(result, target)
+    if gt_mean_weight:
+        loss = torch.lerp(loss, distance(at_targets_mean(result, target), target), gt_mean_weight)
     if ssim_weight and min(result.shape[2:]) >= 11:
         loss = loss + ssim_weight * dissimilarity(result, target)
     return loss

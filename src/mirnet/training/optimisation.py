@@ -22,15 +22,17 @@ class Optimisation:
         self._updates = 0
         self._average = {name: parameter.detach().clone() for name, parameter in parameters.items()}
 
-    def update(self, loss: Tensor, rate: float) -> float:
-        """One step down the gradient of `loss`; gives the gradient's norm before clipping.
+    def clear(self) -> None:
+        """Forget the gradients, before the next are summed up."""
+        self._optimiser.zero_grad(set_to_none=True)
+
+    def update(self, rate: float) -> float:
+        """One step down the gradients that are there; gives their norm before clipping.
 
         Where the norm is infinite or no number (seen with bf16, rarely), the weights stay as they are.
         """
         for group in self._optimiser.param_groups:
             group["lr"] = rate
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()
         limit = self.recipe.clip_norm or math.inf
         norm = float(torch.nn.utils.clip_grad_norm_(self.parameters.values(), limit))
         if math.isfinite(norm):

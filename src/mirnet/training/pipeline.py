@@ -5,8 +5,9 @@ import json
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -17,71 +18,111 @@ import mirnet
 from mirnet.errors import Cancelled, DataError, SettingsError
 from mirnet.network import Lite, SceneNetwork, build
 from mirnet.pairs import Pair, find_pairs
-from mirnet.training import figures
+from mirnet.training import figures, warm_start
+from mirnet.training.batches import is_noise_only
+from mirnet.training.darken import darken
 from mirnet.training.data import find_photos, fingerprint, pair_shape
 from mirnet.training.inspect import split_by_scene
+from mirnet.training.journal import journal
 from mirnet.training.loop import Job, train_head, train_restorer
+from mirnet.training.processes import launch, share_of_batch
 from mirnet.training.run_folder import Place, RunFolder
 from mirnet.training.settings import DEFAULTS, TrainSettings, find_device
 from mirnet.training.store import Pairs
 from mirnet.training.validation import Scores
 from mirnet.training.watch import NOBODY, Watch
 
-FREE_TO_DIFFER = {"device", "threads"}  # settings that a resumed run may change: where it runs, not what it makes
+PHOTOS_SHARE = 0.5  # of the crops, where photos are given and the recipe says no share
+FREE_TO_DIFFER = {
+    "device",
+    "threads",
+    "tensorboard",
+}  # settings that a resumed run may change: where it runs, not what it makes
 
 
-def train(data: Path, bright: Path | None = None, *, run_dir: Path, settings: TrainSettings = DEFAULTS,
+@dataclass(frozen=True)
+class Sources:
+    """Where a run's pictures and first weights come from.
+
+    `data` holds pairs (`pairs.find_pairs`), or is the dark folder beside `bright`. Validation: `val`, laid out
+    likewise; or the `val_names` of the data; or scenes that are split off. `synthetic` is a folder of good photos
+    without partners, of which dark or noisy twins are made; with it `data` may be None. `start` is what the
+    weights begin as (`warm_start.read`).
+    """
+
+    data: Path | None = None
+    bright: Path | None = None
+    val: Path | None = None
+    names: Path | None = None
+    val_names: Path | None = None
+    synthetic: Path | None = None
+    start: Path | None = None
+
+
+def train(data: Path | None = None, bright: Path | None = None, *, run_dir: Path, settings: TrainSettings = DEFAULTS,
           val: Path | None = None, names: Path | None = None, val_names: Path | None = None,
-          synthetic: Path | None = None, resume: bool = False, memory_bytes: int | None = None,
-          watch: Watch = NOBODY, stop: Callable[[], bool] = lambda: False) -> Scores | None:  # fmt: skip
-    """Train a network on pairs of dark and bright pictures; everything that comes of it is in `run_dir`.
+          synthetic: Path | None = None, start: Path | None = None, resume: bool = False, override: bool = False,
+          memory_bytes: int | None = None, watch: Watch = NOBODY, stop: Callable[[], bool] = lambda: False,
+          ) -> Scores | None:  # fmt: skip
+    """Train a network; everything that comes of it is in `run_dir`. The paths are those of `Sources`.
 
-    `data` holds two folders (`data.find_pairs`), or is the dark one beside `bright`. Validation: `val`, laid
-    out likewise; or the `val_names` of the data; or scenes that are split off. `synthetic` is a folder of good
-    photos without partners, for recipes that feed some. `resume` goes on with an interrupted run, or starts.
+    `resume` goes on with an interrupted run, or starts; what differs from its first command is refused unless
+    `override`. Pictures that do not fit into `memory_bytes` (None: a share of the memory) are read for each batch.
 
     Gives the best network's validation scores (None without validation). Raises SettingsError and DataError
     before any step; TrainingError where the run can't go on; Cancelled, with a checkpoint, once `stop()` is true.
     """
-    device = find_device(settings.device)
-    run = RunFolder(Path(run_dir))
-    with run.locked(), _threads(settings.threads):
-        resumed = _going_on(run, resume, watch)
+    sources = Sources(data, bright, val, names, val_names, synthetic, start)
+    with threads_of(settings):
+        fabric = launch(settings)
+        watch = watch if fabric.is_global_zero else NOBODY
+        run = RunFolder(Path(run_dir), writes=fabric.is_global_zero)
+        with run.locked():
+            fabric.barrier()
+            resumed = _going_on(run, resume, watch)
 
-        # (1) load and prepare the pairs
-        preparing = _Preparing(watch, stop)
-        training, validation = _choose(run, data, bright, val, names, val_names, resumed, preparing)
-        photos = _photos(synthetic, settings)
-        for pair in validation:
-            pair_shape(pair)  # what is wrong with them is said now, not at the first validation
-        pairs = Pairs(training, photos, memory_bytes=memory_bytes, progress=preparing.phase("load"))
-        warnings = _warnings(pairs, validation, settings)
-        for warning in warnings:
-            watch.say(f"Warning: {warning}")
-        _describe(run, settings, pairs, validation, warnings, resumed)
-        # (2) dimensions are made uniform and (3) values normalised where a batch is cut: batches.make_batch
+            # (1) load and prepare the pairs
+            preparing = _Preparing(watch, stop)
+            chosen = choose(sources, run, settings, resumed, preparing.phase("load"))
+            fabric.barrier()
+            pairs = Pairs(chosen.training, chosen.photos, memory_bytes=memory_bytes, progress=preparing.phase("load"))
+            settings = fed(settings, chosen)
+            for places in (stage.batch for stage in settings.recipe.stages):
+                share_of_batch(fabric, settings.recipe, places)
+            warnings = _warnings(pairs, chosen.validation, settings)
+            for warning in warnings:
+                watch.say(f"Warning: {warning}")
+            _describe(run, settings, sources, pairs, chosen.validation, warnings, resumed, override, watch)
+            # (2) dimensions are made uniform and (3) values normalised where a batch is cut: batches.make_batch
 
-        # (4) define the model
-        network = _define(settings, device)
-        place = Place("head" if isinstance(network, Lite) and settings.head_steps else "restorer")
-        saved: dict[str, Tensor] = {}
-        if resumed:
-            place, saved = run.load(network)
-            run.rewind_log(place)
-        if isinstance(network, Lite):
-            pairs.solve(preparing.phase("exposure"))
+            # (4) define the model
+            network = define(settings, fabric.device)
+            place = Place("head" if isinstance(network, Lite) and settings.head_steps else "restorer")
+            saved: dict[str, Tensor] = {}
+            if resumed:
+                place, saved = run.load(network)
+                run.rewind_log(place)
+            elif sources.start is not None:
+                for line in warm_start.adopt(network, warm_start.read(sources.start), sources.start):
+                    watch.say(line)
+            fabric.barrier()  # nobody writes before everybody has read
+            if isinstance(network, Lite):
+                pairs.solve(preparing.phase("exposure"))
 
-        # (5) train, first the exposure head where there is one
-        job = Job(network, pairs, validation, run, settings, device, watch, stop)
-        finished = _train(job, place, saved, preparing)
+            # (5) train, first the exposure head where there is one
+            job = Job(network, pairs, chosen.validation, run, settings, fabric, watch, stop)
+            with journal(run, settings.tensorboard, place):
+                finished = _train(job, place, saved, preparing)
 
-        # (6) plot the result graphs
-        figures.draw(run.path, device)
-        if not finished:
-            raise Cancelled(
-                f"Stopped, with a checkpoint in {run.checkpoints}; the same command with --resume goes on from there."
-            )
-        return run.best_scores()
+            # (6) plot the result graphs
+            if run.writes:
+                figures.draw(run.path, fabric.device)
+            if not finished:
+                raise Cancelled(
+                    f"Stopped, with a checkpoint in {run.checkpoints}; the same command with --resume goes on from "
+                    "there."
+                )
+            return run.best_scores()
 
 
 def _train(job: Job, place: Place, saved: dict[str, Tensor], preparing: "_Preparing") -> bool:
@@ -92,7 +133,7 @@ def _train(job: Job, place: Place, saved: dict[str, Tensor], preparing: "_Prepar
     return train_restorer(job, place, saved)
 
 
-def _define(settings: TrainSettings, device: torch.device) -> SceneNetwork:
+def define(settings: TrainSettings, device: torch.device) -> SceneNetwork:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         network = build(settings.preset)
@@ -100,10 +141,10 @@ def _define(settings: TrainSettings, device: torch.device) -> SceneNetwork:
 
 
 @contextlib.contextmanager
-def _threads(count: int | None) -> Iterator[None]:
+def threads_of(settings: TrainSettings) -> Iterator[None]:
     """torch computes with that many threads inside; None leaves it as it is."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
+    torch.set_num_threads(settings.threads or before)
     try:
         yield
     finally:
@@ -129,11 +170,38 @@ class _Preparing:
 # --- which data -----------------------------------------------------------------------------------
 
 
-def _choose(run: RunFolder, data: Path, bright: Path | None, val: Path | None, names: Path | None,
-            val_names: Path | None, resumed: bool, preparing: _Preparing) -> tuple[list[Pair], list[Pair]]:  # fmt: skip
-    """Training and validation pairs."""
-    if val is not None:
-        return find_pairs(data, bright, names), find_pairs(val, names=val_names)
+@dataclass(frozen=True)
+class Chosen:
+    """The pairs on both sides, and the photos without partners."""
+
+    training: list[Pair]
+    validation: list[Pair]
+    photos: list[Path]
+
+
+def choose(sources: Sources, run: RunFolder, settings: TrainSettings, resumed: bool,
+           progress: Callable[[float], None]) -> Chosen:  # fmt: skip
+    """What a run learns from and what it is measured on; what is wrong with it is a DataError now, not later."""
+    photos = find_photos(sources.synthetic) if sources.synthetic else []
+    if sources.data is None:
+        if not photos:
+            raise SettingsError(
+                "There is nothing to train on: name a folder of pairs, or good photos with --synthetic."
+            )
+        training: list[Pair] = []
+        validation, photos = _without_pairs(sources, run, settings, photos, resumed)
+    else:
+        training, validation = _with_pairs(sources, sources.data, run, resumed, progress)
+    for pair in validation:
+        pair_shape(pair)
+    return Chosen(training, validation, photos)
+
+
+def _with_pairs(sources: Sources, data: Path, run: RunFolder, resumed: bool,
+                progress: Callable[[float], None]) -> tuple[list[Pair], list[Pair]]:  # fmt: skip
+    bright, names, val_names = sources.bright, sources.names, sources.val_names
+    if sources.val is not None:
+        return find_pairs(data, bright, names), find_pairs(sources.val, names=val_names)
     if val_names is not None:
         validation = find_pairs(data, bright, val_names)
         held_out = {pair.name for pair in validation}
@@ -143,23 +211,37 @@ def _choose(run: RunFolder, data: Path, bright: Path | None, val: Path | None, n
         return training, validation
     if resumed and (run.path / "val.txt").exists():  # as it was split when the run began
         return find_pairs(data, bright, run.path / "train.txt"), find_pairs(data, bright, run.path / "val.txt")
-    return split_by_scene(find_pairs(data, bright, names), preparing.phase("load"))
+    return split_by_scene(find_pairs(data, bright, names), progress)
 
 
-def _photos(synthetic: Path | None, settings: TrainSettings) -> list[Path]:
-    if synthetic is None:
-        return []
-    if settings.recipe.feed.real >= 1:
-        raise SettingsError(
-            "This recipe feeds pairs alone, so photos for --synthetic would not be used; try --recipe lite."
-        )
-    return find_photos(synthetic)
+def _without_pairs(sources: Sources, run: RunFolder, settings: TrainSettings, photos: list[Path],
+                   resumed: bool) -> tuple[list[Pair], list[Path]]:  # fmt: skip
+    """Validation pairs, and the photos to train on: without --val a tenth of the photos is set apart, darkened."""
+    if sources.val is not None:
+        return find_pairs(sources.val, names=sources.val_names), photos
+    if len(photos) < 2:
+        return [], photos
+    folder = run.path / "validation"
+    held_out = photos[:: max(2, min(10, len(photos) // 2))]
+    if run.writes and not resumed:
+        darken(held_out, folder, seed=settings.seed, noise_only=is_noise_only(settings.recipe.feed), overwrite=True)
+    return find_pairs(folder), [photo for photo in photos if photo not in held_out]
+
+
+def fed(settings: TrainSettings, chosen: Chosen) -> TrainSettings:
+    """The settings with what there is to feed: without pairs everything is made of photos."""
+    feed = settings.recipe.feed
+    if not chosen.training and feed.real:
+        feed = feed.with_synthetic(1.0)
+    elif chosen.photos and feed.real >= 1:
+        feed = feed.with_synthetic(PHOTOS_SHARE)
+    return replace(settings, recipe=replace(settings.recipe, feed=feed))
 
 
 def _warnings(pairs: Pairs, validation: Sequence[Pair], settings: TrainSettings) -> list[str]:
     found = []
     batch = max(stage.batch for stage in settings.recipe.stages)
-    if len(pairs) < batch:
+    if 0 < len(pairs) < batch:
         found.append(
             f"{len(pairs)} pairs are fewer than a batch of {batch}; crops of one picture will meet in a batch."
         )
@@ -199,16 +281,17 @@ def _going_on(run: RunFolder, resume: bool, watch: Watch) -> bool:
     return False
 
 
-def _describe(run: RunFolder, settings: TrainSettings, pairs: Pairs, validation: Sequence[Pair],
-              warnings: Sequence[str], resumed: bool) -> None:  # fmt: skip
+def _describe(run: RunFolder, settings: TrainSettings, sources: Sources, pairs: Pairs, validation: Sequence[Pair],
+              warnings: Sequence[str], resumed: bool, override: bool, watch: Watch) -> None:  # fmt: skip
     """Write `run.json` and the names of both sides, or hold a resumed run against them. Raises SettingsError."""
     fresh = {
         "settings": json.loads(json.dumps(asdict(settings))),  # tuples as the lists that a file gives back
         "data": {
-            "training": _described(pairs.pairs),
+            "training": _described(pairs.pairs) if pairs.pairs else None,
             "validation": _described(validation) if validation else None,
             "synthetic": {"photos": len(pairs.photos), "sha256": fingerprint(pairs.photos)} if pairs.photos else None,
         },
+        "start": warm_start.described(sources.start) if sources.start and not resumed else None,
         "test_set_used": is_test_set(validation) or is_test_set(pairs.pairs),
         "warnings": list(warnings),
         "versions": versions(settings),
@@ -216,9 +299,17 @@ def _describe(run: RunFolder, settings: TrainSettings, pairs: Pairs, validation:
     }
     if resumed:
         recorded = run.about()
-        _refuse_differences(run, recorded, fresh)
-        again = {"from": str(run.last()), "versions": fresh["versions"], "at": fresh["started"]}
-        run.write_about({**fresh, **recorded, "resumed": [*recorded.get("resumed", []), again]})
+        changed = _differences(recorded, fresh)
+        if changed and not override:
+            raise SettingsError(
+                f"{run.path}: --resume goes on with the same settings and data, but {'; '.join(changed)}. "
+                "Give what the run began with, add --override, or start another run folder."
+            )
+        for change in changed:
+            watch.say(f"Overridden: {change}.")
+        again = {"from": str(run.last()), "versions": fresh["versions"], "at": fresh["started"], "overridden": changed}
+        now = {name: fresh[name] for name in ("settings", "data")} if changed else {}
+        run.write_about({**fresh, **recorded, **now, "resumed": [*recorded.get("resumed", []), again]})
     else:
         run.write_about(fresh)
     run.write("train.txt", "".join(f"{pair.name}\n" for pair in pairs.pairs).encode())
@@ -234,22 +325,17 @@ def _described(pairs: Sequence[Pair]) -> dict[str, object]:
     }
 
 
-def _refuse_differences(run: RunFolder, recorded: Mapping[str, object], fresh: Mapping[str, object]) -> None:
-    """A resumed run must be the same command on the same data. What an older run didn't record isn't compared."""
+def _differences(recorded: Mapping[str, object], fresh: Mapping[str, object]) -> list[str]:
+    """How a resumed run's command and data differ from its first. What an older run didn't record isn't compared."""
     before, now = (
         _flattened({"settings": about.get("settings", {}), "data": about.get("data", {})})
         for about in (recorded, fresh)
     )
-    differ = [
+    return [
         f"{name.removeprefix('settings.')} was {before[name]} and is {now[name]}"
         for name in sorted(before.keys() & now.keys())
         if before[name] != now[name] and name.split(".")[-1] not in FREE_TO_DIFFER | {"dark", "bright"}
     ]
-    if differ:
-        raise SettingsError(
-            f"{run.path}: --resume goes on with the same settings and data, but {'; '.join(differ)}. "
-            "Give what the run began with, or start another run folder."
-        )
 
 
 def _flattened(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
@@ -265,9 +351,11 @@ def versions(settings: TrainSettings) -> dict[str, object]:
         "mirnet": mirnet.__version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "lightning-fabric": version("lightning-fabric"),
         "numpy": np.__version__,
         "platform": platform.platform(),
         "processors": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
         "device": str(find_device(settings.device)),
     }

@@ -4,11 +4,17 @@ A preset is the network and never changes the recipe; a recipe never changes the
 """
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from types import MappingProxyType
 from typing import Literal
+
+from torch import Tensor
 
 from mirnet.errors import SettingsError
 from mirnet.training.batches import Feed
+from mirnet.training.losses import restoration_loss
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,10 @@ class Recipe:
     warmup_steps: int = 0
     clip_norm: float = 0.0  # largest norm of the gradient; 0: not clipped
     average: float = 0.0  # decay of the weights' moving average that is validated and exported; 0: none
-    ssim_weight: float = 0.0  # of 1 - SSIM beside the Charbonnier loss
+    loss: Literal["charbonnier", "l1"] = "charbonnier"
+    ssim_weight: float = 0.0  # of 1 - SSIM beside that loss
+    gt_mean_weight: float = 0.0  # how much of that loss is taken at the target's mean brightness, 0 to 1
+    accumulate: int = 1  # batches whose gradients are averaged in one update
     stages: tuple[Stage, ...] = (Stage(1.0, 128, 8),)
     feed: Feed = Feed()
 
@@ -44,6 +53,12 @@ class Recipe:
             wrong.append(
                 f"learning rates are positive and fall: {self.learning_rate:g} to {self.final_learning_rate:g} does not"
             )
+        if self.loss not in ("charbonnier", "l1"):
+            wrong.append(f'the loss is "charbonnier" or "l1", not "{self.loss}"')
+        if not 0 <= self.gt_mean_weight <= 1:
+            wrong.append(f"the weight of the GT-mean loss lies in 0 to 1, not at {self.gt_mean_weight:g}")
+        if self.accumulate < 1:
+            wrong.append(f"gradients of at least 1 batch are averaged, not of {self.accumulate}")
         if not 0 <= self.average < 1:
             wrong.append(f"the moving average's decay lies in 0 to 1 (without 1), not at {self.average:g}")
         if min(self.warmup_steps, self.clip_norm, self.ssim_weight, self.weight_decay) < 0:
@@ -62,6 +77,13 @@ class Recipe:
                 return stage
             progress -= stage.share
         return self.stages[-1]
+
+    @property
+    def restoration_loss(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """The loss of a result and its target."""
+        return partial(
+            restoration_loss, kind=self.loss, ssim_weight=self.ssim_weight, gt_mean_weight=self.gt_mean_weight
+        )
 
     def rate(self, step: int, progress: float) -> float:
         """The learning rate at a step: a linear warm-up, then half a cosine over the run."""
@@ -92,7 +114,7 @@ LITE = Recipe(
     average=0.999,
     ssim_weight=0.1,
     stages=(Stage(0.45, 128, 8), Stage(0.30, 192, 4), Stage(0.25, 320, 2)),
-    feed=Feed(real=0.70, bright=0.12, jitter_stops=0.4, local=True),
+    feed=Feed(real=0.62, bright=0.10, darkened=0.28, jitter_stops=0.4, local=True, jpeg=0.3),
 )
 
 RECIPES = {"plain": PLAIN, "paper": PAPER, "lite": LITE}
@@ -118,12 +140,15 @@ def named(name: str) -> Recipe:
 
 
 def adapted(recipe: Recipe, *, learning_rate: float | None = None, schedule: str | None = None,
-            crop_px: int | None = None, batch: int | None = None, **changes: object) -> Recipe:  # fmt: skip
+            crop_px: int | None = None, batch: int | None = None, synthetic_weight: float | None = None,
+            noise_only: bool = False, feed: Mapping[str, float | None] = MappingProxyType({}),
+            **changes: object) -> Recipe:  # fmt: skip
     """A recipe with some values of one's own; None leaves a value as the recipe has it.
 
     A changed `learning_rate` keeps the schedule's shape. `schedule` "constant" stays at that rate, "cosine"
     falls to a hundredth of it where the recipe's own rate doesn't fall. `crop_px` and `batch` make one
-    stage of the run (what isn't given comes from the recipe's first). `changes` are fields of Recipe.
+    stage of the run (what isn't given comes from the recipe's first). `synthetic_weight` is the share of crops
+    made of good photos; `noise_only` makes a recipe for denoising. `feed` are fields of Feed, `changes` of Recipe.
     """
     if schedule not in (None, "constant", "cosine"):
         raise SettingsError(f'The schedule is "constant" or "cosine", not "{schedule}".')
@@ -137,8 +162,14 @@ def adapted(recipe: Recipe, *, learning_rate: float | None = None, schedule: str
     if crop_px is not None or batch is not None:
         first = stages[0]
         stages = (Stage(1.0, first.crop_px if crop_px is None else crop_px, first.batch if batch is None else batch),)
+    fed = recipe.feed.noise_only() if noise_only else recipe.feed
+    if synthetic_weight is not None:
+        if not 0 <= synthetic_weight <= 1:
+            raise SettingsError(f"The weight of synthetic crops lies in 0 to 1, not at {synthetic_weight:g}.")
+        if noise_only:
+            raise SettingsError("With --noise-only every crop is synthetic; leave --synthetic-weight out.")
+        fed = fed.with_synthetic(synthetic_weight)
+    fed = replace(fed, **{name: value for name, value in feed.items() if value is not None})  # type: ignore[arg-type]
     given = {name: value for name, value in changes.items() if value is not None}
-    return replace(
-        recipe,
-        **{"learning_rate": rate, "final_learning_rate": rate * fall, "stages": stages, **given},  # type: ignore[arg-type]
-    )
+    shaped = {"learning_rate": rate, "final_learning_rate": rate * fall, "stages": stages, "feed": fed, **given}
+    return replace(recipe, **shaped)  # type: ignore[arg-type]

@@ -5,7 +5,10 @@ train.txt, val.txt         the names of the pairs on both sides of the split
 log.csv                    a row for every few steps, and one for each validation
 checkpoints/               the newest two, with all that going on exactly needs
 best.safetensors           the network that validated best
-curves.png, head.png, sheet.png
+curves.png, head.png, sheet.png, strip.png
+strip/                     a row of the same validation crops at each validation
+card.json                  what the run knows for the card of exported weights
+tensorboard/               the log once more, where it was asked for
 lock                       held by the process that trains here
 """
 
@@ -13,7 +16,7 @@ import csv
 import fcntl
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,10 +31,10 @@ from mirnet.network import SceneNetwork, checkpoints
 from mirnet.training.validation import Scores
 
 PHASES = ("head", "restorer")  # in this order
-STEP_COLUMNS = ("loss", "train_psnr", "learning_rate", "gradient_norm")
+STEP_COLUMNS = ("loss", "train_psnr", "learning_rate", "gradient_norm", "samples_per_second", "waiting")
 LOG_COLUMNS = ("phase", "step", "seconds", "crop_pixels", *STEP_COLUMNS, *Scores.__dataclass_fields__)
-OURS = {"run.json", "train.txt", "val.txt", "log.csv", "checkpoints", "best.safetensors", "lock",
-        "curves.png", "head.png", "sheet.png"}  # fmt: skip
+OURS = {"run.json", "card.json", "train.txt", "val.txt", "log.csv", "checkpoints", "best.safetensors", "lock",
+        "curves.png", "head.png", "sheet.png", "strip.png", "strip", "tensorboard", "validation"}  # fmt: skip
 
 
 @dataclass
@@ -41,22 +44,33 @@ class Place:
     phase: str = "head"
     step: int = 0  # within the phase
     seconds: float = 0.0  # of training alone, without validation
+    crops: int = 0
+    crops_real: int = 0  # of these, cut from real pairs: says which pair comes next
     crop_pixels: int = 0
+    skipped: int = 0  # the last so many updates were left out: their gradient was no number
     best: float = -math.inf  # the highest `Scores.deciding` so far
 
 
 class RunFolder:
-    """A run folder. Everything in it is written beside its target and renamed, but for the log, which grows."""
+    """A run folder. Everything in it is written beside its target and renamed, but for the log, which grows.
 
-    def __init__(self, path: Path) -> None:
+    Of several processes that share a run, one `writes`; for the others, what writes does nothing.
+    """
+
+    def __init__(self, path: Path, *, writes: bool = True) -> None:
         self.path = path
+        self.writes = writes
+        self.echo: Callable[[Place, Mapping[str, float]], None] | None = None  # is told every row of the log
         self.checkpoints = path / "checkpoints"
         self.best = path / "best.safetensors"
         self.log_file = path / "log.csv"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Make the folder where it is missing, and keep other processes out. Raises SettingsError."""
+        """Make the folder where it is missing, and keep other runs out. Raises SettingsError."""
+        if not self.writes:
+            yield
+            return
         if self.path.is_dir() and not (self.path / "run.json").exists():
             entries = (entry.name for entry in self.path.iterdir())
             foreign = sorted(name for name in entries if name not in OURS and not name.startswith("."))
@@ -82,14 +96,16 @@ class RunFolder:
 
     def start_over(self) -> None:
         """Forget what a run left behind that ended before its first checkpoint."""
-        for file in (self.log_file, self.best, *(self.path / name for name in ("curves.png", "head.png", "sheet.png"))):
-            file.unlink(missing_ok=True)
+        for name in ("log.csv", "best.safetensors", "card.json", "curves.png", "head.png", "sheet.png", "strip.png"):
+            if self.writes:
+                (self.path / name).unlink(missing_ok=True)
 
     # --- what the run is ---
 
     def write(self, name: str, content: bytes) -> None:
         """A file of the run."""
-        _write(self.path / name, content)
+        if self.writes:
+            _write(self.path / name, content)
 
     def write_about(self, about: Mapping[str, object]) -> None:
         """`run.json`."""
@@ -115,6 +131,8 @@ class RunFolder:
 
     def save(self, network: SceneNetwork, optimiser_state: dict[str, Tensor], place: Place) -> None:
         """A checkpoint; the newest two are kept."""
+        if not self.writes:
+            return
         tensors = {f"network/{name}": tensor for name, tensor in checkpoints.entries(network).items()}
         header = {**checkpoints.describe(network.config), "place": asdict(place)}  # type: ignore[arg-type]
         name = f"{PHASES.index(place.phase)}-{place.phase}-{place.step:08d}.safetensors"
@@ -136,6 +154,8 @@ class RunFolder:
 
     def save_best(self, network: SceneNetwork, place: Place, scores: Scores) -> None:
         """The network as it is now validated best."""
+        if not self.writes:
+            return
         header = {**checkpoints.describe(network.config), "place": asdict(place), "scores": asdict(scores)}  # type: ignore[arg-type]
         _write(self.best, checkpoints.to_bytes(checkpoints.entries(network), header))
 
@@ -151,6 +171,10 @@ class RunFolder:
 
     def log(self, place: Place, values: Mapping[str, float]) -> None:
         """Append a row; numbers that are none stay empty."""
+        if not self.writes:
+            return
+        if self.echo:
+            self.echo(place, values)
         row = {
             "phase": place.phase,
             "step": place.step,
@@ -178,6 +202,8 @@ class RunFolder:
 
     def rewind_log(self, place: Place) -> None:
         """Drop what an interrupted process logged after the checkpoint from which the run goes on."""
+        if not self.writes:
+            return
         here = (PHASES.index(place.phase), place.step)
         kept = [row for row in self.rows() if (PHASES.index(row["phase"]), int(row["step"] or here[1] + 1)) <= here]
         lines = [",".join(LOG_COLUMNS), *(",".join(row.values()) for row in kept)]

@@ -26,6 +26,7 @@ class TrainSettings:
     precision: Literal["float32", "bf16"] = "float32"  # of the restorer's computations while it trains
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1", "mps"
     threads: int | None = None  # None: torch decides
+    tensorboard: bool = False  # the log once more, for TensorBoard
 
     def __post_init__(self) -> None:
         wrong = []
@@ -57,6 +58,8 @@ def find_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda", "mps"):
+            raise SettingsError(f'The device "{name}" cannot be trained on; choose "auto", "cpu", "cuda" or "mps".')
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:  # torch says "not compiled with CUDA" by an assertion
         reason = str(error).strip().splitlines()[0]

@@ -103,6 +103,11 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.pairs)
 
+    def name(self, place: int) -> str:
+        """What people call picture `place`: the pair's name, or the photo's file."""
+        count = 2 * len(self.pairs)
+        return self.pairs[place % len(self.pairs)].name if place < count else self.photos[place - count].name
+
     @property
     def resident(self) -> bool:
         """Whether all pictures stay in memory."""

@@ -35,8 +35,8 @@ class Truths:
     def of(truths: Sequence[Truth]) -> "Truths":
         return Truths(
             torch.tensor([truth.stops for truth in truths]),
-            torch.stack([truth.cells for truth in truths]),
-            torch.tensor([truth.size for truth in truths]),
+            torch.stack([truth.cells for truth in truths]) if truths else torch.zeros(0, MAP_LONG, MAP_LONG),
+            torch.tensor([truth.size for truth in truths], dtype=torch.int64).reshape(-1, 2),
         )
 
 
@@ -56,16 +56,24 @@ def solve_truth(dark: Picture, bright: Picture) -> Truth:
     return Truth(float(stops), cells, size)
 
 
+def solve_stops(dark: Tensor, bright: Tensor) -> Tensor:
+    """The number for each of a batch: pictures (B, 3, H, W) float32 in [0, 1], encoded, to stops (B, 1, 1, 1)."""
+    small_dark, small_bright = _smoothed(to_linear(dark)), _smoothed(to_linear(bright))
+    return _solve(small_dark, small_bright, (1, 1), torch.zeros(len(dark), 1, 1, 1, device=dark.device), 12.0)
+
+
 def _averaged(picture: Picture) -> Tensor:  # (3, H, W) integers -> (1, 3, h, w) float32
-    linear = to_linear(torch.from_numpy(picture.astype(np.float32)) / np.iinfo(picture.dtype).max)[None]
-    kernel = min(5, *linear.shape[2:])
-    return to_encoded(F.avg_pool2d(linear, kernel))
+    return _smoothed(to_linear(torch.from_numpy(picture.astype(np.float32)) / np.iinfo(picture.dtype).max)[None])
+
+
+def _smoothed(linear: Tensor) -> Tensor:  # (B, 3, H, W) linear light -> (B, 3, h, w) encoded
+    return to_encoded(F.avg_pool2d(linear, min(5, *linear.shape[2:])))
 
 
 def _solve(dark: Tensor, bright: Tensor, size: tuple[int, int], centre: Tensor, limit: float) -> Tensor:
-    """Stops (1, 1, *size) by bisection: the mean of each cell of the exposed dark picture is the bright one's."""
+    """Stops (B, 1, *size) by bisection: the mean of each cell of the exposed dark picture is the bright one's."""
     target = F.adaptive_avg_pool2d(bright.mean(1, keepdim=True), size)
-    low, high = (centre - limit).expand(1, 1, *size).clone(), (centre + limit).expand(1, 1, *size).clone()
+    low, high = (centre - limit).expand(target.shape).clone(), (centre + limit).expand(target.shape).clone()
     for _ in range(18):  # 24 stops halved 18 times: 1e-4
         middle = (low + high) / 2
         exposed = expose(dark, F.interpolate(middle, size=dark.shape[2:], mode="nearest-exact"))

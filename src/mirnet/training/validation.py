@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -51,17 +52,26 @@ class Scores:
 @torch.inference_mode()
 def validate(network: SceneNetwork, pairs: Sequence[Pair], device: torch.device, *,
              loss: Callable[[Tensor, Tensor], Tensor], progress: Callable[[float], None] = lambda done: None,
-             stop: Callable[[], bool] = lambda: False) -> Scores | None:  # fmt: skip
-    """The mean scores of all pairs, at least one; None where `stop()` came true between two pictures."""
-    rows = []
-    for number, pair in enumerate(pairs):
-        if stop():
+             stop: Callable[[], bool] = lambda: False, fabric: Fabric | None = None) -> Scores | None:  # fmt: skip
+    """The mean scores of all pairs, at least one; None where `stop()` came true between two pictures.
+
+    The processes of a `fabric` share the pairs, each is scored once; several processes finish what they began.
+    """
+    rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
+    columns = tuple(Scores.__dataclass_fields__)
+    table = torch.zeros(len(pairs), len(columns), dtype=torch.float32 if device.type == "mps" else torch.float64)
+    for number in range(rank, len(pairs), world):
+        if world == 1 and stop():
             return None
-        rows.append(_score(network, pair, device, loss))
+        score = _score(network, pairs[number], device, loss)
+        table[number] = torch.tensor([getattr(score, name) for name in columns])
         progress((number + 1) / len(pairs))
-    columns = {name: np.array([getattr(row, name) for row in rows]) for name in Scores.__dataclass_fields__}
-    means = {name: float(column.mean()) for name, column in columns.items()}
-    means["stops_error_rms"] = float(np.sqrt((columns["stops_error_rms"] ** 2).mean()))
+    if fabric and world > 1:
+        reduced = fabric.all_reduce(table.to(device), reduce_op="sum")  # a row is filled by one process alone
+        assert isinstance(reduced, Tensor)
+        table = reduced.cpu()
+    means = dict(zip(columns, table.mean(0).tolist(), strict=True))
+    means["stops_error_rms"] = float((table[:, columns.index("stops_error_rms")] ** 2).mean().sqrt())
     return Scores(**means)
 
 

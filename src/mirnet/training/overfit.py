@@ -1,0 +1,103 @@
+"""Do data, loss and network fit together? One batch, learnt by heart, before hours are spent on all of them.
+
+A network that cannot even learn eight crops by heart will learn nothing from more: then pairs do not belong
+together, the learning rate is wrong, or a part of the network gets no gradient.
+"""
+
+import math
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mirnet.errors import Cancelled
+from mirnet.network import Lite
+from mirnet.training import pipeline, warm_start
+from mirnet.training.batches import make_batch
+from mirnet.training.optimisation import Optimisation
+from mirnet.training.run_folder import RunFolder
+from mirnet.training.settings import TrainSettings, find_device
+from mirnet.training.store import Pairs
+from mirnet.training.watch import NOBODY, Watch
+
+SECONDS = 180.0
+CROP_PX = 64  # small, so that a few hundred steps fit into the time, whatever the network
+CROPS = 8
+LEAST_GAIN_DB = 3.0  # half the squared error; on LOL `lite` gains far more, on pairs of unlike scenes less
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of learning one batch by heart."""
+
+    fits: bool
+    before_db: float  # PSNR of what the network gives for the batch, range 1
+    after_db: float
+    steps: int
+    seconds: float
+    without_gradient: tuple[str, ...]  # weights that the loss does not reach
+
+    def __str__(self) -> str:
+        told = (
+            f"One batch: {self.before_db:.2f} dB before, {self.after_db:.2f} dB after {self.steps} steps in "
+            f"{self.seconds:.0f} s."
+        )
+        if self.without_gradient:
+            names = ", ".join(self.without_gradient[:5])
+            return f"{told} No gradient reaches {len(self.without_gradient)} weights, among them {names}."
+        if self.fits:
+            return f"{told} Data, loss and network fit together."
+        return (
+            f"{told} That is less than the {LEAST_GAIN_DB:g} dB that a sound set-up gains: look at the pairs "
+            "(mirnet data check), then at the learning rate (--lr)."
+        )
+
+
+def check(sources: pipeline.Sources, settings: TrainSettings, *, seconds: float = SECONDS, watch: Watch = NOBODY,
+          stop: Callable[[], bool] = lambda: False) -> Verdict:  # fmt: skip
+    """Learn one batch of the first stage's feed by heart, for `seconds`; nothing is written.
+
+    Raises as `pipeline.train` does; Cancelled once `stop()` is true.
+    """
+    device = find_device(settings.device)
+    with tempfile.TemporaryDirectory() as folder, pipeline.threads_of(settings):
+        chosen = pipeline.choose(sources, RunFolder(Path(folder)), settings, resumed=False, progress=_silent)
+        settings = pipeline.fed(settings, chosen)
+        few = Pairs(chosen.training[:CROPS], chosen.photos[:CROPS])
+    network = pipeline.define(settings, device)
+    if sources.start is not None:
+        warm_start.adopt(network, warm_start.read(sources.start), sources.start)
+    if isinstance(network, Lite):
+        few.solve(_silent)
+        network.head.requires_grad_(False)
+    recipe = settings.recipe
+    batch = make_batch(few, settings.seed, 0, device, crop=CROP_PX, index=range(CROPS),
+                       feed=replace(recipe.feed, mixup=0.0), takes_exposure=isinstance(network, Lite))  # fmt: skip
+    named = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    optimisation = Optimisation(named, replace(recipe, average=0.0))
+    started, steps, before = time.monotonic(), 0, -math.inf
+    unreached = set(named)
+    with pipeline.threads_of(settings):
+        while True:
+            result = network(*batch.inputs)
+            psnr = -10 * math.log10(max(float(((result.detach() - batch.target) ** 2).mean()), 1e-12))
+            before = psnr if steps == 0 else before
+            spent = time.monotonic() - started
+            if spent >= seconds or not math.isfinite(psnr):
+                break
+            if stop():
+                raise Cancelled("Stopped; nothing was written.")
+            optimisation.clear()
+            recipe.restoration_loss(result, batch.target).backward()
+            # a gradient may be 0 at first, behind a layer that begins at 0
+            unreached -= {name for name in unreached if (grad := named[name].grad) is not None and grad.any()}
+            optimisation.update(recipe.rate(steps, 0.0))
+            steps += 1
+            watch.progress("train", spent / seconds, f"{psnr:.2f} dB")
+    fits = psnr - before >= LEAST_GAIN_DB and not unreached
+    return Verdict(fits, before, psnr, steps, spent, tuple(sorted(unreached)))
+
+
+def _silent(done: float) -> None:
+    pass

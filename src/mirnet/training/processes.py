@@ -1,0 +1,59 @@
+"""Where a run computes: device, precision and processes, by lightning-fabric under our own loop.
+
+One process alone, or several that `torchrun --nproc-per-node N -m mirnet train ...` starts: they share each
+global batch, average their gradients, and only the first writes.
+"""
+
+import os
+from typing import Literal
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import Tensor
+
+from mirnet.errors import SettingsError
+from mirnet.training.recipes import Recipe
+from mirnet.training.settings import TrainSettings, find_device
+
+
+def launch(settings: TrainSettings) -> Fabric:
+    """The fabric of this process, which has found its partners. Raises SettingsError for a device that isn't there."""
+    device = find_device(settings.device)
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if settings.precision == "bf16" else "32-true"
+    if count == 1:
+        chosen = 1 if device.index is None else [device.index]
+        fabric = Fabric(accelerator=device.type, devices=chosen, precision=precision)
+    else:
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", count))
+        strategy = DDPStrategy(process_group_backend="nccl" if device.type == "cuda" else "gloo")
+        fabric = Fabric(
+            accelerator=device.type, devices=here, num_nodes=count // here, strategy=strategy, precision=precision
+        )
+    fabric.launch()
+    return fabric
+
+
+def share_of_batch(fabric: Fabric, recipe: Recipe, batch: int) -> list[range]:
+    """The places in the global batch that this process computes, for each of the recipe's accumulated batches.
+
+    Raises SettingsError where the processes cannot share a batch equally.
+    """
+    if batch % fabric.world_size:
+        raise SettingsError(
+            f"{fabric.world_size} processes cannot share a batch of {batch} equally; choose a multiple with --batch."
+        )
+    mine = batch // fabric.world_size
+    first = fabric.global_rank * mine
+    return [range(start + first, start + first + mine) for start in range(0, batch * recipe.accumulate, batch)]
+
+
+def agree(fabric: Fabric, *values: float) -> list[float]:
+    """The means of the processes' values: each of them goes on with the same numbers."""
+    if fabric.world_size == 1:
+        return list(values)
+    together = torch.tensor(values, dtype=torch.float64 if fabric.device.type != "mps" else torch.float32)
+    reduced = fabric.all_reduce(together.to(fabric.device), reduce_op="mean")
+    assert isinstance(reduced, Tensor)
+    return [float(value) for value in reduced]

@@ -1,0 +1,216 @@
+"""Dark twins of good photographs, and noisy ones: what a camera would have made of the scene in the dark.
+
+The model goes back to the sensor and comes forward again (Brooks et al., *Unprocessing Images for Learned Raw
+Denoising*, CVPR 2019): linear light, less of it, the camera's own colours and white balance, shot and read noise,
+interpolation of the Bayer pattern, back to sRGB with a tone curve, 8 bit, and often JPEG. All of it is vectorised
+over a batch, on any device, and every draw is a function of its coordinates (`Draws`).
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mirnet.network.lite import expose, to_encoded, to_linear
+from mirnet.training.draws import Draws
+
+# The calibration of Brooks et al., section 3.1: shot noise of the cameras of the Darmstadt Noise Dataset (variance per
+# unit of signal, white at 1) and, in natural logarithms of variances, the line on which their read noise lies.
+SHOT = (1e-4, 0.012)
+READ_SLOPE, READ_OFFSET, READ_SPREAD = 2.18, 1.20, 0.26
+# Their cameras were at every ISO; dark pictures that are pushed by many stops were taken at moderate ones. So the line
+# is followed down to large sensors at base ISO, and up to where shot noise, once pushed, hides a bright surface.
+SHOT_LEAST, SHOT_PUSHED_MOST = 1e-5, 0.15
+
+# Four cameras' colours, XYZ to camera, of that paper's code (Apache-2.0; they stand in the raw files of the data set).
+_XYZ_TO_CAMERA = (
+    ((1.0234, -0.2969, -0.2266), (-0.5625, 1.6328, -0.0469), (-0.0703, 0.2188, 0.6406)),
+    ((0.4913, -0.0541, -0.0202), (-0.6130, 1.3513, 0.2906), (-0.1564, 0.2151, 0.7183)),
+    ((0.8380, -0.2630, -0.0639), (-0.2887, 1.0725, 0.2496), (-0.0627, 0.1427, 0.5438)),
+    ((0.6596, -0.2079, -0.0562), (-0.4782, 1.3016, 0.1933), (-0.0970, 0.1581, 0.5181)),
+)
+_RGB_TO_XYZ = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750), (0.0193339, 0.1191920, 0.9503041))
+RED_GAIN, BLUE_GAIN = (1.9, 2.4), (1.5, 1.9)  # white balance in daylight, as there
+
+MOST_STOPS = 7.0
+MOST_SIGMA = 55 / 255  # of the Gaussian noise in noisy twins, on sRGB values
+
+_BAYER = torch.tensor([[[1.0, 0], [0, 0]], [[0, 1], [1, 0]], [[0, 0], [0, 1]]])  # red, green, blue of a 2x2 cell
+_BILINEAR = torch.tensor(  # what completes each colour from its neighbours (N, 1, 3, 3)
+    [[[1.0, 2, 1], [2, 4, 2], [1, 2, 1]], [[0, 1, 0], [1, 4, 1], [0, 1, 0]], [[1, 2, 1], [2, 4, 2], [1, 2, 1]]]
+)[:, None] / 4  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Camera:
+    """The cameras of a batch: colours, and noise as a share of white."""
+
+    from_srgb: Tensor  # (B, 3, 3): linear sRGB to the camera's own colours, white to its unbalanced white
+    to_srgb: Tensor
+    shot: Tensor  # (B,): variance of the noise per unit of signal
+    read: Tensor  # (B,): its standard deviation in the dark
+
+    @staticmethod
+    def draw(draws: Draws, stops: Tensor) -> "Camera":
+        """Cameras for pictures that are `stops` (B,) too dark: noise that would hide them when pushed is not drawn."""
+        device = draws.index.device
+        shares = draws.uniform(200, len(_XYZ_TO_CAMERA))
+        xyz_to_camera = torch.tensor(_XYZ_TO_CAMERA, device=device)
+        mixed = torch.einsum("bk,kij->bij", shares / shares.sum(1, keepdim=True), xyz_to_camera)
+        colours = mixed @ torch.tensor(_RGB_TO_XYZ, device=device)
+        colours = colours / colours.sum(2, keepdim=True)  # grey stays grey
+        balance = torch.stack(
+            [1 / draws.between(201, *RED_GAIN), torch.ones_like(stops), 1 / draws.between(202, *BLUE_GAIN)], 1
+        )
+        from_srgb = balance[:, :, None] * colours
+        least = math.log(SHOT_LEAST)
+        most = torch.log((SHOT_PUSHED_MOST * torch.exp2(-stops)).clamp(max=SHOT[1]))
+        log_shot = least + (most - least) * draws.uniform(203)
+        log_read = READ_SLOPE * log_shot + READ_OFFSET + READ_SPREAD * draws.normal(204)
+        # inverted on the CPU: a GPU's solver would load a library for nine numbers
+        return Camera(from_srgb, torch.linalg.inv(from_srgb.cpu()).to(device), log_shot.exp(), (log_read / 2).exp())
+
+
+def dark_twin(bright: Tensor, stops: Tensor, draws: Draws) -> Tensor:
+    """Pictures (B, 3, H, W) in [0, 1] as a camera would have taken them `stops` (B, 1, 1, 1) darker.
+
+    White balance is off by N(0, 0.15) stops in each channel, and the tone curve differs; what leads back to the
+    picture's brightness is therefore not exactly `stops`, and is solved as for real pairs (`truth.solve_stops`).
+    """
+    stops_each = stops.reshape(-1)
+    camera = Camera.draw(draws, stops_each)
+    balance = torch.exp2(0.15 * draws.normal(210, 3))[:, :, None, None]
+    light = to_linear(expose(bright, -stops)) * balance
+    noisy = photographed(light, camera, draws)
+    encoded = to_encoded(noisy.clamp(0, 1))
+    curve = draws.between(211, -0.3, 0.6)[:, None, None, None]  # from a flat profile to a contrasty one
+    encoded = encoded + curve * (encoded * encoded * (3 - 2 * encoded) - encoded)
+    return eight_bit(encoded)
+
+
+def noisy_twin(clean: Tensor, draws: Draws) -> Tensor:
+    """Pictures (B, 3, H, W) in [0, 1] with noise and no change of exposure, for denoising alone; 8 bit.
+
+    One half with Gaussian noise on sRGB values, sigma from 0 to 55 of 255, clipped and rounded, as denoisers
+    are compared; the other half with a camera's.
+    """
+    gaussian = clean + draws.between(220, 0, MOST_SIGMA)[:, None, None, None] * draws.normal(221, *clean.shape[1:])
+    camera = Camera.draw(draws, torch.zeros(len(clean), device=clean.device))
+    taken = to_encoded(photographed(to_linear(clean), camera, draws).clamp(0, 1))
+    return eight_bit(torch.where((draws.uniform(222) < 0.5)[:, None, None, None], gaussian, taken))
+
+
+def photographed(light: Tensor, camera: Camera, draws: Draws) -> Tensor:
+    """Linear light (B, 3, H, W) with the camera's noise: in its own colours, where it arises.
+
+    In half of the pictures the noise is as it comes from a Bayer pattern that was interpolated, in a quarter
+    coarse, as in-camera processing of large pictures leaves it, in the rest free of its neighbours.
+    """
+    seen = torch.einsum("bij,bjhw->bihw", camera.from_srgb, light)
+    shot, read = camera.shot[:, None, None, None], camera.read[:, None, None, None]
+    spread = torch.sqrt(shot * seen.clamp(min=0) + read**2)
+    noise = _grain(draws, light.shape[2], light.shape[3])
+    return torch.einsum("bij,bjhw->bihw", camera.to_srgb, (seen + spread * noise).clamp(max=1))
+
+
+def _grain(draws: Draws, height: int, width: int) -> Tensor:  # (B, 3, H, W), of spread 0.75 to 1
+    fine = draws.normal(230, 3, height + height % 2, width + width % 2)
+    kind = draws.uniform(231)[:, None, None, None]
+    pattern = _BAYER.to(fine.device).repeat(1, fine.shape[2] // 2, fine.shape[3] // 2)
+    interpolated = F.conv2d(fine * pattern, _BILINEAR.to(fine.device), padding=1, groups=3)
+    # averages of four have half the spread, and interpolating them leaves two thirds of that
+    coarse = F.interpolate(F.avg_pool2d(fine, 2), scale_factor=2.0, mode="bilinear", align_corners=False) * 3
+    return torch.where(kind < 0.5, interpolated, torch.where(kind < 0.75, coarse, fine))[:, :, :height, :width]
+
+
+def eight_bit(encoded: Tensor) -> Tensor:
+    """Values clipped to [0, 1] and rounded to 255 steps."""
+    return (encoded.clamp(0, 1) * 255).round() / 255
+
+
+# --- JPEG -----------------------------------------------------------------------------------------
+
+# ITU-T T.81, annex K.1: the tables of quality 50, which nearly every encoder scales.
+_LUMA = (
+    (16, 11, 10, 16, 24, 40, 51, 61), (12, 12, 14, 19, 26, 58, 60, 55), (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62), (18, 22, 37, 56, 68, 109, 103, 77), (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101), (72, 92, 95, 98, 112, 100, 103, 99),
+)  # fmt: skip
+_CHROMA = ((17, 18, 24, 47), (18, 21, 26, 66), (24, 26, 56, 99), (47, 66, 99, 99))  # the rest of the table is 99
+
+
+def jpeg(pictures: Tensor, quality: Tensor, halved: Tensor, shift: Tensor) -> Tensor:
+    """Pictures (B, 3, H, W) in [0, 1] as they come back from JPEG files of `quality` (B,), 1 to 100; 8 bit.
+
+    Where `halved` (B,) is true, colour is stored at half resolution. The 8x8 blocks begin `shift` (B, 2) pixels,
+    0 to 15, above and left of the picture, as in a crop of a larger one. Quantisation alone is lossy in JPEG, so
+    no bits are coded.
+    """
+    batch, _, height, width = pictures.shape
+    rows, columns = (
+        _reflected(torch.arange(-(-(size + 15) // 16) * 16, device=pictures.device) - shift[:, which, None], size)
+        for which, size in ((0, height), (1, width))
+    )
+    every = torch.arange(batch, device=pictures.device)[:, None, None]
+    padded = pictures.permute(0, 2, 3, 1)[every, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
+
+    luma_table, chroma_table = _tables(str(pictures.device))
+    scale = torch.where(quality < 50, 50 / quality.clamp(min=1), 2 - quality / 50)
+    to_ycc = torch.tensor(
+        [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], device=pictures.device
+    )
+    ycc = torch.einsum("ij,bjhw->bihw", to_ycc, padded * 255)
+    luma = _quantised(ycc[:, :1] - 128, luma_table, scale) + 128
+    full = _quantised(ycc[:, 1:], chroma_table, scale)
+    if bool(halved.any()):
+        small = _quantised(F.avg_pool2d(ycc[:, 1:], 2), chroma_table, scale)
+        doubled = F.interpolate(small, scale_factor=2.0, mode="bilinear", align_corners=False)
+        full = torch.where(halved[:, None, None, None], doubled, full)
+    decoded = torch.einsum("ij,bjhw->bihw", torch.linalg.inv(to_ycc.cpu()).to(to_ycc), torch.cat([luma, full], 1))
+
+    rows, columns = (
+        torch.arange(size, device=shift.device) + shift[:, which, None] for which, size in ((0, height), (1, width))
+    )
+    back = decoded.permute(0, 2, 3, 1)[every, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
+    return eight_bit(back / 255)
+
+
+def drawn_jpeg(pictures: Tensor, draws: Draws) -> Tensor:
+    """The same with qualities from 60 to 98, and colour halved in one half."""
+    quality = draws.between(240, 60, 98).round()
+    shift = (draws.uniform(241, 2) * 16).long().clamp(max=15)
+    return jpeg(pictures, quality, draws.uniform(242) < 0.5, shift)
+
+
+def _quantised(planes: Tensor, table: Tensor, scale: Tensor) -> Tensor:
+    """Planes (B, C, H, W), sides multiples of 8, through the cosine transform, quantisation and back."""
+    batch, channels, height, width = planes.shape
+    basis = _cosines(str(planes.device))
+    blocks = planes.reshape(batch, channels, height // 8, 8, width // 8, 8).transpose(3, 4)  # (B, C, h, w, 8, 8)
+    steps = (table * scale[:, None, None]).round().clamp(1, 255)[:, None, None, None]
+    values = ((basis @ blocks @ basis.T) / steps).round() * steps
+    return (basis.T @ values @ basis).transpose(3, 4).reshape(batch, channels, height, width)
+
+
+def _reflected(position: Tensor, size: int) -> Tensor:
+    period = max(2 * (size - 1), 1)
+    position = position.remainder(period)
+    return torch.minimum(position, period - position).clamp(max=size - 1)
+
+
+@lru_cache
+def _cosines(device: str) -> Tensor:  # (8, 8), orthonormal
+    k, n = torch.arange(8.0)[:, None], torch.arange(8.0)
+    basis = torch.cos(math.pi * (2 * n + 1) * k / 16) / 2
+    basis[0] /= math.sqrt(2)
+    return basis.to(device)
+
+
+@lru_cache
+def _tables(device: str) -> tuple[Tensor, Tensor]:
+    chroma = torch.full((8, 8), 99.0)
+    chroma[:4, :4] = torch.tensor(_CHROMA)
+    return torch.tensor(_LUMA, dtype=torch.float32).to(device), chroma.to(device)

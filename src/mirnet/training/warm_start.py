@@ -1,0 +1,74 @@
+"""Weights to begin with: the shipped ones, a run's, a checkpoint, ours or published, or an exported file."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mirnet.errors import SettingsError, WeightsError
+from mirnet.network import SceneNetwork, checkpoints
+from mirnet.training.run_folder import RunFolder
+
+SHIPPED = Path(__file__).parents[1] / "weights"
+NAMED = 5  # entries that a sentence names before it counts
+
+
+def read(start: Path) -> dict[str, Tensor]:
+    """The weights' entries. `start` is the name of shipped weights, a run folder (its best), or a file.
+
+    Raises WeightsError.
+    """
+    return checkpoints.entries(checkpoints.load(find(start)))
+
+
+def find(start: Path) -> Path:
+    """The checkpoint file that `start` means. Raises WeightsError."""
+    if start.is_dir():
+        run = RunFolder(start)
+        found = run.best if run.best.exists() else run.last()
+        if found is None:
+            raise WeightsError(f"{start}: expected a run folder with weights to start from; it has none yet.")
+        return found
+    shipped = SHIPPED / f"{start}.safetensors"
+    if not start.exists() and shipped.exists():
+        return shipped
+    if not start.exists():
+        known = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.safetensors")))
+        raise WeightsError(f"{start}: expected a checkpoint, a run folder, or the name of shipped weights ({known}).")
+    if start.suffix == ".onnx":
+        raise WeightsError(f"{start}: an exported file; start from the checkpoint or run that it was made from.")
+    return start
+
+
+def described(start: Path) -> dict[str, str]:
+    """What a run says of its beginning."""
+    path = find(start)
+    return {"file": str(path.resolve()), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def adopt(network: SceneNetwork, entries: dict[str, Tensor], start: Path) -> list[str]:
+    """Give the network all entries that fit by name and shape; gives sentences that name the others.
+
+    Raises SettingsError where nothing fits.
+    """
+    own = dict(network.named_parameters(remove_duplicate=False))
+    fitting = [name for name in own if name in entries and entries[name].shape == own[name].shape]
+    if not fitting:
+        raise SettingsError(f"{start}: none of its {len(entries)} weights fits this network; choose its --preset.")
+    with torch.no_grad():
+        for name in fitting:
+            own[name].copy_(entries[name])
+    left = {
+        "stay as they were drawn, for the file lacks them": own.keys() - entries.keys(),
+        "stay as they were drawn, for the file has them in another shape": (own.keys() & entries.keys()) - set(fitting),
+        "of the file are not used, for this network has none of that name": entries.keys() - own.keys(),
+    }
+    return [f"{start}: {len(fitting)} of {len(own)} weights taken over.", *(
+        f"{start}: {_some(names)} {what}." for what, names in left.items() if names
+    )]  # fmt: skip
+
+
+def _some(names: set[str]) -> str:
+    shown = sorted(names)[:NAMED]
+    return ", ".join(shown) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
