@@ -1,0 +1,106 @@
+"""The page that explains the network shows what its script draws, from the weights that are shipped."""
+
+import hashlib
+import importlib
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from mirnet.network import Lite, LiteConfig
+
+SCRIPTS = ("make_figures", "pictures", "listen", "diagrams")
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+
+@pytest.fixture(scope="module")
+def scripts() -> Iterator[dict[str, ModuleType]]:
+    """The modules of docs/figures by name, as the script imports them: from its own folder."""
+    folder = str(Path(__file__).resolve().parent.parent / "docs" / "figures")
+    sys.path.insert(0, folder)
+    yield {name: importlib.import_module(name) for name in SCRIPTS}
+    sys.path.remove(folder)
+    for name in SCRIPTS:
+        del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def drawn(scripts: dict[str, ModuleType], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all figures, small and from every sixth pixel."""
+    folder = tmp_path_factory.mktemp("figures")
+    scripts["make_figures"].DPI = 30
+    scripts["make_figures"].main(folder, shrink=6)
+    return folder
+
+
+def links(page: Path) -> list[str]:
+    return re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+
+
+def test_every_link_of_the_pages_leads_somewhere(repository: Path) -> None:
+    pages = sorted((repository / "docs").rglob("*.md"))
+    assert pages != []
+    assert [f"{page.name}: {link}" for page in pages for link in links(page) if not (page.parent / link).exists()] == []
+
+
+def test_the_script_draws_the_figures_that_the_page_shows_and_no_others(repository: Path, drawn: Path) -> None:
+    shown = {
+        Path(link).name for link in links(repository / "docs" / "how-it-works.md") if not link.endswith((".py", ".md"))
+    }
+    assert {file.name for file in drawn.iterdir()} == shown - {"lite.json"}
+    assert [file.name for file in drawn.iterdir() if file.stat().st_size < 1000 and file.suffix != ".json"] == []
+
+
+def test_the_figures_were_drawn_from_the_weights_that_are_shipped(repository: Path) -> None:
+    made_from = json.loads((repository / "docs" / "figures" / "made-from.json").read_text())
+    weights = repository / "src" / "mirnet" / "weights" / made_from["weights"]
+    shipped = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert made_from["sha256"] == shipped, "other weights: run docs/figures/make_figures.py and read the page again"
+
+
+def test_a_diagram_drawn_twice_is_the_same_file(scripts: dict[str, ModuleType]) -> None:
+    assert scripts["diagrams"].skff() == scripts["diagrams"].skff()
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Lite:
+    torch.manual_seed(0)
+    return Lite(LiteConfig(features=8, head_features=4)).eval()
+
+
+@pytest.fixture
+def photo(repository: Path) -> Path:
+    return repository / "examples" / "cat-twin.jpg"
+
+
+def test_listening_changes_nothing(scripts: dict[str, ModuleType], tiny: Lite, photo: Path) -> None:
+    listen = scripts["listen"]
+    seen = listen.prepare(tiny, photo, shrink=8)
+    before = listen.restore(tiny, seen)
+    observed = listen.observe(tiny, seen)
+    for what in listen.FREEZES:
+        assert not torch.equal(listen.with_frozen(tiny, seen, what), before), what
+    assert torch.equal(observed.restored, before)
+    assert torch.equal(listen.restore(tiny, seen), before)
+
+
+def test_what_is_heard_is_what_the_network_computed(scripts: dict[str, ModuleType], tiny: Lite, photo: Path) -> None:
+    listen = scripts["listen"]
+    observed = listen.observe(tiny, listen.prepare(tiny, photo, shrink=8))
+    mrb = tiny.restorer.trunk.rrgs[0].mrbs[0]  # type: ignore[union-attr,index]
+    for fusion in observed.fusions.values():
+        assert torch.allclose(fusion.votes.sum(0), torch.ones(1))
+        assert torch.allclose(fusion.shares().sum(0), torch.ones(1))
+    fused = observed.fusions["exchange.1"]
+    by_hand = (torch.stack(fused.streams) * fused.votes[:, :, None, None]).sum(0)
+    assert torch.allclose(by_hand, observed.passages["second.1"].entered, atol=1e-6)
+    body = mrb.second[1].body(by_hand[None])
+    seen = torch.cat([body.amax(1, keepdim=True), body.mean(1, keepdim=True)], 1)
+    weights = mrb.second[1].spatial.weigh(seen).sigmoid()[0, 0]
+    assert torch.allclose(weights, observed.spatial["second.1"], atol=1e-6)
