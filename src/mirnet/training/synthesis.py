@@ -3,7 +3,12 @@
 The model goes back to the sensor and comes forward again (Brooks et al., *Unprocessing Images for Learned Raw
 Denoising*, CVPR 2019): linear light, less of it, the camera's own colours and white balance, shot and read noise,
 interpolation of the Bayer pattern, back to sRGB with a tone curve, 8 bit, and often JPEG. All of it is vectorised
-over a batch, on any device, and every draw is a function of its coordinates (`Draws`).
+over a batch, on any device, and every draw is a function of its coordinates (`Draws`): whoever wants to know what
+was drawn (`darken`) draws it again.
+
+What it leaves out: the steps of the raw file (near black those of 8-bit sRGB are five times as wide as 14 bit), noise
+in rows and columns, what interpolating the Bayer pattern does to the picture itself, lenses, and the denoising in the
+camera. Clipped highlights are taken to lie just at white, and so have noise, on the dark side alone.
 """
 
 import math
@@ -22,7 +27,9 @@ from mirnet.training.draws import Draws
 SHOT = (1e-4, 0.012)
 READ_SLOPE, READ_OFFSET, READ_SPREAD = 2.18, 1.20, 0.26
 # Their cameras were at every ISO; dark pictures that are pushed by many stops were taken at moderate ones. So the line
-# is followed down to large sensors at base ISO, and up to where shot noise, once pushed, hides a bright surface.
+# is followed up only to where shot noise, once pushed, hides a bright surface, and down beyond what they calibrated:
+# a pixel of a large sensor that holds 100,000 electrons has 1e-5. What the line says of read noise there is less than
+# real, but 8 bit hide it. Both bounds are ours.
 SHOT_LEAST, SHOT_PUSHED_MOST = 1e-5, 0.15
 
 # Four cameras' colours, XYZ to camera, of that paper's code (Apache-2.0; they stand in the raw files of the data set).
@@ -35,8 +42,14 @@ _XYZ_TO_CAMERA = (
 _RGB_TO_XYZ = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750), (0.0193339, 0.1191920, 0.9503041))
 RED_GAIN, BLUE_GAIN = (1.9, 2.4), (1.5, 1.9)  # white balance in daylight, as there
 
+BALANCE_SPREAD = 0.15  # stops by which each channel's white balance is off, standard deviation
+CURVE = (-0.3, 0.6)  # how much of a smoothstep a camera's tone curve holds: from a flat profile to a contrasty one
+
 MOST_STOPS = 7.0
 MOST_SIGMA = 55 / 255  # of the Gaussian noise in noisy twins, on sRGB values
+
+GRAINS = ("interpolated", "coarse", "free")  # what noise is like: see `photographed`
+JPEG_QUALITY = (60, 98)
 
 _BAYER = torch.tensor([[[1.0, 0], [0, 0]], [[0, 1], [1, 0]], [[0, 0], [0, 1]]])  # red, green, blue of a 2x2 cell
 _BILINEAR = torch.tensor(  # what completes each colour from its neighbours (N, 1, 3, 3)
@@ -74,19 +87,28 @@ class Camera:
         return Camera(from_srgb, torch.linalg.inv(from_srgb.cpu()).to(device), log_shot.exp(), (log_read / 2).exp())
 
 
+@dataclass(frozen=True)
+class Rendering:
+    """How the cameras of a batch make pictures of what they measured."""
+
+    balance: Tensor  # (B, 3): stops by which the white balance is off
+    curve: Tensor  # (B,): how much of a smoothstep the tone curve holds
+
+    @staticmethod
+    def draw(draws: Draws) -> "Rendering":
+        return Rendering(BALANCE_SPREAD * draws.normal(210, 3), draws.between(211, *CURVE))
+
+
 def dark_twin(bright: Tensor, stops: Tensor, draws: Draws) -> Tensor:
     """Pictures (B, 3, H, W) in [0, 1] as a camera would have taken them `stops` (B, 1, 1, 1) darker.
 
     White balance is off by N(0, 0.15) stops in each channel, and the tone curve differs; what leads back to the
     picture's brightness is therefore not exactly `stops`, and is solved as for real pairs (`truth.solve_stops`).
     """
-    stops_each = stops.reshape(-1)
-    camera = Camera.draw(draws, stops_each)
-    balance = torch.exp2(0.15 * draws.normal(210, 3))[:, :, None, None]
-    light = to_linear(expose(bright, -stops)) * balance
-    noisy = photographed(light, camera, draws)
-    encoded = to_encoded(noisy.clamp(0, 1))
-    curve = draws.between(211, -0.3, 0.6)[:, None, None, None]  # from a flat profile to a contrasty one
+    camera, rendering = Camera.draw(draws, stops.reshape(-1)), Rendering.draw(draws)
+    light = to_linear(expose(bright, -stops)) * torch.exp2(rendering.balance)[:, :, None, None]
+    encoded = to_encoded(photographed(light, camera, draws).clamp(0, 1))
+    curve = rendering.curve[:, None, None, None]
     encoded = encoded + curve * (encoded * encoded * (3 - 2 * encoded) - encoded)
     return eight_bit(encoded)
 
@@ -97,10 +119,20 @@ def noisy_twin(clean: Tensor, draws: Draws) -> Tensor:
     One half with Gaussian noise on sRGB values, sigma from 0 to 55 of 255, clipped and rounded, as denoisers
     are compared; the other half with a camera's.
     """
-    gaussian = clean + draws.between(220, 0, MOST_SIGMA)[:, None, None, None] * draws.normal(221, *clean.shape[1:])
     camera = Camera.draw(draws, torch.zeros(len(clean), device=clean.device))
     taken = to_encoded(photographed(to_linear(clean), camera, draws).clamp(0, 1))
-    return eight_bit(torch.where((draws.uniform(222) < 0.5)[:, None, None, None], gaussian, taken))
+    gaussian, sigma = drawn_sigma(draws)
+    return torch.where(gaussian[:, None, None, None], gaussian_twin(clean, sigma, draws), eight_bit(taken))
+
+
+def drawn_sigma(draws: Draws) -> tuple[Tensor, Tensor]:
+    """Which noisy twins have Gaussian noise, (B,) bool, and its sigma (B,), as a share of white."""
+    return draws.uniform(222) < 0.5, draws.between(220, 0, MOST_SIGMA)
+
+
+def gaussian_twin(clean: Tensor, sigma: Tensor, draws: Draws) -> Tensor:
+    """Pictures (B, 3, H, W) in [0, 1] with Gaussian noise of `sigma` (B,) on sRGB values, clipped, 8 bit."""
+    return eight_bit(clean + sigma[:, None, None, None] * draws.normal(221, *clean.shape[1:]))
 
 
 def photographed(light: Tensor, camera: Camera, draws: Draws) -> Tensor:
@@ -116,14 +148,20 @@ def photographed(light: Tensor, camera: Camera, draws: Draws) -> Tensor:
     return torch.einsum("bij,bjhw->bihw", camera.to_srgb, (seen + spread * noise).clamp(max=1))
 
 
+def grain_kind(draws: Draws) -> Tensor:
+    """(B,) int64: the numbers of `GRAINS`."""
+    return (draws.uniform(231)[:, None] >= torch.tensor([0.5, 0.75], device=draws.index.device)).sum(1)
+
+
 def _grain(draws: Draws, height: int, width: int) -> Tensor:  # (B, 3, H, W), of spread 0.75 to 1
     fine = draws.normal(230, 3, height + height % 2, width + width % 2)
-    kind = draws.uniform(231)[:, None, None, None]
+    kind = grain_kind(draws)[:, None, None, None]
     pattern = _BAYER.to(fine.device).repeat(1, fine.shape[2] // 2, fine.shape[3] // 2)
-    interpolated = F.conv2d(fine * pattern, _BILINEAR.to(fine.device), padding=1, groups=3)
-    # averages of four have half the spread, and interpolating them leaves two thirds of that
+    # reflected without its edge, a pattern of 2x2 goes on as it should
+    interpolated = F.conv2d(F.pad(fine * pattern, (1, 1, 1, 1), "reflect"), _BILINEAR.to(fine.device), groups=3)
+    # averages of four have half the spread, and interpolating them leaves 5/8 of that
     coarse = F.interpolate(F.avg_pool2d(fine, 2), scale_factor=2.0, mode="bilinear", align_corners=False) * 3
-    return torch.where(kind < 0.5, interpolated, torch.where(kind < 0.75, coarse, fine))[:, :, :height, :width]
+    return torch.where(kind == 0, interpolated, torch.where(kind == 1, coarse, fine))[:, :, :height, :width]
 
 
 def eight_bit(encoded: Tensor) -> Tensor:
@@ -158,15 +196,15 @@ def jpeg(pictures: Tensor, quality: Tensor, halved: Tensor, shift: Tensor) -> Te
     padded = pictures.permute(0, 2, 3, 1)[every, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
 
     luma_table, chroma_table = _tables(str(pictures.device))
-    scale = torch.where(quality < 50, 50 / quality.clamp(min=1), 2 - quality / 50)
+    percent = torch.where(quality < 50, (5000 / quality.clamp(min=1)).floor(), 200 - 2 * quality)  # libjpeg's rule
     to_ycc = torch.tensor(
         [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], device=pictures.device
     )
-    ycc = torch.einsum("ij,bjhw->bihw", to_ycc, padded * 255)
-    luma = _quantised(ycc[:, :1] - 128, luma_table, scale) + 128
-    full = _quantised(ycc[:, 1:], chroma_table, scale)
+    ycc = torch.einsum("ij,bjhw->bihw", to_ycc, padded * 255).round()
+    luma = _quantised(ycc[:, :1] - 128, luma_table, percent) + 128
+    full = _quantised(ycc[:, 1:], chroma_table, percent)
     if bool(halved.any()):
-        small = _quantised(F.avg_pool2d(ycc[:, 1:], 2), chroma_table, scale)
+        small = _quantised(F.avg_pool2d(ycc[:, 1:], 2).round(), chroma_table, percent)
         doubled = F.interpolate(small, scale_factor=2.0, mode="bilinear", align_corners=False)
         full = torch.where(halved[:, None, None, None], doubled, full)
     decoded = torch.einsum("ij,bjhw->bihw", torch.linalg.inv(to_ycc.cpu()).to(to_ycc), torch.cat([luma, full], 1))
@@ -179,20 +217,24 @@ def jpeg(pictures: Tensor, quality: Tensor, halved: Tensor, shift: Tensor) -> Te
 
 
 def drawn_jpeg(pictures: Tensor, draws: Draws) -> Tensor:
-    """The same with qualities from 60 to 98, and colour halved in one half."""
-    quality = draws.between(240, 60, 98).round()
-    shift = (draws.uniform(241, 2) * 16).long().clamp(max=15)
-    return jpeg(pictures, quality, draws.uniform(242) < 0.5, shift)
+    """The same as by `drawn_quality`, blocks beginning anywhere."""
+    quality, halved = drawn_quality(draws)
+    return jpeg(pictures, quality, halved, (draws.uniform(241, 2) * 16).long().clamp(max=15))
 
 
-def _quantised(planes: Tensor, table: Tensor, scale: Tensor) -> Tensor:
+def drawn_quality(draws: Draws) -> tuple[Tensor, Tensor]:
+    """Qualities (B,) of JPEG files from 60 to 98, and whether colour is halved, (B,) bool, in one half."""
+    return draws.between(240, *JPEG_QUALITY).round(), draws.uniform(242) < 0.5
+
+
+def _quantised(planes: Tensor, table: Tensor, percent: Tensor) -> Tensor:
     """Planes (B, C, H, W), sides multiples of 8, through the cosine transform, quantisation and back."""
     batch, channels, height, width = planes.shape
     basis = _cosines(str(planes.device))
     blocks = planes.reshape(batch, channels, height // 8, 8, width // 8, 8).transpose(3, 4)  # (B, C, h, w, 8, 8)
-    steps = (table * scale[:, None, None]).round().clamp(1, 255)[:, None, None, None]
+    steps = ((table * percent[:, None, None] + 50) / 100).floor().clamp(1, 255)[:, None, None, None]
     values = ((basis @ blocks @ basis.T) / steps).round() * steps
-    return (basis.T @ values @ basis).transpose(3, 4).reshape(batch, channels, height, width)
+    return (basis.T @ values @ basis).round().transpose(3, 4).reshape(batch, channels, height, width)
 
 
 def _reflected(position: Tensor, size: int) -> Tensor:
