@@ -128,14 +128,48 @@ def test_many_pictures_are_drawn_in_parts_and_give_the_same_interval(monkeypatch
 # Scenes --------------------------------------------------------------------------------------------------------------
 
 
-def test_scenes_come_from_folders_or_a_list(tmp_path):
-    names = ["kitchen/1", "kitchen/2", "hall/1"]
-    assert scenes_of(names) == {"kitchen/1": "kitchen", "kitchen/2": "kitchen", "hall/1": "hall"}
-    assert scenes_of(["all/1", "all/2"]) is None
-    assert scenes_of(["1", "2"]) is None
+def pair_of(name: str, dark: str, bright: str) -> Pair:
+    return Pair(name, Path(dark), Path(bright))
+
+
+def test_scenes_are_the_folders_below_the_dark_ones():
+    def nested(*names):
+        return scenes_of([pair_of(name, f"low/{name}.png", f"high/{name}.png") for name in names])
+
+    assert nested("kitchen/1", "kitchen/2", "hall/1") == {
+        "kitchen/1": "kitchen", "kitchen/2": "kitchen", "hall/1": "hall"
+    }  # fmt: skip
+    assert nested("kitchen/1", "kitchen/2", "loose") == {
+        "kitchen/1": "kitchen", "kitchen/2": "kitchen", "loose": "loose"
+    }  # fmt: skip
+    assert nested("all/1", "all/2") is None
+    assert nested("1", "2") is None
+
+
+def test_the_parts_of_a_data_set_are_no_scenes():
+    pairs = [
+        pair_of(f"{part}/{n}", f"{part}/Low/low{n}.png", f"{part}/Normal/normal{n}.png")
+        for part in ("Real", "Synthetic")
+        for n in range(3)
+    ]
+    assert scenes_of(pairs) is None
+
+
+def test_pairs_that_share_a_bright_picture_are_one_scene():
+    pairs = [pair_of(f"short/{n}", f"short/{n}.png", f"long/{n // 2}.png") for n in range(4)]
+    assert scenes_of(pairs) == {"short/0": "0", "short/1": "0", "short/2": "1", "short/3": "1"}
+    alike = [pair_of(f"{n}", f"{n}.png", f"{'ab'[n // 2]}/truth.png") for n in range(4)]
+    assert set(scenes_of(alike).values()) == {str(Path("a/truth.png")), str(Path("b/truth.png"))}
+
+
+def named(*names):
+    return [pair_of(name, f"low/{name}.png", f"high/{name}.png") for name in names]
+
+
+def test_scenes_may_be_listed_as_spreadsheets_save_them(tmp_path):
     listed = tmp_path / "scenes.csv"
-    listed.write_text("﻿Name,Scene\n1, sea\n2,sea\n3,wood\n\n", encoding="utf-8")
-    assert scenes_of(["1", "3"], listed) == {"1": "sea", "3": "wood"}
+    listed.write_text("\ufeffName,Scene\n1, sea\n2,sea\n3,wood\n\n", encoding="utf-8")
+    assert scenes_of(named("1", "3"), listed) == {"1": "sea", "3": "wood"}
 
 
 @pytest.mark.parametrize(
@@ -150,13 +184,13 @@ def test_scenes_come_from_folders_or_a_list(tmp_path):
 def test_a_list_of_scenes_that_cannot_be_used_is_a_sentence(tmp_path, content, sentence):
     (tmp_path / "scenes.csv").write_text(content)
     with pytest.raises(DataError) as error:
-        scenes_of(["1", "2"], tmp_path / "scenes.csv")
+        scenes_of(named("1", "2"), tmp_path / "scenes.csv")
     assert sentence in str(error.value)
 
 
 def test_a_list_of_scenes_that_is_not_there_is_a_sentence(tmp_path):
     with pytest.raises(DataError, match="expected a CSV of names and scenes; it cannot be read"):
-        scenes_of(["1"], tmp_path / "none.csv")
+        scenes_of(named("1"), tmp_path / "none.csv")
 
 
 def test_means_are_given_for_every_scene_and_the_protocol_says_what_is_drawn():

@@ -29,7 +29,7 @@ Folders = dict[str, list["Evaluation"]]  # by what the folder of pairs is called
 
 
 def evaluate(
-    dark: Annotated[Path, typer.Argument(help="Dark pictures, or a folder with low/high, input/target or our485.")],
+    dark: Annotated[Path, typer.Argument(help="Dark pictures; or a folder, or a list, of pairs, as for training.")],
     bright: Annotated[Path | None, typer.Argument(help="Their bright partners, of the same stems.")] = None,
     also: Annotated[list[Path] | None, typer.Option(help="Another folder of pairs; may be repeated.")] = None,
     weights: Annotated[
@@ -39,9 +39,9 @@ def evaluate(
     results: Annotated[
         list[Path] | None, typer.Option(help="A folder of finished pictures, by any program; may be repeated.")
     ] = None,
-    names: Annotated[Path | None, typer.Option(help="A text file that chooses pairs, one stem a line.")] = None,
+    names: Annotated[Path | None, typer.Option(help="A text file that chooses pairs, one name a line.")] = None,
     scenes: Annotated[
-        Path | None, typer.Option(help="A CSV of names and their scenes.  [default: the folders in DARK]")
+        Path | None, typer.Option(help="A CSV of names and their scenes.  [default: folders below the dark ones]")
     ] = None,
     strength: Strength = 1.0,
     exposure: Exposure = 0.0,
@@ -101,7 +101,7 @@ def _data(folders: Sequence[tuple[Path, Path | None]], names: Path | None, scene
     found = []
     for name, (folder, bright) in zip(called, folders, strict=True):
         pairs = find_pairs(folder, bright, names)
-        found.append(Data(name, pairs, scenes_of([pair.name for pair in pairs], scenes)))
+        found.append(Data(name, pairs, scenes_of(pairs, scenes)))
     return found
 
 

@@ -1,24 +1,40 @@
-"""Which pictures show one scene: from a list, or from the folders in which they lie."""
+"""Which pictures show one scene: from a list, from a truth that they share, or from the folders in which they lie."""
 
 import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 from mirnet.errors import DataError
+from mirnet.pairs import Pair
 
 
-def scenes_of(names: Sequence[str], listed: Path | None = None) -> dict[str, str] | None:
-    """The scene of each picture by its name, None where nothing is known about scenes.
+def scenes_of(pairs: Sequence[Pair], listed: Path | None = None) -> dict[str, str] | None:
+    """The scene of each pair by its name, None where nothing is known about scenes.
 
-    `listed` is a CSV of two columns, a picture's name and its scene; a first row `name,scene` is a heading. Without
-    it `kitchen/0001` is of the scene `kitchen`, unless all pictures lie in one folder, which says nothing about
-    scenes. Raises DataError where the list cannot be read or lacks a picture.
+    `listed` is a CSV of two columns, a pair's name and its scene; others, as a heading, do no harm. Without it
+    pairs that share a bright picture are of one scene; where none do, `low/kitchen/1.png` is of the scene `kitchen`.
+    If that leaves a single scene, it says nothing. Raises DataError where the list cannot be read or lacks a pair.
     """
     if listed is not None:
-        return _chosen(names, _read(listed), listed)
-    scenes = {name: name.rpartition("/")[0] or name for name in names}
-    nested = any("/" in name for name in names)
-    return scenes if nested and len(set(scenes.values())) > 1 else None
+        return _chosen([pair.name for pair in pairs], _read(listed), listed)
+    scenes = _by_truth(pairs) or {pair.name: _folder(pair) or pair.name for pair in pairs}
+    several = 1 < len(set(scenes.values())) < len(pairs)  # as many scenes as pictures: nothing was grouped
+    return scenes if several else None
+
+
+def _by_truth(pairs: Sequence[Pair]) -> dict[str, str]:
+    """Scenes named by their bright pictures; empty where no two pairs share one."""
+    truths = {pair.bright for pair in pairs}
+    if len(truths) == len(pairs):
+        return {}
+    short = len({truth.stem for truth in truths}) == len(truths)
+    return {pair.name: pair.bright.stem if short else str(pair.bright) for pair in pairs}
+
+
+def _folder(pair: Pair) -> str:
+    """The folder of the pair below its side's; a part of a data set above the sides, as in LOL v2, is no scene."""
+    folder = pair.name.rpartition("/")[0]
+    return folder if folder.rpartition("/")[2] == pair.dark.parent.name else ""
 
 
 def _chosen(names: Sequence[str], known: dict[str, str], listed: Path) -> dict[str, str]:
@@ -38,8 +54,6 @@ def _read(listed: Path) -> dict[str, str]:
     wrong = next((row for row in rows if len(row) != 2 or not all(row)), None)
     if wrong is not None:
         raise DataError(f'{listed}: expected rows of a picture\'s name and its scene, not "{",".join(wrong)}".')
-    if rows and [cell.lower() for cell in rows[0]] == ["name", "scene"]:
-        rows = rows[1:]
     scenes: dict[str, str] = {}
     for name, scene in rows:
         if scenes.setdefault(name, scene) != scene:
