@@ -576,7 +576,9 @@ OPTIONS = [
     "--preset paper", "--recipe plain", "--steps 4", "--head-steps 1", "--crop 24", "--batch 3", "--lr 0.0001",
     "--seed 1", "--schedule constant", "--final-lr 0.0009", "--warmup-steps 2", "--weight-decay 0.5",
     "--clip-norm 0.001", "--ema 0.1", "--ssim-weight 0.9", "--precision bf16", "--synthetic photos",
-    "--names names.txt", "--optimiser adam --weight-decay 0.5",
+    "--names names.txt", "--optimiser adam --weight-decay 0.5", "--loss l1", "--gt-mean-weight 0.5", "--mixup 1",
+    "--jitter-stops 2", "--jitter-gamma 0.5", "--accumulate 2", "--synthetic photos --synthetic-weight 0.9",
+    "--synthetic photos --noise-only", "--from start.safetensors",
 ]  # fmt: skip
 
 
@@ -587,6 +589,7 @@ def test_every_option_changes_what_is_trained(
 ) -> None:
     monkeypatch.chdir(pictures)
     two_names(pictures)
+    checkpoints.save(network.build("lite"), pictures / "start.safetensors")
     assert mirnet_train("data", "--val", "val", "--run-dir", tmp_path / "run", *TINY, *option.split()) is None
     assert not same(last(tmp_path / "run"), last(plain_command))
 

@@ -77,7 +77,7 @@ def check(sources: pipeline.Sources, settings: TrainSettings, *, seconds: float 
     named = {name: p for name, p in network.named_parameters() if p.requires_grad}
     optimisation = Optimisation(named, replace(recipe, average=0.0))
     started, steps, before = time.monotonic(), 0, -math.inf
-    unreached = set(named)
+    unreached: list[str] = []
     with pipeline.threads_of(settings):
         while True:
             result = network(*batch.inputs)
@@ -90,13 +90,12 @@ def check(sources: pipeline.Sources, settings: TrainSettings, *, seconds: float 
                 raise Cancelled("Stopped; nothing was written.")
             optimisation.clear()
             recipe.restoration_loss(result, batch.target).backward()
-            # a gradient may be 0 at first, behind a layer that begins at 0
-            unreached -= {name for name in unreached if (grad := named[name].grad) is not None and grad.any()}
+            unreached = [name for name, parameter in named.items() if parameter.grad is None]
             optimisation.update(recipe.rate(steps, 0.0))
             steps += 1
             watch.progress("train", spent / seconds, f"{psnr:.2f} dB")
     fits = psnr - before >= LEAST_GAIN_DB and not unreached
-    return Verdict(fits, before, psnr, steps, spent, tuple(sorted(unreached)))
+    return Verdict(fits, before, psnr, steps, spent, tuple(unreached))
 
 
 def _silent(done: float) -> None:
