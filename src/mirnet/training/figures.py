@@ -1,8 +1,11 @@
 """Step (6) of the pipeline: the result graphs of a run, drawn from what its folder holds."""
 
 import io
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -10,131 +13,183 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mirnet import images, metrics
-from mirnet.network import SceneNetwork, checkpoints
-from mirnet.pairs import Pair, find_pairs
+from mirnet import metrics
+from mirnet.network import checkpoints
+from mirnet.pairs import Pair
+from mirnet.training import recipes, strip
 from mirnet.training.data import read_rgb, to_unit
-from mirnet.training.run_folder import RunFolder
+from mirnet.training.run_folder import STEP_COLUMNS, RunFolder
+from mirnet.training.runs import number
 from mirnet.training.validation import renderer
 
-SHEET_ROWS = 4
-STRIP_PX = 160
 SMOOTH_ROWS = 20  # of the log, averaged in the curves of training
+FEW = 40  # points that are worth a mark each
+
+Rows = Sequence[Mapping[str, str]]  # of the log
+About = Mapping[str, Any]  # run.json
 Curve = tuple[list[float], list[float]]  # steps and values
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One graph over steps: the log's columns in it, by their names in the legend, each times `factor`."""
+
+    title: str
+    curves: Mapping[str, str]
+    scale: Literal["free", "logarithmic", "from zero"] = "free"
+    factor: float = 1.0
+
+
+GRADIENT = Panel("norm of the gradient, before clipping", {"": "gradient_norm"}, "logarithmic")
+RATE = Panel("learning rate", {"": "learning_rate"})
+RESTORER = (
+    Panel("loss", {"training": "loss", "validation": "validation_loss"}, "logarithmic"),
+    Panel("PSNR, dB", {"training crops": "train_psnr", "validation": "psnr",
+                       "validation, at the truth's exposure": "psnr_true_exposure",
+                       "validation, GT-mean": "psnr_gt_mean"}),
+    Panel("SSIM", {"validation": "ssim", "validation, at the truth's exposure": "ssim_true_exposure"}),
+    Panel("error of the proposed exposure, stops (RMS)", {"validation": "stops_error_rms"}),
+    RATE,
+    GRADIENT,
+    Panel("samples per second", {"": "samples_per_second"}, "from zero"),
+    Panel("waiting for data, % of the time", {"": "waiting"}, "from zero", 100),
+)  # fmt: skip
+HEAD = (Panel("loss of the exposure head", {"training": "loss"}), RATE, GRADIENT)
 
 
 def draw(run_dir: Path, device: torch.device = torch.device("cpu")) -> list[Path]:  # noqa: B008  a device is a constant
     """Draw the run's figures as PNG into its folder, again at any time; gives their paths.
 
-    `curves.png`: loss and PSNR of training and validation, SSIM, learning rate. `head.png`: the exposure
-    head's loss. `sheet.png`: dark | result | truth of up to four validation pairs, by the best network.
+    `curves.png`: loss, PSNR, SSIM, learning rate, gradient, speed. `head.png`: the same of the exposure head.
+    `sheet.png`: dark | result | truth of up to four validation pairs, by the best network. `strip.png`: crops of
+    these pairs as they came out over time. A panel for which there is nothing yet says why.
     """
     run = RunFolder(Path(run_dir))
-    drawn = {}
-    rows = run.rows()
-    if any(row["phase"] == "restorer" for row in rows):
-        drawn["curves.png"] = _curves([row for row in rows if row["phase"] == "restorer"])
-    if any(row["phase"] == "head" for row in rows):
-        drawn["head.png"] = _head_curves([row for row in rows if row["phase"] == "head"])
-    pairs = validation_pairs(run)
-    if run.best.exists() and pairs:
-        drawn["sheet.png"] = _sheet(run, pairs, device)
-    for name, figure in drawn.items():
+    about, pairs = run.about(), strip.shown(run)
+    restorer, head = ([row for row in run.rows() if row["phase"] == phase] for phase in ("restorer", "head"))
+    drawn = {
+        "curves.png": _curves(RESTORER, 2, restorer, about, "steps", _recipe(about).get("clip_norm", 0)),
+        "head.png": _curves(HEAD, 3, head, about, "head_steps", recipes.HEAD.clip_norm) if head else None,
+        "sheet.png": _sheet(run, pairs, device) if pairs and run.best.exists() else None,
+        "strip.png": strip.figure(run),
+    }
+    written = {name: figure for name, figure in drawn.items() if figure is not None}
+    for name, figure in written.items():
         content = io.BytesIO()
         FigureCanvasAgg(figure).print_png(content)  # type: ignore[no-untyped-call]
         run.write(name, content.getvalue())
-    return [run.path / name for name in drawn]
+    return [run.path / name for name in written]
 
 
-def add_to_strip(run: RunFolder, network: SceneNetwork, pairs: Sequence[Pair], step: int, device: torch.device) -> None:
-    """Keep how the network restores the middles of up to four validation pictures at this step, for `strip.png`."""
-    folder = run.path / "strip"
-    folder.mkdir(exist_ok=True)
-    row = []
-    for pair in _chosen(pairs):
-        crop = np.ascontiguousarray(_middle(to_unit(read_rgb(pair.dark))))
-        result = renderer(network, crop, device)(0.0)
-        row.append(np.pad(result, [(0, STRIP_PX - side) for side in result.shape[:2]] + [(0, 0)]))
-    images.write_image(folder / f"{step:08d}.png", np.concatenate(row, 1), overwrite=True)
+# --- curves ---------------------------------------------------------------------------------------
 
 
-def _middle(picture: metrics.Picture) -> metrics.Picture:
-    top, left = (max(0, (side - STRIP_PX) // 2) for side in picture.shape[:2])
-    return picture[top : top + STRIP_PX, left : left + STRIP_PX]
-
-
-def _chosen(pairs: Sequence[Pair]) -> list[Pair]:
-    count = min(SHEET_ROWS, len(pairs))
-    return [pairs[number * len(pairs) // count] for number in range(count)]
-
-
-def validation_pairs(run: RunFolder) -> list[Pair]:
-    """The pairs on which a run validates, as its folder says; none where it doesn't."""
-    where = run.about().get("data", {}).get("validation")
-    return find_pairs(Path(where["dark"]), Path(where["bright"]), run.path / "val.txt") if where else []
-
-
-def _curves(rows: Sequence[dict[str, str]]) -> Figure:
-    figure = Figure(figsize=(11, 8), layout="constrained")
-    (loss, psnr), (ssim, rate) = figure.subplots(2, 2)
-    _plot(loss, "training", _curve(rows, "loss"), smooth=True)
-    _plot(loss, "validation", _curve(rows, "validation_loss"))
-    _plot(psnr, "training crops", _curve(rows, "train_psnr"), smooth=True)
-    _plot(psnr, "validation", _curve(rows, "psnr"))
-    _plot(psnr, "validation, at the truth's exposure", _curve(rows, "psnr_true_exposure"))
-    _plot(psnr, "validation, GT-mean", _curve(rows, "psnr_gt_mean"))
-    _plot(ssim, "validation", _curve(rows, "ssim"))
-    _plot(ssim, "validation, at the truth's exposure", _curve(rows, "ssim_true_exposure"))
-    _plot(rate, "", _curve(rows, "learning_rate"))
-    for axes, title in ((loss, "loss"), (psnr, "PSNR, dB"), (ssim, "SSIM"), (rate, "learning rate")):
-        _finish(axes, title)
-    if _curve(rows, "loss")[0]:
-        loss.set_yscale("log")
+def _curves(panels: Sequence[Panel], columns: int, rows: Rows, about: About, length: str, clip_norm: float) -> Figure:
+    """The panels of one phase, which is as long as the setting `length` says."""
+    lines = len(panels) // columns
+    figure = Figure(figsize=(13, 3.5 * lines), layout="constrained")
+    stages = _stages(rows, about) if length == "steps" else []
+    for axes, panel in zip(figure.subplots(lines, columns).flat, panels, strict=True):
+        _draw_panel(axes, panel, rows)
+        if panel is GRADIENT:
+            _mark_gradients(axes, rows, clip_norm)
+        if not axes.has_data():
+            axes.text(0.5, 0.5, _why_empty(panel, rows, about, length), transform=axes.transAxes, ha="center",
+                      va="center", color="0.4", fontsize=9)  # fmt: skip
+        if axes.get_legend_handles_labels()[1]:
+            axes.legend(fontsize=8)
+        for step, crop_px in stages:
+            axes.axvline(step, color="0.6", linewidth=0.8, linestyle=":")
+            axes.text(step, 0.01, f" {crop_px} px", transform=axes.get_xaxis_transform(), fontsize=7, color="0.5")
     return figure
 
 
-def _head_curves(rows: Sequence[dict[str, str]]) -> Figure:
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    loss, rate = figure.subplots(1, 2)
-    _plot(loss, "training", _curve(rows, "loss"), smooth=True)
-    _plot(rate, "", _curve(rows, "learning_rate"))
-    _finish(loss, "loss of the exposure head")
-    _finish(rate, "learning rate")
-    return figure
+def _draw_panel(axes: Axes, panel: Panel, rows: Rows) -> None:
+    axes.set_title(panel.title, fontsize=10)
+    axes.set_xlabel("step", fontsize=8)
+    axes.tick_params(which="both", labelsize=8)
+    axes.grid(alpha=0.3)
+    for label, column in panel.curves.items():
+        # the rate is no measurement: there is nothing to smooth
+        _plot(axes, label, _curve(rows, column, panel.factor), column in STEP_COLUMNS and panel is not RATE)
+    if panel.scale == "logarithmic" and axes.has_data():
+        axes.set_yscale("log")
+    elif panel.scale == "from zero":
+        axes.set_ylim(bottom=0)
 
 
-def _curve(rows: Sequence[dict[str, str]], column: str) -> Curve:
-    known = [row for row in rows if row[column]]
-    return [float(row["step"]) for row in known], [float(row[column]) for row in known]
+def _curve(rows: Rows, column: str, factor: float = 1.0) -> Curve:
+    """What can be drawn of a column: finite numbers. A row may have been cut off in the middle of one."""
+    points = [(number(row, "step"), number(row, column)) for row in rows]
+    known = [(x, factor * y) for x, y in points if x is not None and y is not None and math.isfinite(y)]
+    return [x for x, _ in known], [y for _, y in known]
 
 
-def _plot(axes: Axes, label: str, curve: Curve, smooth: bool = False) -> None:
+def _plot(axes: Axes, label: str, curve: Curve, smooth: bool) -> None:
     steps, values = curve
     if not steps:
         return
     if not smooth or len(values) < 2 * SMOOTH_ROWS:
-        axes.plot(steps, values, label=label, marker="o" if len(steps) < 40 else None, markersize=3)
+        axes.plot(steps, values, label=label, marker="o" if len(steps) < FEW else None, markersize=3)
         return
     (line,) = axes.plot(steps, values, alpha=0.25, linewidth=0.8)  # one batch says little
     mean = np.convolve(values, np.full(SMOOTH_ROWS, 1 / SMOOTH_ROWS), "valid")
     axes.plot(steps[SMOOTH_ROWS - 1 :], mean, label=label, color=line.get_color())
 
 
-def _finish(axes: Axes, title: str) -> None:
-    axes.set_title(title)
-    axes.set_xlabel("step")
-    axes.grid(alpha=0.3)
-    if axes.get_legend_handles_labels()[1]:
-        axes.legend()
+def _mark_gradients(axes: Axes, rows: Rows, clip_norm: float) -> None:
+    """Where updates were left out because their gradient was no number, and from where gradients are shortened."""
+    finite = set(_curve(rows, "gradient_norm")[0])
+    left_out = [step for step in _curve(rows, "loss")[0] if step not in finite]  # infinite, or empty where it was NaN
+    if left_out:
+        axes.plot(left_out, [0.03] * len(left_out), "x", color="C3", label="update left out: no number",
+                  transform=axes.get_xaxis_transform())  # fmt: skip
+    if clip_norm and finite:
+        axes.axhline(clip_norm, color="0.4", linewidth=0.8, linestyle="--", label=f"clipped to {clip_norm:g}")
+
+
+def _stages(rows: Rows, about: About) -> list[tuple[float, int]]:
+    """The steps at which the crops change their size, and to which; as far as the run has come.
+
+    A run by the clock does not know its steps beforehand.
+    """
+    settings, stages = about.get("settings", {}), _recipe(about).get("stages", [])
+    if settings.get("hours"):
+        return []
+    newest = max((number(row, "step") or 0 for row in rows), default=0)
+    begun = np.cumsum([stage["share"] for stage in stages])[:-1] * settings.get("steps", 0)
+    return [(step, stage["crop_px"]) for step, stage in zip(begun, stages[1:], strict=True) if step <= newest]
+
+
+def _recipe(about: About) -> Mapping[str, Any]:
+    recipe: Mapping[str, Any] = about.get("settings", {}).get("recipe", {})
+    return recipe
+
+
+def _why_empty(panel: Panel, rows: Rows, about: About, length: str) -> str:
+    settings = about.get("settings", {})
+    if not set(STEP_COLUMNS) & set(panel.curves.values()):
+        if any(row["psnr"] for row in rows):
+            return "this network takes no exposure"
+        if not about.get("data", {}).get("validation"):
+            return "nothing was left for validation"
+        return f"no validation yet: it comes every {settings.get('validate_steps', '?')} steps (--validate-steps)"
+    if any(row["loss"] for row in rows):
+        return "not measured by the mirnet that wrote this log"
+    every, steps = settings.get("log_steps", 1), math.inf if settings.get("hours") else settings.get(length, math.inf)
+    if every > steps:
+        return f"no row: --log-steps {every} is larger than the run of {steps} steps"
+    return f"no row yet: one comes every {every} steps (--log-steps)"
+
+
+# --- pictures -------------------------------------------------------------------------------------
 
 
 def _sheet(run: RunFolder, pairs: Sequence[Pair], device: torch.device) -> Figure:
     with torch.random.fork_rng(devices=[]):  # a network's first weights are drawn, before the file's replace them
         network = checkpoints.load(run.best).to(device)
-    chosen = _chosen(pairs)
-    count = len(chosen)
-    figure = Figure(figsize=(12, 2.9 * count), layout="constrained")
-    for row, pair in zip(figure.subplots(count, 3, squeeze=False), chosen, strict=True):
+    figure = Figure(figsize=(12, 2.9 * len(pairs)), layout="constrained")
+    for row, pair in zip(figure.subplots(len(pairs), 3, squeeze=False), pairs, strict=True):
         dark, truth = to_unit(read_rgb(pair.dark)), to_unit(read_rgb(pair.bright))
         result = renderer(network, dark, device)(0.0)
         titles = (f"{pair.name}: dark", f"result, {metrics.psnr(result, truth):.2f} dB", "truth")

@@ -19,7 +19,7 @@ from torch import Tensor
 from mirnet.errors import DataError, TrainingError
 from mirnet.network import Lite, SceneNetwork
 from mirnet.pairs import Pair
-from mirnet.training import figures, head
+from mirnet.training import figures, head, strip
 from mirnet.training.batches import Batch, is_noise_only, make_batch
 from mirnet.training.feeding import Feeder, Order
 from mirnet.training.optimisation import Optimisation
@@ -66,7 +66,7 @@ def train_head(job: Job, place: Place, saved: dict[str, Tensor], preparing: Call
         started = time.monotonic()
         thumbnails, truth = head.head_batch(groups, settings.seed, place.step, job.fabric.device, darkness)
         loss = head.head_loss(job.network.propose(thumbnails), truth)
-        _refuse_explosion(float(loss.detach()), 1e6, place, "thumbnails")
+        _refuse_explosion(job, float(loss.detach()), 1e6, place, "thumbnails")
         rate = HEAD.rate(place.step, place.step / settings.head_steps)
         optimisation.clear()
         loss.backward()
@@ -103,7 +103,7 @@ def train_restorer(job: Job, place: Place, saved: dict[str, Tensor]) -> bool:
     restore = job.fabric.setup_module(job.network)
     pace = _Pace(place.crops, place.seconds)
 
-    with Feeder(functools.partial(_crops, job), torch.get_num_threads()) as feeder:
+    with Feeder(functools.partial(crops, job), torch.get_num_threads()) as feeder:
         while True:
             if _validation_is_due(job, place) and not _validate(job, optimisation, place):
                 job.run.save(job.network, optimisation.state(), place)
@@ -118,8 +118,8 @@ def train_restorer(job: Job, place: Place, saved: dict[str, Tensor]) -> bool:
             if _progress(settings, place, 1) < 1:
                 feeder.prepare(_order(settings, place, 1, batches[0].real))
             optimisation.clear()
-            loss, error = _descend(job, restore, batches)
-            _refuse_explosion(loss, LOSS_LIMIT * (1 + recipe.ssim_weight), place, _names(job.data, batches))
+            loss, error = descend(job, restore, batches)
+            _refuse_explosion(job, loss, LOSS_LIMIT * (1 + recipe.ssim_weight), place, _names(job.data, batches))
             rate = recipe.rate(place.step, progress)
             norm = optimisation.update(rate)
             _count_skipped(job, place, norm)
@@ -144,7 +144,7 @@ def train_restorer(job: Job, place: Place, saved: dict[str, Tensor]) -> bool:
                 return False
 
 
-def _crops(job: Job, order: Order) -> list[Batch]:
+def crops(job: Job, order: Order) -> list[Batch]:
     """The batches of one update: what this process computes of the global batch, one for each accumulation."""
     recipe = job.settings.recipe
     return [
@@ -155,7 +155,7 @@ def _crops(job: Job, order: Order) -> list[Batch]:
     ]  # fmt: skip
 
 
-def _descend(job: Job, restore: _FabricModule, batches: Sequence[Batch]) -> tuple[float, float]:
+def descend(job: Job, restore: _FabricModule, batches: Sequence[Batch]) -> tuple[float, float]:
     """Sum up the gradients of the batches' mean loss; gives it and the mean squared error, over all processes."""
     total, error = 0.0, 0.0
     for number, batch in enumerate(batches):
@@ -233,7 +233,7 @@ def _validate(job: Job, optimisation: Optimisation, place: Place) -> bool:
             place.best = scores.deciding
             job.run.save_best(job.network, place, scores)
         if job.run.writes:
-            figures.add_to_strip(job.run, job.network, job.validation, place.step, job.fabric.device)
+            strip.add(job.run, job.network, job.validation, place.step, job.fabric.device)
     _keep(job, optimisation, place)
     job.run.log(place, asdict(scores))
     job.watch.say(f"step {place.step}: {scores}")
@@ -252,13 +252,14 @@ def _keep(job: Job, optimisation: Optimisation, place: Place) -> None:
     job.run.save(job.network, optimisation.state(), place)
 
 
-def _refuse_explosion(loss: float, limit: float, place: Place, batch: str) -> None:
+def _refuse_explosion(job: Job, loss: float, limit: float, place: Place, batch: str) -> None:
     """A TrainingError where the loss is no number, or far beyond what pictures can differ by."""
     if not loss <= limit:
+        job.run.set_aside(place)  # a checkpoint of these very weights would only explode again
         raise TrainingError(
             f"The loss became {loss:g} at step {place.step} of the {place.phase}, on a batch with {batch}; the last "
-            "checkpoint is kept. Go on from it with --resume --override and a lower --lr or --clip-norm 0.5, or look "
-            "for damaged pictures: mirnet data check."
+            "checkpoint is kept. Go on from it with --resume --override and a lower --lr or --clip-norm 0.5, or "
+            "look for damaged pictures: mirnet data check."
         )
 
 

@@ -3,7 +3,7 @@
 run.json                   settings, data with its hash, versions
 train.txt, val.txt         the names of the pairs on both sides of the split
 log.csv                    a row for every few steps, and one for each validation
-checkpoints/               the newest two, with all that going on exactly needs
+checkpoints/               the newest two, with all that going on exactly needs; what turned out bad is *.set-aside
 best.safetensors           the network that validated best
 curves.png, head.png, sheet.png, strip.png
 strip/                     a row of the same validation crops at each validation
@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mirnet.errors import SettingsError, TrainingError
+from mirnet.errors import SettingsError, TrainingError, WeightsError
 from mirnet.files import write_whole
 from mirnet.network import SceneNetwork, checkpoints
 from mirnet.training.validation import Scores
@@ -89,9 +89,8 @@ class RunFolder:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise SettingsError(f"{self.path}: another process trains there; choose another folder.") from error
-            for folder in (self.path, self.checkpoints):
-                for draft in folder.glob(".mirnet-*.part"):  # of a process that was killed while it wrote
-                    draft.unlink()
+            for draft in self.path.rglob(".mirnet-*.part"):  # of a process that was killed while it wrote
+                draft.unlink()
             yield
 
     def start_over(self) -> None:
@@ -124,10 +123,13 @@ class RunFolder:
 
     # --- checkpoints ---
 
+    def all(self) -> list[Path]:
+        """The checkpoints, the newest last."""
+        return sorted(self.checkpoints.glob("[!.]*.safetensors"))
+
     def last(self) -> Path | None:
         """The newest checkpoint, None before the first."""
-        found = sorted(self.checkpoints.glob("[!.]*.safetensors"))
-        return found[-1] if found else None
+        return next(reversed(self.all()), None)
 
     def save(self, network: SceneNetwork, optimiser_state: dict[str, Tensor], place: Place) -> None:
         """A checkpoint; the newest two are kept."""
@@ -135,16 +137,55 @@ class RunFolder:
             return
         tensors = {f"network/{name}": tensor for name, tensor in checkpoints.entries(network).items()}
         header = {**checkpoints.describe(network.config), "place": asdict(place)}  # type: ignore[arg-type]
-        name = f"{PHASES.index(place.phase)}-{place.phase}-{place.step:08d}.safetensors"
-        _write(self.checkpoints / name, checkpoints.to_bytes(tensors | optimiser_state, header))
-        for old in sorted(self.checkpoints.glob("[!.]*.safetensors"))[:-2]:
+        _write(self._checkpoint(place), checkpoints.to_bytes(tensors | optimiser_state, header))
+        for old in self.all()[:-2]:
             old.unlink()
 
+    def _checkpoint(self, place: Place) -> Path:
+        return self.checkpoints / f"{PHASES.index(place.phase)}-{place.phase}-{place.step:08d}.safetensors"
+
+    def set_aside(self, place: Place) -> None:
+        """Not to go on from the checkpoint of this place, if there is one and an older one too."""
+        if self.writes and self.all()[1:] and self.last() == self._checkpoint(place):
+            _set_aside(self._checkpoint(place))
+
+    def set_aside_damaged(self) -> list[str]:
+        """Not to go on from a newest checkpoint that cannot be read; a sentence says so. WeightsError without another.
+
+        A killed process or a full disk damages none; a failing disk does, or a copy that was not finished.
+        """
+        if not self.writes:
+            return []
+        told: list[str] = []
+        found = self.all()
+        while found:
+            try:
+                checkpoints.read_own(found[-1])
+                break
+            except WeightsError as error:
+                if len(found) == 1:
+                    raise WeightsError(
+                        f"{error} It is the last of this run's checkpoints that is left; begin a new run, perhaps "
+                        "--from this one's best.safetensors."
+                    ) from error
+                _set_aside(found[-1])
+                told.append(f"{found[-1]}: is damaged and set aside; going on from {found[-2].name}.")
+                found.pop()
+        return told
+
     def load(self, network: SceneNetwork) -> tuple[Place, dict[str, Tensor]]:
-        """Put the newest checkpoint's weights into the network; gives its place and all its tensors."""
+        """Put the newest checkpoint's weights into the network; gives its place and all its tensors.
+
+        Raises SettingsError where it is of another network.
+        """
         newest = self.last()
         assert newest is not None
         header, tensors = checkpoints.read_own(newest)
+        if checkpoints.config_of(header, newest) != network.config:
+            raise SettingsError(
+                f"{newest}: holds another network than the one that is asked for; no --override can change a run's "
+                f"--preset. Begin a new run --from {self.path} instead."
+            )
         place = header["place"]
         assert isinstance(place, dict)
         with torch.no_grad():
@@ -205,15 +246,25 @@ class RunFolder:
         if not self.writes:
             return
         here = (PHASES.index(place.phase), place.step)
-        kept = [row for row in self.rows() if (PHASES.index(row["phase"]), int(row["step"] or here[1] + 1)) <= here]
+        if self.log_file.exists():  # a full disk may have cut the last row
+            whole = self.log_file.read_bytes()
+            _write(self.log_file, whole[: whole.rfind(b"\n") + 1])
+        kept = [row for row in self.rows() if (PHASES.index(row["phase"]), int(row["step"])) <= here]
         lines = [",".join(LOG_COLUMNS), *(",".join(row.values()) for row in kept)]
         _write(self.log_file, "".join(line + "\r\n" for line in lines).encode())
+        for crops in (self.path / "strip").glob("*.png"):  # they follow the restorer's steps
+            if crops.stem > f"{place.step if place.phase == 'restorer' else 0:08d}":
+                crops.unlink()
 
     def has_scores(self, place: Place) -> bool:
         """Whether the log says how the network validated at this place."""
         return any(
             row["phase"] == place.phase and row["step"] == str(place.step) and row["psnr"] for row in self.rows()
         )
+
+
+def _set_aside(checkpoint: Path) -> None:
+    checkpoint.rename(checkpoint.with_name(f"{checkpoint.name}.set-aside"))
 
 
 def _write(path: Path, content: bytes) -> None:
