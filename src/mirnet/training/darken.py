@@ -1,57 +1,259 @@
 """A folder of pairs made from good photos: their dark twins, or noisy ones, by the model in `synthesis`."""
 
+import hashlib
+import json
+import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
+import mirnet
 from mirnet import images
-from mirnet.errors import SettingsError
+from mirnet.errors import DataError, SettingsError
+from mirnet.files import write_whole
 from mirnet.pairs import Pair
-from mirnet.training.data import Picture, read_photo, to_unit
+from mirnet.training import synthesis
+from mirnet.training.data import Picture, find_photos, read_photo, shape_of, to_unit
 from mirnet.training.draws import Draws
-from mirnet.training.synthesis import MOST_STOPS, dark_twin, drawn_jpeg, noisy_twin
 
-LEAST_STOPS = 1.0
+STOPS = (1.0, synthesis.MOST_STOPS)
+MOST_STOPS = 10.0  # beyond it nothing but black is left
 JPEG_SHARE = 0.5  # of the dark twins
+DIMMED_SHARE, DIMMED = 0.5, 0.95  # of the dark twins, and by how much; as on the fly in `batches`
+ABOUT = "darken.json"
+MODEL = "dark and noisy twins as described in docs/data.md; noise by Brooks et al., CVPR 2019, section 3.1"
+
+Told = dict[str, Any]  # of a twin, as plain data
 
 
-def darken(photos: Sequence[Path], folder: Path, *, seed: int = 0, noise_only: bool = False, overwrite: bool = False,
-           progress: Callable[[float], None] = lambda done: None) -> list[Pair]:  # fmt: skip
-    """Write `folder`/low and `folder`/high, PNG files of the photos' stems; equal arguments give equal files.
+@dataclass(frozen=True)
+class Wish:
+    """Which twins: of what darkness, or noisy ones of unchanged brightness, perhaps of one sigma (of 255)."""
 
-    Photos larger than a megapixel are halved first, which removes most of their own noise. Raises DataError for
-    a photo that cannot be read, SettingsError where there are files already and `overwrite` is false.
+    seed: int = 0
+    stops: tuple[float, float] | None = None  # of dark twins, lowest and highest; None: 1 to 7
+    noise_only: bool = False
+    sigma: float | None = None  # None: a camera's noise in one half, Gaussian noise of any sigma in the other
+
+    def __post_init__(self) -> None:
+        wrong = []
+        if not 0 <= self.seed < 2**63:
+            wrong.append(f"the seed is a whole number from 0 on, not {self.seed}")
+        if self.stops and not 0 <= self.stops[0] <= self.stops[1] <= MOST_STOPS:
+            wrong.append(f"stops are two numbers from 0 to {MOST_STOPS:g}, the lower first, not {self._stops_said}")
+        if self.stops and self.noise_only:
+            wrong.append("noise alone has no stops, which are for dark twins")
+        if self.sigma is not None and not self.noise_only:
+            wrong.append("a sigma is for noise alone (--noise-only)")
+        if self.sigma is not None and not 0 <= self.sigma <= 255:
+            wrong.append(f"sigma is a number of 255, not {self.sigma:g}")
+        if wrong:
+            raise SettingsError("These twins cannot be made: " + "; ".join(wrong) + ".")
+
+    @property
+    def _stops_said(self) -> str:
+        return " and ".join(f"{stops:g}" for stops in self.stops or ())
+
+
+@dataclass(frozen=True, eq=False)
+class Twin:
+    """A pair that was made: both pictures as in their files, and what was drawn for it."""
+
+    name: str
+    bright: Picture  # (3, H, W)
+    dark: NDArray[np.uint8]  # (3, H, W)
+    about: Told
+
+
+# The folder ----------------------------------------------------------------------------------------------------------
+
+
+def photos_of(folder: Path, data: Path) -> list[Path]:
+    """The pictures of a folder, sorted by name. Raises DataError where there are none, or where `data` lies inside."""
+    if data.resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"{data}: lies among the photos, where pairs would be lost; choose a folder outside {folder}.")
+    return find_photos(folder)
+
+
+def darken(photos: Sequence[Path], folder: Path, *, seed: int = 0, stops: tuple[float, float] | None = None,
+           noise_only: bool = False, sigma: float | None = None, overwrite: bool = False,
+           left_out: Callable[[DataError], None] | None = None, progress: Callable[[float], None] = lambda done: None,
+           seen: Callable[[Twin], None] = lambda twin: None) -> list[Pair]:  # fmt: skip
+    """Write `folder`/low and `folder`/high, PNG files of the photos' stems, and what was drawn into darken.json.
+
+    A twin is a function of its photo, the photo's name and the wish (see `Wish`), whatever lies beside it. Photos
+    larger than a megapixel are halved first, which removes most of their own noise. The pairs come into their
+    place together at the end: a folder that has both, low and high, is whole.
+
+    `left_out` is told of each photo that cannot be used, which is then passed over; without it that is a DataError,
+    as are photos of one stem. SettingsError where the folder is not empty; `overwrite` replaces the pairs in it.
     """
-    low, high = folder / "low", folder / "high"
-    if overwrite:
-        for side in (low, high):
-            shutil.rmtree(side, ignore_errors=True)
-    elif folder.exists() and any(folder.iterdir()):
-        raise SettingsError(f"{folder}: is not empty; choose another folder for the pairs.")
-    for side in (low, high):
-        side.mkdir(parents=True, exist_ok=True)
-    pairs = []
-    for number, photo in enumerate(photos):
-        bright = read_photo(photo)
-        pair = Pair(photo.stem, low / f"{photo.stem}.png", high / f"{photo.stem}.png")
-        images.write_image(pair.bright, np.ascontiguousarray(bright.transpose(1, 2, 0)))
-        images.write_image(pair.dark, twin(bright, seed, number, noise_only))
-        pairs.append(pair)
-        progress((number + 1) / len(photos))
-    return pairs
+    wish = Wish(seed, stops, noise_only, sigma)
+    refuse = left_out or _raise
+    if not overwrite:
+        _refuse_filled(folder)
+    usable = list(_usable(photos, refuse))
+    _refuse_equal_stems(usable)
+    told: dict[str, Told] = {}
+    with _draft(folder, overwrite) as draft:
+        for number, photo in enumerate(usable):
+            try:
+                made = twin(read_photo(photo), photo.stem, wish)
+            except DataError as error:  # damaged behind its header
+                refuse(error)
+                continue
+            for side, picture in (("low", made.dark), ("high", made.bright)):
+                images.write_image(draft / side / f"{made.name}.png", np.ascontiguousarray(picture.transpose(1, 2, 0)))
+            told[made.name] = {"photo": photo.name, **made.about}
+            seen(made)
+            progress((number + 1) / len(usable))
+        if not told:
+            raise DataError(f"None of the {len(photos)} photos can be used; name a folder of bright pictures.")
+        write_whole(draft / ABOUT, json.dumps(_about(wish, told), indent=1).encode())
+        _move(draft, folder, overwrite)
+    return [Pair(name, folder / "low" / f"{name}.png", folder / "high" / f"{name}.png") for name in sorted(told)]
 
 
-def twin(bright: Picture, seed: int, number: int, noise_only: bool) -> "np.typing.NDArray[np.uint8]":
-    """The twin (H, W, 3) of a picture (3, H, W): a function of the picture, `seed` and `number`."""
-    draws = Draws(seed, 0, torch.tensor([number]))
-    clean = torch.from_numpy(to_unit(bright).transpose(2, 0, 1).copy())[None]
-    if noise_only:
-        made = noisy_twin(clean, draws)
-    else:
-        made = dark_twin(clean, draws.between(4, LEAST_STOPS, MOST_STOPS)[:, None, None, None], draws)
-        if float(draws.uniform(7)) < JPEG_SHARE:
-            made = drawn_jpeg(made, draws)
-    return (made[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+def _raise(error: DataError) -> None:
+    raise error
+
+
+def _refuse_filled(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise SettingsError(f"{folder}: is a file; choose a folder for the pairs.")
+    if folder.exists() and any(folder.iterdir()):
+        raise SettingsError(f"{folder}: is not empty, and is left alone; choose another folder for the pairs.")
+
+
+def _usable(photos: Sequence[Path], refuse: Callable[[DataError], None]) -> Iterator[Path]:
+    for photo in photos:
+        try:
+            shape_of(photo)
+        except DataError as error:
+            refuse(error)
+        else:
+            yield photo
+
+
+def _refuse_equal_stems(photos: Sequence[Path]) -> None:
+    known: dict[str, Path] = {}
+    for photo in photos:
+        other = known.setdefault(photo.stem.casefold(), photo)  # one name to some systems
+        if other != photo:
+            raise DataError(f"{other} and {photo} have one stem, and a pair is named by it; rename one of them.")
+
+
+@contextmanager
+def _draft(folder: Path, overwrite: bool) -> Iterator[Path]:
+    """A hidden folder with low and high inside `folder`, so on its disk; it goes again, whatever happens.
+
+    Of a process that was killed it stays, but nobody takes it for pairs; `overwrite` takes it away.
+    """
+    made = not folder.exists()
+    for older in folder.glob(".mirnet-*.part") if overwrite else ():
+        shutil.rmtree(older, ignore_errors=True)
+    draft = folder / f".mirnet-{secrets.token_hex(8)}.part"
+    try:
+        for side in ("low", "high"):
+            (draft / side).mkdir(parents=True)
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        if made and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _move(draft: Path, folder: Path, overwrite: bool) -> None:
+    """What is in the draft to its place, perhaps instead of what is there; the last step makes it pairs."""
+    for side in ("high", "low") if overwrite else ():
+        if (folder / side).exists():
+            shutil.rmtree(folder / side)
+    for name in (ABOUT, "low", "high"):
+        (draft / name).replace(folder / name)
+
+
+def _about(wish: Wish, told: dict[str, Told]) -> Told:
+    return {
+        "model": MODEL,
+        "mirnet": mirnet.__version__,
+        "torch": torch.__version__,
+        "seed": wish.seed,
+        "noise_only": wish.noise_only,
+        "stops": None if wish.noise_only else wish.stops or STOPS,
+        "sigma": wish.sigma,
+        "twins": told,
+    }
+
+
+# One twin ------------------------------------------------------------------------------------------------------------
+
+
+def twin(photo: Picture, name: str, wish: Wish) -> Twin:
+    """The twin of a photo (3, H, W), and what was drawn for it."""
+    place = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+    draws = Draws(wish.seed, 0, torch.tensor([place]))
+    make = _noisy if wish.noise_only else _dark
+    bright, made, told = make(photo, wish, draws)
+    height, width = bright.shape[1:]
+    dark = np.asarray((made[0] * 255).round().to(torch.uint8).numpy())
+    return Twin(name, bright, dark, {"width": width, "height": height, **told})
+
+
+def _dark(photo: Picture, wish: Wish, draws: Draws) -> tuple[Picture, Tensor, Told]:
+    dimmed = DIMMED if float(draws.uniform(5)) < DIMMED_SHARE else 1.0
+    bright = np.round(photo * dimmed).astype(photo.dtype)
+    stops = draws.between(4, *(wish.stops or STOPS))
+    made = synthesis.dark_twin(_batch(bright), stops[:, None, None, None], draws)
+    stored = float(draws.uniform(7)) < JPEG_SHARE
+    rendering = synthesis.Rendering.draw(draws)
+    told = {
+        "stops": _number(stops),
+        "dimmed_to": dimmed,
+        "white_balance_stops": [_number(each) for each in rendering.balance[0]],
+        "tone_curve": _number(rendering.curve),
+        **_told_camera(draws, stops),
+        "jpeg": _told_jpeg(draws) if stored else None,
+    }
+    return bright, synthesis.drawn_jpeg(made, draws) if stored else made, told
+
+
+def _noisy(photo: Picture, wish: Wish, draws: Draws) -> tuple[Picture, Tensor, Told]:
+    clean = _batch(photo)
+    if wish.sigma is not None:
+        made = synthesis.gaussian_twin(clean, torch.tensor([wish.sigma / 255]), draws)
+        return photo, made, {"gaussian_sigma": wish.sigma}
+    gaussian, sigma = synthesis.drawn_sigma(draws)
+    told = {"gaussian_sigma": _number(sigma * 255)} if bool(gaussian) else _told_camera(draws, torch.zeros(1))
+    return photo, synthesis.noisy_twin(clean, draws), told
+
+
+def _batch(picture: Picture) -> Tensor:  # (1, 3, H, W) in [0, 1]
+    return torch.from_numpy(to_unit(picture).transpose(2, 0, 1).copy())[None]
+
+
+def _told_camera(draws: Draws, stops: Tensor) -> Told:
+    camera = synthesis.Camera.draw(draws, stops)
+    return {
+        "shot_variance_per_signal": _number(camera.shot),
+        "read_spread": _number(camera.read),
+        "grain": synthesis.GRAINS[int(synthesis.grain_kind(draws))],
+        "camera_from_srgb": [[_number(each) for each in row] for row in camera.from_srgb[0]],
+    }
+
+
+def _told_jpeg(draws: Draws) -> Told:
+    quality, halved = synthesis.drawn_quality(draws)
+    return {"quality": int(quality), "colour_halved": bool(halved)}
+
+
+def _number(value: Tensor) -> float:
+    """To five digits, which is what a person reads."""
+    return float(f"{float(value):.5g}")

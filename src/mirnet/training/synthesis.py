@@ -154,14 +154,15 @@ def grain_kind(draws: Draws) -> Tensor:
 
 
 def _grain(draws: Draws, height: int, width: int) -> Tensor:  # (B, 3, H, W), of spread 0.75 to 1
-    fine = draws.normal(230, 3, height + height % 2, width + width % 2)
+    margin = 2  # that is cut off again: at a border there is less to interpolate between
+    fine = draws.normal(230, 3, *(side + side % 2 + 2 * margin for side in (height, width)))
     kind = grain_kind(draws)[:, None, None, None]
     pattern = _BAYER.to(fine.device).repeat(1, fine.shape[2] // 2, fine.shape[3] // 2)
-    # reflected without its edge, a pattern of 2x2 goes on as it should
-    interpolated = F.conv2d(F.pad(fine * pattern, (1, 1, 1, 1), "reflect"), _BILINEAR.to(fine.device), groups=3)
+    interpolated = F.conv2d(fine * pattern, _BILINEAR.to(fine.device), padding=1, groups=3)
     # averages of four have half the spread, and interpolating them leaves 5/8 of that
     coarse = F.interpolate(F.avg_pool2d(fine, 2), scale_factor=2.0, mode="bilinear", align_corners=False) * 3
-    return torch.where(kind == 0, interpolated, torch.where(kind == 1, coarse, fine))[:, :, :height, :width]
+    grain = torch.where(kind == 0, interpolated, torch.where(kind == 1, coarse, fine))
+    return grain[:, :, margin : margin + height, margin : margin + width]
 
 
 def eight_bit(encoded: Tensor) -> Tensor:
@@ -205,7 +206,7 @@ def jpeg(pictures: Tensor, quality: Tensor, halved: Tensor, shift: Tensor) -> Te
     full = _quantised(ycc[:, 1:], chroma_table, percent)
     if bool(halved.any()):
         small = _quantised(F.avg_pool2d(ycc[:, 1:], 2).round(), chroma_table, percent)
-        doubled = F.interpolate(small, scale_factor=2.0, mode="bilinear", align_corners=False)
+        doubled = F.interpolate(small, scale_factor=2.0, mode="bilinear", align_corners=False).round()
         full = torch.where(halved[:, None, None, None], doubled, full)
     decoded = torch.einsum("ij,bjhw->bihw", torch.linalg.inv(to_ycc.cpu()).to(to_ycc), torch.cat([luma, full], 1))
 

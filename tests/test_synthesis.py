@@ -1,0 +1,423 @@
+"""Dark and noisy twins: noise as the model states it, JPEG as libjpeg makes it, and the folder that `darken` writes."""
+
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from mirnet.errors import DataError, SettingsError
+from mirnet.images import open_picture, read_image, write_image
+from mirnet.pairs import find_pairs
+from mirnet.training import synthesis
+from mirnet.training.darken import Twin, darken, photos_of
+from mirnet.training.data import find_photos
+from mirnet.training.draws import Draws
+from mirnet.training.store import Pairs
+from mirnet.training.synthesis import GRAINS, Camera, Rendering, dark_twin, drawn_jpeg, jpeg, noisy_twin, photographed
+from mirnet.training.truth import solve_stops
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+Photo = NDArray[np.uint8] | NDArray[np.uint16]
+
+
+def draws_of(count: int, seed: int = 0, step: int = 0) -> Draws:
+    return Draws(seed, step, torch.arange(count))
+
+
+def photograph(seed: int, height: int = 60, width: int = 80) -> NDArray[np.uint8]:
+    """Smooth light and shade with some texture, (height, width, 3)."""
+    random = np.random.default_rng(seed)
+    coarse = Image.fromarray(random.integers(30, 240, (5, 6, 3), dtype=np.uint8)).resize((width, height))
+    return np.clip(np.asarray(coarse) + random.normal(0, 6, (height, width, 1)), 0, 255).astype(np.uint8)
+
+
+def batch(*pictures: NDArray[np.uint8]) -> Tensor:
+    return torch.stack([torch.from_numpy(picture.copy()).permute(2, 0, 1) / 255 for picture in pictures])
+
+
+# --- the noise -------------------------------------------------------------------------------------------------------
+
+
+def test_the_noise_has_the_variance_of_the_model_in_the_cameras_own_colours() -> None:
+    levels, count = torch.tensor([0.02, 0.1, 0.3, 0.6]), 200
+    draws = draws_of(count)
+    camera = Camera.draw(draws, torch.zeros(count))
+    steps = levels.repeat_interleave(16).expand(count, 3, 16, 64)  # columns of four greys
+    noise = torch.einsum("bij,bjhw->bihw", camera.from_srgb, photographed(steps, camera, draws) - steps)
+    free = synthesis.grain_kind(draws) == GRAINS.index("free")
+    white = camera.from_srgb.sum(2)  # of each channel, what a grey of 1 gives
+    for number, level in enumerate(levels):
+        measured = noise[free, :, :, 16 * number : 16 * (number + 1)].pow(2).mean((2, 3))
+        stated = camera.shot[free, None] * level * white[free] + camera.read[free, None] ** 2
+        assert (measured / stated).mean() == pytest.approx(1, abs=0.02)
+        assert (measured / stated).std() < 0.15  # in every picture and channel, not in the mean alone
+
+
+@pytest.mark.parametrize(("grain", "spread", "like_the_neighbour"), [
+    ("free", (0.97, 1.03), (-0.03, 0.03)), ("interpolated", (0.73, 0.82), (0.38, 0.7)),
+    ("coarse", (0.9, 1.0), (0.7, 0.8)),
+])  # fmt: skip
+def test_grain_is_as_fine_as_it_is_called(
+    grain: str, spread: tuple[float, float], like_the_neighbour: tuple[float, float]
+) -> None:
+    draws = draws_of(60)
+    noise = synthesis._grain(draws, 41, 50)[synthesis.grain_kind(draws) == GRAINS.index(grain)]
+    assert noise.shape[1:] == (3, 41, 50)
+    neighbours = (noise[..., 1:] * noise[..., :-1]).mean((0, 2, 3)) / noise.pow(2).mean((0, 2, 3))
+    assert ((spread[0] < noise.std((0, 2, 3))) & (noise.std((0, 2, 3)) < spread[1])).all()
+    assert ((like_the_neighbour[0] < neighbours) & (neighbours < like_the_neighbour[1])).all()
+    border = torch.cat([noise[..., :2, :], noise[..., -3:-1, :]], 2).std()  # two rows have all of the pattern
+    assert float(border) == pytest.approx(float(noise.std()), rel=0.04)
+
+
+def test_half_of_the_grain_is_interpolated_a_quarter_coarse_and_a_quarter_free() -> None:
+    shares = torch.bincount(synthesis.grain_kind(draws_of(4000))) / 4000
+    assert shares.tolist() == pytest.approx([0.5, 0.25, 0.25], abs=0.03)
+
+
+def test_shot_and_read_noise_lie_on_the_published_line() -> None:
+    """Brooks et al., section 3.1: 2.18 x + 1.20 +- 0.26 in natural logarithms of variances, shot noise up to 0.012."""
+    camera = Camera.draw(draws_of(4000), torch.zeros(4000))
+    assert 0.0115 < camera.shot.max() <= 0.012
+    assert 1e-5 <= camera.shot.min() < 1.1e-5
+    off = (2 * camera.read.log() - 2.18 * camera.shot.log() - 1.20) / 0.26
+    assert float(off.mean()) == pytest.approx(0, abs=0.05)
+    assert float(off.std()) == pytest.approx(1, abs=0.05)
+
+
+def test_noise_that_would_hide_a_pushed_picture_is_not_drawn() -> None:
+    for stops in (0.0, 4.0, 7.0):
+        shot = Camera.draw(draws_of(2000), torch.full((2000,), stops)).shot
+        assert float(shot.max()) == pytest.approx(min(0.012, 0.15 / 2**stops), rel=0.02)
+
+
+def test_cameras_colours_lead_back_and_keep_grey() -> None:
+    camera = Camera.draw(draws_of(500), torch.zeros(500))
+    assert torch.allclose(camera.to_srgb @ camera.from_srgb, torch.eye(3).expand(500, 3, 3), atol=1e-4)
+    assert torch.linalg.cond(camera.from_srgb).max() < 20  # noise is not blown up on the way back
+    white = camera.from_srgb.sum(2)
+    assert white[:, 1] == pytest.approx(1, abs=1e-5)
+    assert ((white[:, 0] >= 1 / 2.4) & (white[:, 0] <= 1 / 1.9)).all()
+    assert ((white[:, 2] >= 1 / 1.9) & (white[:, 2] <= 1 / 1.5)).all()
+    silent = Camera(camera.from_srgb, camera.to_srgb, torch.zeros(500), torch.zeros(500))
+    grey = torch.linspace(0, 1, 8).expand(500, 3, 1, 8)
+    assert torch.allclose(photographed(grey, silent, draws_of(500)), grey, atol=1e-4)
+
+
+def test_the_tone_curve_and_the_white_balance_vary_as_they_say() -> None:
+    rendering = Rendering.draw(draws_of(4000))
+    assert rendering.balance.mean(0) == pytest.approx(0, abs=0.02)
+    assert rendering.balance.std(0) == pytest.approx(0.15, abs=0.01)
+    assert rendering.curve.min() == pytest.approx(-0.3, abs=0.01)
+    assert rendering.curve.max() == pytest.approx(0.6, abs=0.01)
+
+
+# --- twins -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_dark_twin_is_darker_by_its_stops_in_the_mean() -> None:
+    bright = batch(*[photograph(seed, 40, 40) for seed in range(4)]).repeat(40, 1, 1, 1)
+    for stops in (1.0, 3.0, 5.0, 7.0):
+        twins = dark_twin(bright, torch.full((160, 1, 1, 1), stops), draws_of(160))
+        found = solve_stops(twins, bright)
+        assert float(found.mean()) == pytest.approx(stops, abs=0.25)
+        assert 0.1 < float(found.std()) < 1.0  # white balance and tone curve differ
+
+
+def test_noisy_twins_are_as_bright_as_the_picture_and_half_of_them_gaussian() -> None:
+    draws = draws_of(400)
+    clean = torch.full((400, 3, 24, 24), 0.5)
+    noise = noisy_twin(clean, draws) - clean
+    gaussian, sigma = synthesis.drawn_sigma(draws)
+    assert float(gaussian.float().mean()) == pytest.approx(0.5, abs=0.08)
+    assert float(noise.mean()) == pytest.approx(0, abs=0.01)
+    assert sigma.max() == pytest.approx(55 / 255, abs=0.005)
+    measured = noise[gaussian].std((1, 2, 3))
+    assert torch.allclose(measured, sigma[gaussian], rtol=0.1, atol=0.002)
+    assert noise[~gaussian].std((1, 2, 3)).max() < 0.25
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 3), (17, 30)])
+def test_twins_are_8_bit_of_the_pictures_size_and_functions_of_seed_step_and_place(size: tuple[int, int]) -> None:
+    bright = batch(*[photograph(seed, *size) for seed in range(6)])
+    stops = torch.full((6, 1, 1, 1), 2.0)
+    makers: dict[str, Callable[[Tensor, Draws], Tensor]] = {
+        "dark": lambda x, draws: dark_twin(x, stops[: len(x)], draws), "noisy": noisy_twin, "jpeg": drawn_jpeg,
+    }  # fmt: skip
+    for name, make in makers.items():
+        whole = make(bright, draws_of(6))
+        assert whole.shape == bright.shape
+        assert torch.equal((whole * 255).round() / 255, whole), name
+        assert whole.min() >= 0
+        assert whole.max() <= 1
+        assert torch.equal(whole, make(bright, draws_of(6))), name
+        assert torch.allclose(make(bright[2:3], Draws(0, 0, torch.tensor([2]))), whole[2:3], atol=1.01 / 255), name
+        if size == (17, 30):
+            assert not torch.equal(whole, make(bright, draws_of(6, seed=1))), name
+            assert not torch.equal(whole, make(bright, draws_of(6, step=1))), name
+
+
+# --- JPEG ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("halved", [False, True])
+@pytest.mark.parametrize("quality", [25, 60, 75, 90, 98])
+def test_jpeg_is_what_libjpeg_makes_of_it(quality: int, halved: bool) -> None:
+    picture = photograph(3, 64, 80)
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "jpeg", quality=quality, subsampling=2 if halved else 0)
+    theirs = np.asarray(Image.open(file)).astype(np.float32)
+    made = [
+        jpeg(batch(picture), torch.tensor([float(quality)]), torch.tensor([choice]), torch.zeros(1, 2).long())
+        for choice in (halved, not halved)
+    ]
+    ours, other = (float(np.abs(theirs - each[0].permute(1, 2, 0).numpy() * 255).mean()) for each in made)
+    assert ours < (0.75 if halved else 0.5)  # half a step of 255, and what rounding colour twice adds
+    assert other > 1.5 * ours
+
+
+def test_blocks_of_a_jpeg_begin_where_they_are_told_to() -> None:
+    ramp = torch.linspace(0, 1, 64).expand(1, 3, 64, 64).contiguous()
+    for shift in (0, 3):
+        made = jpeg(ramp, torch.tensor([5.0]), torch.tensor([False]), torch.tensor([[0, shift]]))
+        jumps = made[0, 1, 20].diff().abs()
+        borders = [column for column in range(1, 64) if (column + shift) % 8 == 0]
+        assert set((jumps > 0.6 * jumps.max()).nonzero().flatten().add(1).tolist()) <= set(borders)
+
+
+def test_drawn_jpegs_have_the_qualities_that_they_say() -> None:
+    quality, halved = synthesis.drawn_quality(draws_of(2000))
+    assert quality.min() == 60
+    assert quality.max() == 98
+    assert float(halved.float().mean()) == pytest.approx(0.5, abs=0.05)
+
+
+# --- the folder ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of three photos."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for seed, name in enumerate(("beach.png", "café.jpg", "dog.png")):
+        write_image(folder / name, photograph(seed, 30 + seed, 40))
+    return folder
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+
+
+def made_of(photos: Path, folder: Path, **wish: Any) -> dict[str, bytes]:
+    darken(find_photos(photos), folder, **wish)
+    return content(folder)
+
+
+def test_darken_makes_pairs_that_train_takes(photos: Path, tmp_path: Path) -> None:
+    pairs = darken(find_photos(photos), tmp_path / "data")
+    assert pairs == find_pairs(tmp_path / "data")
+    assert [pair.name for pair in pairs] == ["beach", "café", "dog"]
+    loaded = Pairs(pairs)
+    loaded.solve()
+    for pair in pairs:
+        dark, bright = read_image(pair.dark), read_image(pair.bright)
+        assert dark.mean() < 0.8 * bright.mean()
+    about = json.loads((tmp_path / "data/darken.json").read_text())
+    stops = [twin["stops"] for twin in about["twins"].values()]
+    assert loaded.truths is not None
+    assert loaded.truths.stops.numpy() == pytest.approx(stops, abs=1.2)  # noise at black, white balance and tone curve
+
+
+def test_the_bright_picture_is_the_photo_in_half_of_the_twins_a_little_dimmed(photos: Path, tmp_path: Path) -> None:
+    for number in range(8):
+        write_image(photos / f"{number}.png", photograph(number, 8, 9))
+    darken(find_photos(photos), tmp_path / "data")
+    twins = json.loads((tmp_path / "data/darken.json").read_text())["twins"]
+    for name, about in twins.items():
+        if (photos / f"{name}.png").exists():
+            photo, bright = read_image(photos / f"{name}.png"), read_image(tmp_path / f"data/high/{name}.png")
+            assert (bright == np.round(photo * about["dimmed_to"])).all()
+    assert {about["dimmed_to"] for about in twins.values()} == {0.95, 1.0}
+
+
+def test_equal_seeds_give_equal_files_and_others_others(photos: Path, tmp_path: Path) -> None:
+    first = made_of(photos, tmp_path / "first")
+    assert first == made_of(photos, tmp_path / "second")
+    other = made_of(photos, tmp_path / "third", seed=1)
+    assert first.keys() == other.keys()
+    assert all(first[f"low/{name}.png"] != other[f"low/{name}.png"] for name in ("beach", "café", "dog"))
+
+
+def test_a_twin_depends_on_no_other_photo(photos: Path, tmp_path: Path) -> None:
+    before = made_of(photos, tmp_path / "before")
+    write_image(photos / "a first one.png", photograph(9))
+    after = made_of(photos, tmp_path / "after")
+    assert {name: after[name] for name in before if name != "darken.json"} == {
+        name: file for name, file in before.items() if name != "darken.json"
+    }
+
+
+def test_stops_lie_where_they_are_asked_for(photos: Path, tmp_path: Path) -> None:
+    darken(find_photos(photos), tmp_path / "data", stops=(2.0, 2.5))
+    about = json.loads((tmp_path / "data/darken.json").read_text())
+    assert about["stops"] == [2.0, 2.5]
+    assert all(2.0 <= twin["stops"] <= 2.5 for twin in about["twins"].values())
+
+
+def test_noise_only_keeps_photo_and_brightness(photos: Path, tmp_path: Path) -> None:
+    for pair in darken(find_photos(photos), tmp_path / "data", noise_only=True):
+        dark, bright = read_image(pair.dark).astype(float), read_image(pair.bright)
+        assert dark.mean() == pytest.approx(bright.mean(), abs=4)
+        assert (dark != bright).any()
+    assert (read_image(tmp_path / "data/high/beach.png") == read_image(photos / "beach.png")).all()
+
+
+def test_a_sigma_is_that_of_the_noise(photos: Path, tmp_path: Path) -> None:
+    write_image(photos / "grey.png", np.full((100, 100, 3), 128, np.uint8))
+    darken(find_photos(photos), tmp_path / "data", noise_only=True, sigma=25)
+    noisy = read_image(tmp_path / "data/low/grey.png").astype(float)
+    assert noisy.std() == pytest.approx(25, rel=0.03)
+    assert json.loads((tmp_path / "data/darken.json").read_text())["twins"]["grey"]["gaussian_sigma"] == 25
+
+
+def test_what_was_drawn_is_written_down(photos: Path, tmp_path: Path) -> None:
+    darken(find_photos(photos), tmp_path / "data", seed=5)
+    about = json.loads((tmp_path / "data/darken.json").read_text())
+    assert about["seed"] == 5
+    twin = about["twins"]["café"]
+    assert (twin["photo"], twin["width"], twin["height"]) == ("café.jpg", 40, 31)
+    assert {"stops", "shot_variance_per_signal", "read_spread", "grain", "tone_curve", "white_balance_stops"} <= set(
+        twin
+    )
+    seen: list[Twin] = []
+    darken(find_photos(photos), tmp_path / "noisy", noise_only=True, seen=seen.append)
+    about = json.loads((tmp_path / "noisy/darken.json").read_text())
+    for each in seen:
+        noise = each.dark.astype(float) - each.bright
+        said = about["twins"][each.name]
+        if "gaussian_sigma" in said:
+            assert noise.std() == pytest.approx(said["gaussian_sigma"], rel=0.15, abs=0.5)
+
+
+def test_grey_16_bit_and_tiny_photos_have_twins(photos: Path, tmp_path: Path) -> None:
+    write_image(photos / "grey.png", photograph(4)[..., 0])
+    write_image(photos / "deep.png", photograph(5).astype(np.uint16) * 257)
+    write_image(photos / "dot.png", np.full((1, 1, 3), 200, np.uint8))
+    pairs = darken(find_photos(photos), tmp_path / "data")
+    headers = {pair.name: [open_picture(side).header for side in (pair.dark, pair.bright)] for pair in pairs}
+    assert [header.depth for header in headers["deep"]] == [8, 16]
+    assert [header.channels for header in headers["grey"]] == [3, 3]
+    assert [(header.width, header.height) for header in headers["dot"]] == [(1, 1), (1, 1)]
+    Pairs(pairs).solve()
+
+
+def test_a_photo_that_cannot_be_used_is_named_and_the_others_go_on(photos: Path, tmp_path: Path) -> None:
+    (photos / "broken.png").write_bytes((photos / "dog.png").read_bytes()[:-500])
+    (photos / "dog.cr2").write_bytes(b"a camera's raw file, which we cannot read")
+    write_image(photos / "clear.png", np.dstack([photograph(0), photograph(1)[..., 0]]))
+    left_out: list[DataError] = []
+    pairs = darken(find_photos(photos), tmp_path / "data", left_out=left_out.append)
+    assert (
+        [pair.name for pair in pairs]
+        == ["beach", "café", "dog"]
+        == [pair.name for pair in find_pairs(tmp_path / "data")]
+    )
+    assert {Path(str(error).split(":")[0]).name for error in left_out} == {"broken.png", "dog.cr2", "clear.png"}
+    with pytest.raises(DataError, match=r"clear\.png: has an alpha channel"):
+        darken(find_photos(photos), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_without_a_photo_that_can_be_used_there_is_no_folder(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none/note.jpg").write_text("no picture")
+    with pytest.raises(DataError, match="None of the 1 photos"):
+        darken(find_photos(tmp_path / "none"), tmp_path / "data", left_out=lambda error: None)
+    assert not (tmp_path / "data").exists()
+
+
+def test_photos_of_one_stem_are_refused(photos: Path, tmp_path: Path) -> None:
+    write_image(photos / "Beach.jpg", photograph(7))
+    with pytest.raises(DataError, match=r"Beach\.jpg and .*beach\.png have one stem.*rename"):
+        darken(find_photos(photos), tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_folder_with_anything_in_it_is_left_alone(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    darken(find_photos(photos), tmp_path / "data")  # an empty one is fine
+    before = content(tmp_path / "data")
+    with pytest.raises(SettingsError, match="is not empty"):
+        darken(find_photos(photos), tmp_path / "data", seed=1)
+    assert content(tmp_path / "data") == before
+    with pytest.raises(SettingsError, match="is a file"):
+        darken(find_photos(photos), photos / "dog.png")
+    darken(find_photos(photos), tmp_path / "data", seed=1, overwrite=True)
+    assert content(tmp_path / "data").keys() == before.keys()
+    assert content(tmp_path / "data") != before
+
+
+def test_pairs_among_the_photos_are_refused(photos: Path) -> None:
+    for inside in (photos, photos / "data", photos / ".." / "photos" / "deep" / "data"):
+        with pytest.raises(DataError, match="lies among the photos"):
+            photos_of(photos, inside)
+
+
+@pytest.mark.parametrize(("wish", "wrong"), [
+    ({"stops": (3.0, 2.0)}, "the lower first, not 3 and 2"), ({"stops": (0.0, 11.0)}, "from 0 to 10"),
+    ({"stops": (1.0, float("nan"))}, "from 0 to 10"), ({"stops": (1.0, 2.0), "noise_only": True}, "noise alone has no"),
+    ({"sigma": 25.0}, "--noise-only"), ({"sigma": -1.0, "noise_only": True}, "sigma is a number"),
+    ({"seed": -1}, "seed"),
+])  # fmt: skip
+def test_wishes_that_cannot_be_are_refused_together(
+    photos: Path, tmp_path: Path, wish: dict[str, Any], wrong: str
+) -> None:
+    with pytest.raises(SettingsError, match=wrong):
+        darken(find_photos(photos), tmp_path / "data", **wish)
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_what_stops_half_way_leaves_nothing_behind(photos: Path, tmp_path: Path, there: bool) -> None:
+    if there:
+        (tmp_path / "data").mkdir()
+
+    def stop(done: float) -> None:
+        assert list((tmp_path / "data").glob(".mirnet-*/low/*.png"))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        darken(find_photos(photos), tmp_path / "data", progress=stop)
+    assert (tmp_path / "data").exists() == there
+    assert not there or not list((tmp_path / "data").iterdir())
+
+
+def test_what_was_killed_half_way_is_not_taken_for_pairs(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(draft: Path, folder: Path, overwrite: bool) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mirnet.training.darken._move", killed)
+    monkeypatch.setattr(shutil, "rmtree", lambda *ignored, **also: None)  # nobody tidies up after a killed process
+    with pytest.raises(KeyboardInterrupt):
+        darken(find_photos(photos), tmp_path / "data")
+    assert len(list((tmp_path / "data").rglob("*.png"))) == 6
+    with pytest.raises(DataError):
+        find_pairs(tmp_path / "data")
+    monkeypatch.undo()
+    with pytest.raises(SettingsError, match="is not empty"):
+        darken(find_photos(photos), tmp_path / "data")
+    darken(find_photos(photos), tmp_path / "data", overwrite=True)
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["darken.json", "high", "low"]
