@@ -16,6 +16,8 @@ Each message is a sentence to a person: what was expected, what came, what to do
 class MirnetError(Exception):
     """Base of every error that mirnet raises on purpose."""
 
+    told = False  # another process of the same run has told the person, who needs one sentence and not two
+
 
 class SettingsError(MirnetError, ValueError):
     """A setting, or a combination of settings, that cannot work; nothing was done."""

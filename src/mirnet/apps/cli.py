@@ -41,18 +41,20 @@ def main() -> NoReturn:
     try:
         app()
     except (Cancelled, _Interrupted) as error:
-        _end(f"{error}" or "Interrupted; what was finished stays, nothing is left half-done.", INTERRUPTED)
+        _end(error, INTERRUPTED)
     except (SettingsError, WeightsError, DataError) as error:
-        _end(f"{error}", REFUSED)
+        _end(error, REFUSED)
     except MirnetError as error:
-        _end(f"{error}", FAILED)
+        _end(error, FAILED)
     except OSError as error:  # of a file that nobody thought of: still a sentence
-        _end(f"{error.filename or 'a file'}: {error.strerror}; check the disk and the path.", FAILED)
+        _end(MirnetError(f"{error.filename or 'a file'}: {error.strerror}; check the disk and the path."), FAILED)
     sys.exit(0)
 
 
-def _end(sentence: str, code: int) -> NoReturn:
-    typer.echo(f"mirnet: {sentence}", err=True)
+def _end(error: MirnetError | _Interrupted, code: int) -> NoReturn:
+    if not (isinstance(error, MirnetError) and error.told):
+        sentence = f"{error}" or "Interrupted; what was finished stays, nothing is left half-done."
+        typer.echo(f"mirnet: {sentence}", err=True)
     sys.exit(code)
 
 

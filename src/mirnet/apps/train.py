@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import IO, TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -16,6 +16,8 @@ from mirnet.errors import SettingsError
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
+
+    from mirnet.training.watch import Watch
 
 HANG_UP = getattr(signal, "SIGHUP", None)  # which Windows has not
 BARS = {"load": "reading pictures", "exposure": "preparing exposure", "head": "training the exposure head",
@@ -103,18 +105,19 @@ def train(
     )  # fmt: skip
     sources = pipeline.Sources(data, bright, val, names, val_names, synthetic, start)
     if check:
-        with Bars() as bars, interruptions() as stop:
-            verdict = overfit.check(sources, settings, watch=bars, stop=stop)
+        with bars() as watch, interruptions() as stop:
+            verdict = overfit.check(sources, settings, watch=watch, stop=stop)
         typer.echo(str(verdict))
         if not verdict.fits:
             raise typer.Exit(1)
         return
     if run_dir is None:
         raise SettingsError("Say with --run-dir where the run's checkpoints, log and figures go.")
-    with Bars() as bars, interruptions() as stop:
+    with bars() as watch, interruptions() as stop:
         scores = pipeline.train(
-            **vars(sources), run_dir=run_dir, settings=settings, resume=resume, override=override, watch=bars, stop=stop
-        )
+            **vars(sources), run_dir=run_dir, settings=settings, resume=resume, override=override, watch=watch,
+            stop=stop,
+        )  # fmt: skip
     best = f"; the best network: {scores}" if scores else ""
     if is_first_process():
         typer.echo(f"{run_dir}: finished{best}. Export it with: mirnet export {run_dir} -o NAME.onnx")
@@ -123,6 +126,18 @@ def train(
 def is_first_process() -> bool:
     """Whether this is the process of a run that speaks; torchrun numbers them."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def is_one_of_several() -> bool:
+    """Whether torchrun started this process beside others."""
+    return os.environ.get("WORLD_SIZE", "1") != "1"
+
+
+def bars() -> contextlib.AbstractContextManager["Watch"]:
+    """Bars, in the process that speaks."""
+    from mirnet.training.watch import NOBODY
+
+    return Bars() if is_first_process() else contextlib.nullcontext(NOBODY)
 
 
 class Bars:
@@ -141,7 +156,7 @@ class Bars:
             left,
             TextColumn("{task.fields[note]}"),
         )
-        self._bars = Progress(*columns, console=Console(stderr=True))
+        self._bars = Progress(*columns, console=Console(file=cast(IO[str], _Enduring(sys.stderr))))
         self._phase: tuple[str, TaskID] | None = None
 
     def __enter__(self) -> "Bars":
@@ -164,24 +179,48 @@ class Bars:
         self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+class _Enduring:
+    """A stream that may go away, with its terminal or its pipe: hours of training do not end for want of a reader."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+
 @contextlib.contextmanager
 def interruptions() -> Iterator[Callable[[], bool]]:
     """A function that tells whether to end: after Ctrl-C, when the system asks, or when the terminal closes.
 
-    Pressing Ctrl-C twice ends at once.
+    Pressing Ctrl-C twice ends at once; not under torchrun, which passes on what all processes have got already. There
+    a process also ends when torchrun is gone, since nothing else would end it.
     """
     asked: list[int] = []
+    several, parent = is_one_of_several(), os.getppid()
 
     def ask(number: int, frame: FrameType | None) -> None:
         if number == HANG_UP:
             _write_nowhere()
-        elif asked:
+        elif number == signal.SIGINT and number in asked and not several:
             raise KeyboardInterrupt
         asked.append(number)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM, HANG_UP) if number}
+    numbers = [number for number in (signal.SIGINT, signal.SIGTERM, HANG_UP) if number]
+    # what was ignored from the start stays so: the terminal of a run under nohup may close
+    handled = [number for number in numbers if number != HANG_UP or signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in handled}
     try:
-        yield lambda: bool(asked)
+        yield lambda: bool(asked) or (several and os.getppid() != parent)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

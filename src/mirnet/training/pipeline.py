@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from mirnet.training.data import find_photos, fingerprint, pair_shape
 from mirnet.training.inspect import split_by_scene
 from mirnet.training.journal import journal
 from mirnet.training.loop import Job, train_head, train_restorer
-from mirnet.training.processes import launch, share_of_batch
+from mirnet.training.processes import launch, share_of_batch, told_once
 from mirnet.training.run_folder import Place, RunFolder
 from mirnet.training.settings import DEFAULTS, TrainSettings, find_device
 from mirnet.training.store import Pairs
@@ -38,6 +39,12 @@ FREE_TO_DIFFER = {
     "threads",
     "tensorboard",
 }  # settings that a resumed run may change: where it runs, not what it makes
+
+
+INEXACT = (
+    "The clock decides when a run with --hours ends, so this one's end is not exactly that of an uninterrupted run; "
+    "with --steps it would be."
+)
 
 
 @dataclass(frozen=True)
@@ -77,13 +84,13 @@ def train(data: Path | None = None, bright: Path | None = None, *, run_dir: Path
         fabric = launch(settings)
         watch = watch if fabric.is_global_zero else NOBODY
         run = RunFolder(Path(run_dir), writes=fabric.is_global_zero)
-        with run.locked():
+        with told_once(fabric), run.locked():
             fabric.barrier()
             resumed = _going_on(run, resume, watch)
 
             # (1) load and prepare the pairs
             preparing = _Preparing(watch, stop)
-            chosen = choose(sources, run, settings, resumed, preparing.phase("load"))
+            chosen = choose(sources, run, settings, resumed, preparing.phase("load"), fabric.barrier)
             fabric.barrier()
             pairs = Pairs(chosen.training, chosen.photos, memory_bytes=memory_bytes, progress=preparing.phase("load"))
             settings = fed(settings, chosen)
@@ -102,6 +109,8 @@ def train(data: Path | None = None, bright: Path | None = None, *, run_dir: Path
             if resumed:
                 place, saved = run.load(network)
                 run.rewind_log(place)
+                if settings.hours:
+                    watch.say(f"Going on after {place.seconds / 3600:.2f} of {settings.hours:g} hours. {INEXACT}")
             elif sources.start is not None:
                 for line in warm_start.adopt(network, warm_start.read(sources.start), sources.start):
                     watch.say(line)
@@ -180,8 +189,11 @@ class Chosen:
 
 
 def choose(sources: Sources, run: RunFolder, settings: TrainSettings, resumed: bool,
-           progress: Callable[[float], None]) -> Chosen:  # fmt: skip
-    """What a run learns from and what it is measured on; what is wrong with it is a DataError now, not later."""
+           progress: Callable[[float], None], meet: Callable[[], None] = lambda: None) -> Chosen:  # fmt: skip
+    """What a run learns from and what it is measured on; what is wrong with it is a DataError now, not later.
+
+    Where several processes do this, `meet` lets each of them wait for the others.
+    """
     photos = find_photos(sources.synthetic) if sources.synthetic else []
     if sources.data is None:
         if not photos:
@@ -189,7 +201,7 @@ def choose(sources: Sources, run: RunFolder, settings: TrainSettings, resumed: b
                 "There is nothing to train on: name a folder of pairs, or good photos with --synthetic."
             )
         training: list[Pair] = []
-        validation, photos = _without_pairs(sources, run, settings, photos, resumed)
+        validation, photos = _without_pairs(sources, run, settings, photos, resumed, meet)
     else:
         training, validation = _with_pairs(sources, sources.data, run, resumed, progress)
     for pair in validation:
@@ -215,7 +227,7 @@ def _with_pairs(sources: Sources, data: Path, run: RunFolder, resumed: bool,
 
 
 def _without_pairs(sources: Sources, run: RunFolder, settings: TrainSettings, photos: list[Path],
-                   resumed: bool) -> tuple[list[Pair], list[Path]]:  # fmt: skip
+                   resumed: bool, meet: Callable[[], None]) -> tuple[list[Pair], list[Path]]:  # fmt: skip
     """Validation pairs, and the photos to train on: without --val a tenth of the photos is set apart, darkened."""
     if sources.val is not None:
         return find_pairs(sources.val, names=sources.val_names), photos
@@ -225,6 +237,7 @@ def _without_pairs(sources: Sources, run: RunFolder, settings: TrainSettings, ph
     held_out = photos[:: max(2, min(10, len(photos) // 2))]
     if run.writes and not resumed:
         darken(held_out, folder, seed=settings.seed, noise_only=is_noise_only(settings.recipe.feed), overwrite=True)
+    meet()  # the first process has written them, all read them
     return find_pairs(folder), [photo for photo in photos if photo not in held_out]
 
 
@@ -274,6 +287,8 @@ def _going_on(run: RunFolder, resume: bool, watch: Watch) -> bool:
     if run.last():
         if not resume:
             raise SettingsError(f"{run.path}: holds a run already; add --resume to go on, or choose another folder.")
+        for line in run.set_aside_damaged():
+            watch.say(line)
         return True
     if resume:
         watch.say(f"{run.path}: holds no checkpoint yet; starting at step 0.")
@@ -292,6 +307,7 @@ def _describe(run: RunFolder, settings: TrainSettings, sources: Sources, pairs: 
             "synthetic": {"photos": len(pairs.photos), "sha256": fingerprint(pairs.photos)} if pairs.photos else None,
         },
         "start": warm_start.described(sources.start) if sources.start and not resumed else None,
+        "from": str(sources.start) if sources.start else None,
         "test_set_used": is_test_set(validation) or is_test_set(pairs.pairs),
         "warnings": list(warnings),
         "versions": versions(settings),
@@ -308,7 +324,9 @@ def _describe(run: RunFolder, settings: TrainSettings, sources: Sources, pairs: 
         for change in changed:
             watch.say(f"Overridden: {change}.")
         again = {"from": str(run.last()), "versions": fresh["versions"], "at": fresh["started"], "overridden": changed}
-        now = {name: fresh[name] for name in ("settings", "data")} if changed else {}
+        if settings.hours:
+            again["end"] = INEXACT
+        now = {name: fresh[name] for name in ("settings", "data", "from")} if changed else {}
         run.write_about({**fresh, **recorded, **now, "resumed": [*recorded.get("resumed", []), again]})
     else:
         run.write_about(fresh)
@@ -327,15 +345,19 @@ def _described(pairs: Sequence[Pair]) -> dict[str, object]:
 
 def _differences(recorded: Mapping[str, object], fresh: Mapping[str, object]) -> list[str]:
     """How a resumed run's command and data differ from its first. What an older run didn't record isn't compared."""
-    before, now = (
-        _flattened({"settings": about.get("settings", {}), "data": about.get("data", {})})
-        for about in (recorded, fresh)
-    )
+    before, now = (_compared(about) for about in (recorded, fresh))
     return [
         f"{name.removeprefix('settings.')} was {before[name]} and is {now[name]}"
         for name in sorted(before.keys() & now.keys())
         if before[name] != now[name] and name.split(".")[-1] not in FREE_TO_DIFFER | {"dark", "bright"}
     ]
+
+
+def _compared(about: Mapping[str, Any]) -> dict[str, object]:
+    """What of a description must stay as it is; data that a run does not have counts 0."""
+    data = {side: what or {"pairs": 0, "photos": 0} for side, what in about.get("data", {}).items()}
+    start = {"--from": about["from"]} if "from" in about else {}
+    return _flattened({"settings": about.get("settings", {}), "data": data, **start})
 
 
 def _flattened(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:

@@ -4,15 +4,19 @@ One process alone, or several that `torchrun --nproc-per-node N -m mirnet train 
 global batch, average their gradients, and only the first writes.
 """
 
+import contextlib
 import os
+from collections.abc import Iterator
+from datetime import timedelta
 from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
+from torch.distributed import DistError, TCPStore
 
-from mirnet.errors import SettingsError
+from mirnet.errors import MirnetError, SettingsError, TrainingError
 from mirnet.training.recipes import Recipe
 from mirnet.training.settings import TrainSettings, find_device
 
@@ -57,3 +61,35 @@ def agree(fabric: Fabric, *values: float) -> list[float]:
     reduced = fabric.all_reduce(together.to(fabric.device), reduce_op="mean")
     assert isinstance(reduced, Tensor)
     return [float(value) for value in reduced]
+
+
+@contextlib.contextmanager
+def told_once(fabric: Fabric) -> Iterator[None]:
+    """Of the processes that an error ends, the first to have one tells the person; the others' is marked as told.
+
+    A process that fails alone ends the others as well: they lose their partner. Where it could say nothing any more,
+    because it was killed, a TrainingError says that it is gone.
+    """
+    try:
+        yield
+    except MirnetError as error:
+        error.told = fabric.world_size > 1 and not _is_first_to_speak()
+        raise
+    except RuntimeError as error:
+        if fabric.world_size == 1 or not (isinstance(error, DistError) or "onnection" in str(error)):
+            raise
+        lost = TrainingError(
+            "Another process of this run is gone: killed, perhaps, or out of memory. The last checkpoint is kept; the "
+            "same command with --resume goes on from there."
+        )
+        lost.told = not _is_first_to_speak()
+        raise lost from error
+
+
+def _is_first_to_speak() -> bool:
+    """Whether no process of this run has asked this before; in doubt True."""
+    try:
+        store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), timeout=timedelta(seconds=10))
+        return store.add(f"mirnet has spoken {os.environ.get('TORCHELASTIC_RESTART_COUNT')}", 1) == 1
+    except (RuntimeError, KeyError, ValueError):  # the one that kept the store is gone
+        return True
