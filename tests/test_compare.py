@@ -309,12 +309,17 @@ def test_the_plot_has_a_panel_for_every_method_but_the_first_and_names_the_outli
     name = scatter._name
     monkeypatch.setattr(scatter, "_name", lambda axes, *rest: named.append(rest[-1]) or name(axes, *rest))
     first = of([20, 21, 22, 23, 24, 25, 26, 27, math.inf], "A")
-    second = of([30, 21, 22, 23, 24, 25, 26, 27, 10], "B")
+    second = of([20, 21, 22, 23, 30, 25, 26, 27, 40], "B")
     one = Image.open(io.BytesIO(scatter.draw({"data": [of([20, 30], mean_input=0.1)]})))
     three = Image.open(io.BytesIO(scatter.draw({"data": [first, second, second], "more": [first, second, second]})))
     assert three.width == 2 * one.width
     assert len(named) == 5  # one method on one folder, two panels of two folders
-    assert {0, 8} <= set(named[1])
+    assert {0, 4, 8} <= set(named[1])  # the worst, the one that gained most, the best
+
+
+def test_names_with_any_signs_in_them_are_drawn_as_they_are():
+    scores = [Score(name, 20.0, 0.5, 0, 0, 0, 0, mean_input=0.1) for name in ("$\\frac$", "夜", "a_b^c")]
+    assert scatter.draw({"$x": [Evaluation("$\\bad$", {}, scores)], "夜": [Evaluation("$\\bad$", {}, scores)]})
 
 
 # The command ---------------------------------------------------------------------------------------------------------

@@ -205,10 +205,11 @@ def test_two_runs_are_drawn_in_one_figure_that_is_never_written_over_a_file(comm
 
     drawn, panel = [], compare_runs._panel
     monkeypatch.setattr(compare_runs, "_panel", lambda *given: drawn.append(given) or panel(*given))
+    odd = "deep/$\\b$夜"  # no formula, and a sign that the font lacks
     make_run(tmp_path / "a")
-    make_run(tmp_path / "deep/b", steps=200, done=150)
+    make_run(tmp_path / odd, steps=200, done=150)
     figure = tmp_path / "two.png"
-    done = command("runs", tmp_path, "--compare", "a", "deep/b", "-o", figure)
+    done = command("runs", tmp_path, "--compare", "a", odd, "-o", figure)
     assert (done.code, done.err) == (0, "")
     assert "steps: 100 | 200" in done.out.splitlines()
     with Image.open(figure) as picture:
@@ -220,12 +221,12 @@ def test_two_runs_are_drawn_in_one_figure_that_is_never_written_over_a_file(comm
         for across in ("crop_pixels", "step")
     }
     for axes, _, column, across, scale in drawn:
-        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "deep/b"]
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", odd]
         if column == "psnr":
             last = axes.get_lines()[1].get_xydata()[-1]
             assert last == pytest.approx((150 * (1000 if across == "crop_pixels" else 1) / scale, 20 - 10 / 150))
     before = figure.read_bytes()
-    again = command("runs", tmp_path, "--compare", "a", "deep/b", "-o", figure)
+    again = command("runs", tmp_path, "--compare", "a", odd, "-o", figure)
     assert (again.code, "is there already and is not replaced" in again.err) == (2, True)
     assert figure.read_bytes() == before
 

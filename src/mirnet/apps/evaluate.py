@@ -188,10 +188,16 @@ def _score(data: Sequence[Data], methods: Sequence[Method], colour: "Colour | No
 def _as_json(scored: Folders, why_not: str) -> dict[str, Any]:
     """One evaluation as it is; several as a list, with the differences of every two methods on a folder."""
     from mirnet.inference import compare
+    from mirnet.inference.scores import protocol_of
 
     left_out = {"not_measured": {"ciede2000": why_not} if why_not else {}}
     evaluations = [
-        {"folder": folder, **each.to_json(), "over_input": {d.column: d.to_json() for d in compare.gain(each)}}
+        {
+            "folder": folder,
+            **each.to_json(),
+            "over_input": {d.column: d.to_json() for d in compare.gain(each)},
+            "protocol": f"{each.protocol}; {compare.PROTOCOL}",
+        }
         for folder, several in scored.items()
         for each in several
     ]
@@ -202,7 +208,9 @@ def _as_json(scored: Folders, why_not: str) -> dict[str, Any]:
         for folder, several in scored.items()
         for two in compare.compare_all(several)
     ]
-    return {"evaluations": evaluations, "differences": differences, "protocol": compare.PROTOCOL} | left_out
+    protocol = protocol_of([each for several in scored.values() for each in several])
+    said = {"evaluations": evaluations, "differences": differences, "protocol": f"{protocol}; {compare.PROTOCOL}"}
+    return said | left_out
 
 
 def _text(scored: Folders, why_not: str) -> str:

@@ -1,12 +1,14 @@
 """Every picture a point: one method's PSNR against another's, or against how dark its input was."""
 
 import io
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from mirnet.inference.bootstrap import Numbers
 from mirnet.inference.scores import Evaluation
@@ -31,8 +33,12 @@ def draw(folders: Mapping[str, Sequence[Evaluation]]) -> bytes:
         axes.grid(alpha=0.3)
         if len(folders) > 1:
             axes.legend()
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # a name with $ in it is no formula
     content = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(content)  # type: ignore[no-untyped-call]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # signs that the font lacks are boxes in the plot
+        FigureCanvasAgg(figure).print_png(content)  # type: ignore[no-untyped-call]
     return content.getvalue()
 
 

@@ -2,6 +2,7 @@
 
 import io
 import textwrap
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -37,10 +38,13 @@ def draw(a: Run, b: Run) -> bytes:
             panel.set_title(title, fontsize=10)
             panel.set_xlabel(unit, fontsize=9)
     figure.text(
-        0.02, text_height / (height + text_height), "\n".join(beneath), va="top", family="monospace", fontsize=8
-    )
+        0.02, text_height / (height + text_height), "\n".join(beneath), va="top", family="monospace", fontsize=8,
+        parse_math=False,
+    )  # fmt: skip
     content = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(content)  # type: ignore[no-untyped-call]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # signs of a run's name that the font lacks are boxes
+        FigureCanvasAgg(figure).print_png(content)  # type: ignore[no-untyped-call]
     return content.getvalue()
 
 
@@ -60,7 +64,8 @@ def _panel(axes: Axes, logs: Sequence[tuple[str, Rows]], column: str, across: st
     if not drawn:
         axes.text(0.5, 0.5, "not measured in these runs", ha="center", va="center", transform=axes.transAxes)
         return
-    axes.legend(fontsize=8)
+    for text in axes.legend(fontsize=8).get_texts():
+        text.set_parse_math(False)  # a name with $ in it is no formula
     if column == "loss":
         axes.set_yscale("log")
 
