@@ -1,4 +1,4 @@
-"""The command line: `mirnet enhance`, `evaluate`, `train`, `export`, `weights`, `info`.
+"""The command line: `mirnet enhance`, `evaluate`, `train`, `runs`, `data`, `export`, `weights`, `info`.
 
 Only typer is loaded here; what a command needs is imported inside it, so that `mirnet --help` answers at once.
 """
@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from mirnet.apps.data import data
 from mirnet.apps.evaluate import evaluate
 from mirnet.apps.options import Denoise, Device, Exposure, KeepExposure, Strength, Threads, WeightsOption, parse_denoise
 from mirnet.apps.progress import progress_bar
@@ -189,3 +190,4 @@ def info() -> None:
 app.command()(evaluate)
 app.command()(train)
 app.command()(runs)
+app.add_typer(data, name="data")

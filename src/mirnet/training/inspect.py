@@ -1,51 +1,32 @@
-"""Which pairs show the same scene: a look at the data before hours are spent on it.
-
-Pictures are compared by a 64-bit difference hash (Krawetz, *Kind of Like That*, 2013) of the bright
-one, also mirrored. It survives other formats, sizes and small changes of brightness; it does not
-survive larger crops and rotations.
-"""
+"""Which pairs show the same scene, and a split of them for training and validation that no scene crosses."""
 
 import hashlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mirnet.exposure import to_encoded, to_linear
 from mirnet.pairs import Pair
-from mirnet.thumbnail import area_weights
-from mirnet.training.data import Picture, read_rgb, to_unit
+from mirnet.training.likeness import Look, alike, look_at
 
-# Of 64 bits, how many may differ between two pictures of one scene; unrelated ones differ in about 32. Among 485
-# pictures of LOL, up to 10 bits the groups have at most 6 pictures, from 14 on unrelated scenes flow into one of 42.
-NEAR_BITS = 10
 VALIDATION_SHARE = 0.1  # of the pairs
-
-
-def difference_hash(picture: Picture, mirrored: bool = False) -> int:
-    """64 bits: which of two neighbours is brighter, on 8 rows of 9 averages of the picture (3, H, W)."""
-    light = to_linear(to_unit(picture)).mean(2)
-    rows, columns = (area_weights(side, count) for side, count in zip(light.shape, (8, 9), strict=True))
-    small = to_encoded(np.clip(rows @ light @ columns.T, 0, 1))
-    if mirrored:
-        small = small[:, ::-1]
-    return int("".join("1" if bit else "0" for bit in (small[:, 1:] > small[:, :-1]).flat), 2)
 
 
 def scenes(pairs: Sequence[Pair], progress: Callable[[float], None] = lambda done: None) -> list[list[Pair]]:
     """The pairs grouped by scene: near duplicates, and theirs, are together. Both levels in the order of `pairs`."""
-    plain = np.zeros(len(pairs), np.uint64)
-    mirrored = np.zeros(len(pairs), np.uint64)
+    looks = []
     for number, pair in enumerate(pairs):
-        picture = read_rgb(pair.bright)
-        plain[number], mirrored[number] = difference_hash(picture), difference_hash(picture, mirrored=True)
+        looks.append(look_at(pair.bright))
         progress((number + 1) / len(pairs))
-    scene = np.arange(len(pairs))  # of each pair, the number of its scene's first pair
-    for number in range(len(pairs)):
-        bits = [np.bitwise_count(plain[number] ^ others[:number]) for others in (plain, mirrored)]
-        near = np.flatnonzero(np.minimum(*bits) <= NEAR_BITS)
+    return [[pairs[place] for place in scene] for scene in same_scene(looks)]
+
+
+def same_scene(looks: Sequence[Look]) -> list[list[int]]:
+    """The positions of looks that show one scene, each scene once, in the order of its first look."""
+    scene = np.arange(len(looks))  # of each look, the number of its scene's first one
+    for number, near in enumerate(alike(looks, looks)):
         joined = np.unique(scene[[*near, number]])
         scene[np.isin(scene, joined)] = joined[0]
-    return [[pairs[number] for number in np.flatnonzero(scene == first).tolist()] for first in np.unique(scene)]
+    return [np.flatnonzero(scene == first).tolist() for first in np.unique(scene)]
 
 
 def split_by_scene(

@@ -1,0 +1,237 @@
+"""What `check` found as a folder: a page to read, sheets of pictures to look at, and JSON for programs."""
+
+import html
+import io
+import json
+import secrets
+import shutil
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+import mirnet
+from mirnet.errors import DataError, SettingsError
+from mirnet.files import write_whole
+from mirnet.thumbnail import area_weights
+from mirnet.training.check import KINDS, Exhibit, Finding, counts, printable
+from mirnet.training.data import read_rgb, to_unit
+
+FINDINGS, PAGE = "findings.json", "index.html"
+MADE_BY = "mirnet data check"  # by which an earlier report is known
+COUPLES_A_ROW, ROWS = 3, 8  # of a sheet, of dark and bright side by side
+MOST_SHEETS = 10  # of one kind: 240 pairs; who wants to look at more has the list
+CELL_PX = 200
+AS_THEY_ARE = {"swapped", "hardly-differs"}  # elsewhere dark pictures are shown as bright as their partners
+Progress = Callable[[float], None]
+
+
+def check_folder(folder: Path) -> None:
+    """Before minutes of work: may a report go there? It may where there is nothing, or an earlier report.
+
+    Raises SettingsError.
+    """
+    place = folder.resolve()
+    if not place.exists():
+        if not place.parent.is_dir():
+            raise SettingsError(f"{folder}: there is no folder {folder.parent} for the report; make it first.")
+    elif not place.is_dir() or not _is_report(place):
+        raise SettingsError(f"{folder}: holds something else than an earlier report; choose another name for this one.")
+
+
+def _is_report(folder: Path) -> bool:
+    """Whether all that is in a folder is an earlier report's, or nothing is."""
+    names = {path.name for path in folder.iterdir()}
+    if not names:
+        return True
+    if any(
+        name not in (FINDINGS, PAGE) and not (name.startswith("sheet-") and name.endswith(".png")) for name in names
+    ):
+        return False
+    try:
+        return bool(json.loads((folder / FINDINGS).read_text("utf-8"))["made_by"] == MADE_BY)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def write_report(folder: Path, findings: Sequence[Finding], about: dict[str, object],
+                 progress: Progress = lambda done: None) -> None:  # fmt: skip
+    """Write findings into a folder, which `check_folder` has allowed, in place of an earlier report.
+
+    It is written beside and then moved, so a reader meets the old report or the new one. `about` says in JSON what was
+    checked. Raises OSError.
+    """
+    place = folder.resolve()
+    draft, old = (place.parent / f".mirnet-{secrets.token_hex(8)}.part" for _ in range(2))
+    draft.mkdir()
+    try:
+        sheets = _write_sheets(draft, findings, progress)
+        told = {
+            "made_by": MADE_BY, "version": mirnet.__version__, **about, **counts(findings),
+            "findings": [finding.to_json() for finding in findings], "sheets": sheets,
+        }  # fmt: skip
+        write_whole(draft / FINDINGS, (json.dumps(told, indent=2, ensure_ascii=False) + "\n").encode())
+        write_whole(draft / PAGE, _page(findings, about, sheets).encode())
+        if place.exists():
+            place.rename(old)
+        draft.rename(place)
+    finally:
+        for leftover in (draft, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+# Sheets --------------------------------------------------------------------------------------------------------------
+
+
+def _write_sheets(folder: Path, findings: Sequence[Finding], progress: Progress) -> dict[str, list[str]]:
+    """The names of the sheets of each kind of finding."""
+    planned = [
+        (kind, number + 1, exhibits)
+        for kind in KINDS
+        for number, exhibits in enumerate(_portions([finding for finding in findings if finding.kind == kind]))
+    ]
+    sheets: dict[str, list[str]] = {}
+    for done, (kind, number, exhibits) in enumerate(planned):
+        name = f"sheet-{kind}-{number}.png"
+        write_whole(folder / name, _sheet(kind, exhibits))
+        sheets.setdefault(kind, []).append(name)
+        progress((done + 1) / len(planned))
+    return sheets
+
+
+def _portions(findings: Sequence[Finding]) -> list[list[tuple[str, Exhibit]]]:
+    """The exhibits of findings with the finding's number, a sheet's worth at a time."""
+    each = [(f"{number}", exhibit) for number, finding in enumerate(findings, 1) for exhibit in finding.exhibits]
+    size = COUPLES_A_ROW * ROWS
+    return [each[start : start + size] for start in range(0, min(len(each), MOST_SHEETS * size), size)]
+
+
+def _sheet(kind: str, exhibits: Sequence[tuple[str, Exhibit]]) -> bytes:
+    """A PNG of dark and bright side by side, each couple under its finding's number and its name."""
+    rows = -(-len(exhibits) // COUPLES_A_ROW)
+    figure = Figure(figsize=(15, 1.95 * rows + 0.5), layout="constrained", dpi=100)
+    brightened = "" if kind in AS_THEY_ARE else " (dark pictures are brightened here)"
+    figure.suptitle(f"{KINDS[kind][0]}: dark | bright{brightened}", fontsize=11)
+    cells = list(figure.subplots(rows, 2 * COUPLES_A_ROW, squeeze=False).flat)
+    for axes in cells:
+        axes.set_axis_off()
+    for place, (number, exhibit) in enumerate(exhibits):
+        _show(cells[2 * place : 2 * place + 2], number, exhibit, brighten=kind not in AS_THEY_ARE)
+    content = io.BytesIO()
+    with warnings.catch_warnings():  # the font has no Chinese, say; the page has every name in full
+        warnings.filterwarnings("ignore", message="Glyph .* missing", category=UserWarning)
+        FigureCanvasAgg(figure).print_png(content)  # type: ignore[no-untyped-call]
+    return content.getvalue()
+
+
+def _show(cells: Sequence[Axes], number: str, exhibit: Exhibit, *, brighten: bool) -> None:
+    pictures = [_thumbnail(file) for file in (exhibit.dark, exhibit.bright)]
+    dark, bright = pictures
+    if brighten and dark is not None:
+        target = 0.4 if bright is None else float(bright.mean())
+        pictures[0] = np.clip(dark * (target / max(float(dark.mean()), 1e-4)), 0, 1)
+    title = f"{number}. {_short(exhibit.name)} ({exhibit.side})"
+    cells[0].set_title(title, fontsize=7, loc="left", parse_math=False)
+    for axes, picture in zip(cells, pictures, strict=True):
+        if picture is None:
+            axes.text(0.5, 0.5, "no picture", ha="center", va="center", fontsize=8, color="0.5")
+        else:
+            axes.imshow(picture)
+
+
+def _short(name: str) -> str:
+    name = printable(name)
+    return name if len(name) <= 44 else f"{name[:20]}…{name[-23:]}"
+
+
+def _thumbnail(file: Path | None) -> NDArray[np.float32] | None:
+    """(h, w, 3) of at most 200 px a side; None where there is no picture that can be read."""
+    if file is None:
+        return None
+    try:
+        picture = to_unit(read_rgb(file))
+    except DataError:
+        return None
+    scale = min(1.0, CELL_PX / max(picture.shape[:2]))
+    rows, columns = (area_weights(side, max(1, round(side * scale))) for side in picture.shape[:2])
+    return np.asarray(np.einsum("tr,rwc,uw->tuc", rows, picture, columns, optimize=True), dtype=np.float32)
+
+
+# Page ----------------------------------------------------------------------------------------------------------------
+
+STYLE = """
+:root { color-scheme: light dark; --back: #fbfaf8; --text: #1d1d1f; --soft: #6b6b70; --line: #dcdad5; --card: #fff;
+        --error: #b3261e; --warning: #8a5a00; }
+@media (prefers-color-scheme: dark) {
+  :root { --back: #17181a; --text: #ececec; --soft: #9d9da3; --line: #34363a; --card: #1f2124; --error: #ff8a80;
+          --warning: #f2b84b; } }
+body { margin: 0 auto; max-width: 70rem; padding: 2rem 1.25rem 4rem; background: var(--back); color: var(--text);
+       font: 16px/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.6rem; margin: 0 0 .25rem } h2 { font-size: 1.15rem; margin: 0 }
+section { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: 1rem 1.25rem;
+          margin-top: 1.25rem }
+p { margin: .25rem 0 } .soft { color: var(--soft) } .error { color: var(--error) } .warning { color: var(--warning) }
+li { margin: .5rem 0 } code { font: .85em/1.4 ui-monospace, monospace; overflow-wrap: anywhere }
+ul.files { list-style: none; padding: 0; margin: 0 } ul.files li { margin: 0 }
+img { max-width: 100%; height: auto; margin-top: .75rem; border-radius: .3rem }
+nav a { margin-right: 1rem; color: inherit; white-space: nowrap }
+"""
+
+
+def _page(findings: Sequence[Finding], about: dict[str, object], sheets: dict[str, list[str]]) -> str:
+    counted = counts(findings)
+    kinds = [kind for kind in KINDS if any(finding.kind == kind for finding in findings)]
+    links = "".join(f'<a href="#{kind}">{_text(KINDS[kind][0])}</a> ' for kind in kinds)
+    said = "".join(f'<p class="soft">{_text(what)}: <code>{_text(value)}</code></p>' for what, value in about.items())
+    sections = "".join(_section(kind, findings, sheets.get(kind, [])) for kind in kinds)
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Data check</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<h1>Data check</h1>
+<p><strong class="error">{counted["errors"]} errors</strong>, which would spoil training, and
+<strong class="warning">{counted["warnings"]} warnings</strong>, which are worth a look.</p>
+{said}
+<nav>{links}</nav>
+{sections or "<section><h2>Nothing was found</h2></section>"}
+</body>
+</html>
+"""
+
+
+def _section(kind: str, findings: Sequence[Finding], sheets: Sequence[str]) -> str:
+    title, advice = KINDS[kind]
+    items = "".join(_item(finding) for finding in findings if finding.kind == kind)
+    pictures = "".join(
+        f'<a href="{name}"><img src="{name}" loading="lazy" alt="{_text(title)}, sheet {number}"></a>'
+        for number, name in enumerate(sheets, 1)
+    )
+    return (
+        f'<section id="{kind}"><h2>{_text(title)}</h2><p class="soft">{_text(advice)}</p><ol>{items}</ol>{pictures}'
+        "</section>\n"
+    )
+
+
+def _item(finding: Finding) -> str:
+    files = "".join(
+        f'<li><code>{_text(exhibit)}</code> <span class="soft">{exhibit.side}</span></li>'
+        for exhibit in finding.exhibits
+    )
+    return (
+        f'<li><span class="{finding.severity}">{finding.severity}</span> {_text(finding.sentence)}'
+        f'<ul class="files">{files}</ul></li>'
+    )
+
+
+def _text(value: object) -> str:
+    return html.escape(printable(str(value)))
