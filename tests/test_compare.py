@@ -287,11 +287,12 @@ def test_the_sheet_has_a_column_for_each_method_and_captions_that_name_worst_and
     sheet.save(tmp_path / "sheet.png", {"data": evaluations})
     pixels = mirnet.read_image(tmp_path / "sheet.png")
     assert [round(pixels[60, 246 * place + 100].mean()) for place in range(4)] == [64, 128, 191, 255]
-    assert pixels.shape == (22 + 3 * 222, 4 * 246, 3)  # 48 x 40 pixels become 240 x 200
+    assert pixels.shape == (22 + 3 * 244, 4 * 246, 3)  # 48 x 40 pixels become 240 x 200
     assert written[:4] == ["data: dark", "A", "B", "truth"]
-    assert [text.split(":")[0] for text in written[4::4]] == ["1 (worst)", "2", "0 (best)"]
-    assert written[5:7] == ["10.00 dB  SSIM 0.500", "12.00 dB  SSIM 0.500"]
-    assert (pixels[222 + 5 : 222 + 18, :100] < 200).any()  # the caption is really drawn, under the first row
+    assert written[4::5] == ["1 (worst)", "2", "0 (best)"]
+    assert written[5:8] == ["10.00 dB  SSIM 0.100", "10.00 dB  SSIM 0.500", "12.00 dB  SSIM 0.500"]
+    assert (pixels[22:44, :100] < 100).any()  # the name is really drawn, over the first row
+    assert (pixels[244:266, :100] < 200).any()  # and the numbers under it
 
 
 def test_the_sheet_shows_twelve_pictures_at_most_and_shortens_long_names(tmp_path):
@@ -301,7 +302,7 @@ def test_the_sheet_shows_twelve_pictures_at_most_and_shortens_long_names(tmp_pat
     for name in names:
         sheet.add("data", "A", Pair(name, Path(), Path()), *np.zeros((3, 20, 400, 3), np.float32))
     sheet.save(tmp_path / "sheet.png", {"data": [Evaluation("A", {}, scores)]})
-    assert mirnet.read_image(tmp_path / "sheet.png").shape == (22 + 12 * (20 + 22), 3 * 406, 3)
+    assert mirnet.read_image(tmp_path / "sheet.png").shape == (22 + 12 * (22 + 20 + 22), 3 * 406, 3)
 
 
 def test_the_plot_has_a_panel_for_every_method_but_the_first_and_names_the_outliers(monkeypatch):

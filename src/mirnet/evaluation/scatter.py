@@ -46,7 +46,9 @@ def _against_input(axes: Axes, method: str, folders: Mapping[str, Evaluation]) -
     for folder, evaluation in folders.items():
         across, up = evaluation.column("mean_input") * 255, evaluation.column("psnr")
         axes.scatter(across, up, s=18, alpha=0.7, label=folder)
-        _name(axes, evaluation, across, up, _ends(up))
+    for evaluation in folders.values():  # now that it is known where there is room
+        up = evaluation.column("psnr")
+        _name(axes, evaluation, evaluation.column("mean_input") * 255, up, _ends(up))
     axes.set_xlabel("mean of the input, 0 to 255")
     axes.set_ylabel(f"PSNR of {method}, dB")
     axes.set_title(f"{_count(folders.values())} pictures, the {LABELS} worst and best by name", fontsize=11)
@@ -56,12 +58,14 @@ def _against_another(axes: Axes, a: str, b: str, folders: Mapping[str, tuple[Eva
     for folder, (of_a, of_b) in folders.items():
         across, up = of_a.column("psnr"), of_b.column("psnr")
         axes.scatter(across, up, s=18, alpha=0.7, label=folder)
-        _name(axes, of_a, across, up, [*_ends(up - across), *_ends(across, 1)])
     low, high = (min(axes.get_xlim()[0], axes.get_ylim()[0]), max(axes.get_xlim()[1], axes.get_ylim()[1]))
     axes.plot([low, high], [low, high], color="black", linewidth=0.8)
     axes.set_xlim(low, high)
     axes.set_ylim(low, high)
     axes.set_box_aspect(1)
+    for of_a, of_b in folders.values():
+        across, up = of_a.column("psnr"), of_b.column("psnr")
+        _name(axes, of_a, across, up, [*_ends(up - across), *_ends(across, 1)])
     axes.set_xlabel(f"PSNR of {a}, dB")
     axes.set_ylabel(f"PSNR of {b}, dB")
     above = sum(int((of_b.column("psnr") > of_a.column("psnr")).sum()) for of_a, of_b in folders.values())
@@ -81,7 +85,7 @@ def _ends(values: Numbers, count: int = LABELS) -> list[int]:
 
 def _name(axes: Axes, evaluation: Evaluation, across: Numbers, up: Numbers, places: Iterable[int]) -> None:
     """The names of some points, on the side where there is room."""
-    middle = float(np.median(across))
+    middle = sum(axes.get_xlim()) / 2
     for place in sorted(set(places)):
         left = across[place] > middle
         axes.annotate(

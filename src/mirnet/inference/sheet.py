@@ -51,9 +51,10 @@ class Sheet:
         rows = [_strip([f"{folder}: dark", *methods, "truth"], widths, INK)]
         for place, score in chosen:
             under = [
-                f"{score.name}{place}:  {_numbers(score.psnr_input, score.ssim_input)}",
+                _numbers(score.psnr_input, score.ssim_input),
                 *(_numbers(each[score.name].psnr, each[score.name].ssim) for each in scored), "",
             ]  # fmt: skip
+            rows.append(_strip([f"{score.name}{place}"], [sum(widths) + GAP_PX * (len(widths) - 1)], INK))
             rows.append(_beside([self._small[folder, column, score.name] for column in columns], widths))
             rows.append(_strip(under, widths, GREY))
         return rows
