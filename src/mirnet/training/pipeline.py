@@ -84,7 +84,7 @@ def train(data: Path | None = None, bright: Path | None = None, *, run_dir: Path
         fabric = launch(settings)
         watch = watch if fabric.is_global_zero else NOBODY
         run = RunFolder(Path(run_dir), writes=fabric.is_global_zero)
-        with told_once(fabric), run.locked():
+        with told_once(fabric, run.path), run.locked():
             fabric.barrier()
             resumed = _going_on(run, resume, watch)
 

@@ -8,6 +8,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -64,7 +65,7 @@ def agree(fabric: Fabric, *values: float) -> list[float]:
 
 
 @contextlib.contextmanager
-def told_once(fabric: Fabric) -> Iterator[None]:
+def told_once(fabric: Fabric, run: Path) -> Iterator[None]:
     """Of the processes that an error ends, the first to have one tells the person; the others' is marked as told.
 
     A process that fails alone ends the others as well: they lose their partner. Where it could say nothing any more,
@@ -73,7 +74,7 @@ def told_once(fabric: Fabric) -> Iterator[None]:
     try:
         yield
     except MirnetError as error:
-        error.told = fabric.world_size > 1 and not _is_first_to_speak()
+        error.told = fabric.world_size > 1 and not _is_first_to_speak(run)
         raise
     except RuntimeError as error:
         if fabric.world_size == 1 or not (isinstance(error, DistError) or "onnection" in str(error)):
@@ -82,14 +83,14 @@ def told_once(fabric: Fabric) -> Iterator[None]:
             "Another process of this run is gone: killed, perhaps, or out of memory. The last checkpoint is kept; the "
             "same command with --resume goes on from there."
         )
-        lost.told = not _is_first_to_speak()
+        lost.told = not _is_first_to_speak(run)
         raise lost from error
 
 
-def _is_first_to_speak() -> bool:
-    """Whether no process of this run has asked this before; in doubt True."""
+def _is_first_to_speak(run: Path) -> bool:
+    """Whether no process of the run has asked this before; in doubt True."""
     try:
         store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), timeout=timedelta(seconds=10))
-        return store.add(f"mirnet has spoken {os.environ.get('TORCHELASTIC_RESTART_COUNT')}", 1) == 1
+        return store.add(f"told of {run}, start {os.environ.get('TORCHELASTIC_RESTART_COUNT')}", 1) == 1
     except (RuntimeError, KeyError, ValueError):  # the one that kept the store is gone
         return True

@@ -52,7 +52,8 @@ def adopt(network: SceneNetwork, entries: dict[str, Tensor], start: Path) -> lis
 
     Raises SettingsError where nothing fits.
     """
-    own = dict(network.named_parameters(remove_duplicate=False))
+    own = dict(network.named_parameters())  # what is tied stands once, in the file too
+    known = dict(network.named_parameters(remove_duplicate=False))
     fitting = [name for name in own if name in entries and entries[name].shape == own[name].shape]
     if not fitting:
         raise SettingsError(f"{start}: none of its {len(entries)} weights fits this network; choose its --preset.")
@@ -62,7 +63,7 @@ def adopt(network: SceneNetwork, entries: dict[str, Tensor], start: Path) -> lis
     left = {
         "stay as they were drawn, for the file lacks them": own.keys() - entries.keys(),
         "stay as they were drawn, for the file has them in another shape": (own.keys() & entries.keys()) - set(fitting),
-        "of the file are not used, for this network has none of that name": entries.keys() - own.keys(),
+        "of the file are not used, for this network has none of that name": entries.keys() - known.keys(),
     }
     return [f"{start}: {len(fitting)} of {len(own)} weights taken over.", *(
         f"{start}: {_some(names)} {what}." for what, names in left.items() if names
