@@ -30,6 +30,7 @@ class Stage:
 class Recipe:
     """Loss, optimiser, schedule, crops, and what is fed (`Feed`, for networks that take an exposure)."""
 
+    name: str = "own"  # of the constant that it came from; values of one's own leave it
     optimiser: Literal["adam", "adamw"] = "adam"
     learning_rate: float = 1e-4
     final_learning_rate: float = 1e-4  # reached along a cosine; equal to the first: constant
@@ -94,17 +95,23 @@ class Recipe:
 
 
 # MIRNet, section 3.4, for low-light enhancement; the learning rate of the widely read Keras example.
-PLAIN = Recipe()
+PLAIN = Recipe("plain")
 
 # As published: Adam from 2e-4 to 1e-6 along a cosine after three warm-up epochs. An epoch of LOL's 485
 # pairs in batches of 16 is 30 steps, so 90; the authors draw one crop of 128 px from each picture.
 PAPER = Recipe(
-    learning_rate=2e-4, final_learning_rate=1e-6, weight_decay=1e-8, warmup_steps=90, stages=(Stage(1.0, 128, 16),)
+    "paper",
+    learning_rate=2e-4,
+    final_learning_rate=1e-6,
+    weight_decay=1e-8,
+    warmup_steps=90,
+    stages=(Stage(1.0, 128, 16),),
 )
 
 # Ours: AdamW with a high rate, larger crops late (pooled statistics change with the crop), a moving
 # average, some SSIM for texture, and exposure errors that the network learns to obey.
 LITE = Recipe(
+    name="lite",
     optimiser="adamw",
     learning_rate=1e-3,
     final_learning_rate=1e-5,
@@ -121,6 +128,7 @@ RECIPES = {"plain": PLAIN, "paper": PAPER, "lite": LITE}
 
 # The exposure head, a small network on thumbnails, is trained in the same way whatever the recipe.
 HEAD = Recipe(
+    name="head",
     optimiser="adamw",
     learning_rate=1e-3,
     final_learning_rate=1e-5,
