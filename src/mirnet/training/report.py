@@ -159,7 +159,8 @@ def _thumbnail(file: Path | None) -> NDArray[np.float32] | None:
         return None
     scale = min(1.0, CELL_PX / max(picture.shape[:2]))
     rows, columns = (area_weights(side, max(1, round(side * scale))) for side in picture.shape[:2])
-    return np.asarray(np.einsum("tr,rwc,uw->tuc", rows, picture, columns, optimize=True), dtype=np.float32)
+    small = np.einsum("tr,rwc,uw->tuc", rows, picture, columns, optimize=True)
+    return np.asarray(np.clip(small, 0, 1), dtype=np.float32)  # sums of weights are 1 to a rounding error
 
 
 # Page ----------------------------------------------------------------------------------------------------------------
