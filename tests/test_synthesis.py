@@ -24,6 +24,7 @@ from mirnet.training.draws import Draws
 from mirnet.training.store import Pairs
 from mirnet.training.synthesis import GRAINS, Camera, Rendering, dark_twin, drawn_jpeg, jpeg, noisy_twin, photographed
 from mirnet.training.truth import solve_stops
+from mirnet.training.twin_sheet import TwinSheet
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -421,3 +422,64 @@ def test_what_was_killed_half_way_is_not_taken_for_pairs(
         darken(find_photos(photos), tmp_path / "data")
     darken(find_photos(photos), tmp_path / "data", overwrite=True)
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["darken.json", "high", "low"]
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_the_command_writes_pairs_and_a_sheet(command: Callable[..., Any], photos: Path, tmp_path: Path) -> None:
+    before = content(photos)
+    done = command("data", "darken", photos, "-o", tmp_path / "data", "--sheet", tmp_path / "sheet.png", "--seed", 3,
+                   "--stops", 2, 4)  # fmt: skip
+    assert (done.code, done.err) == (0, "")
+    assert "3 pairs" in done.out
+    assert content(photos) == before
+    pairs = darken(find_photos(photos), tmp_path / "again", seed=3, stops=(2.0, 4.0))
+    assert len(pairs) == 3
+    assert content(tmp_path / "data") == content(tmp_path / "again")
+    sheet = read_image(tmp_path / "sheet.png")
+    assert sheet.shape == (3 * 246, 3 * 340 + 2 * 206, 3)
+    refused = command("data", "darken", photos, "-o", tmp_path / "other", "--sheet", tmp_path / "sheet.png")
+    assert refused.code == 2
+    assert "is not replaced" in refused.err
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_commands_noisy_pairs_can_be_trained_on_and_evaluated(
+    command: Callable[..., Any], photos: Path, tmp_path: Path, fake_networks: None, fake_weights: Callable[..., Path]
+) -> None:
+    done = command("data", "darken", photos, "-o", tmp_path / "data", "--noise-only", "--sigma", 25,
+                   "--sheet", tmp_path / "sheet.png")  # fmt: skip
+    assert done.code == 0
+    assert read_image(tmp_path / "sheet.png").shape[1] == 2 * 340 + 2 * 206
+    weights = fake_weights()
+    done = command("evaluate", tmp_path / "data", "--weights", weights, "--keep-exposure", "--denoise", 1, "--json")
+    assert done.code == 0, done.err
+    before = json.loads(done.out)["means"]["psnr_input"]["mean"]
+    assert before == pytest.approx(20.3, abs=0.5)  # 20 log10(255 / 25), a little more where noise is clipped
+
+
+def test_the_command_names_what_it_leaves_out(command: Callable[..., Any], photos: Path, tmp_path: Path) -> None:
+    (photos / "broken.png").write_bytes((photos / "dog.png").read_bytes()[:-500])
+    done = command("data", "darken", photos, "-o", tmp_path / "data")
+    assert done.code == 1
+    assert "broken.png" in done.err
+    assert "3 pairs, 1 photos left out" in done.out
+    assert len(find_pairs(tmp_path / "data")) == 3
+
+
+def test_the_sheet_shows_eight_twins_evenly_and_noise_pixel_for_pixel(tmp_path: Path) -> None:
+    sheet = TwinSheet(20)
+    grey = np.full((3, 300, 400), 128, np.uint8)
+    checks = grey + (np.indices((300, 400)).sum(0) % 2 * 40).astype(np.uint8)
+    for number in range(20):
+        sheet.add(Twin(f"{number}", grey, checks if number == 17 else grey, {"gaussian_sigma": 20.0}))
+    sheet.save(tmp_path / "sheet.png")
+    picture = read_image(tmp_path / "sheet.png")
+    assert len(picture) == 8 * 246
+    rows = picture.reshape(8, 246, -1, 3)[:, 40:240]
+    small, detail = rows[:, :, 340:600], rows[:, :, 2 * 340 + 206 : 2 * 340 + 406]
+    noisy = [number * 20 // 8 for number in range(8)].index(17)
+    assert detail.std((1, 2, 3)).nonzero()[0].tolist() == [noisy]
+    assert detail[noisy].std() == pytest.approx(20)
+    assert small[noisy].std() < 12  # a mean of several pixels

@@ -209,7 +209,7 @@ def twin(photo: Picture, name: str, wish: Wish) -> Twin:
 
 def _dark(photo: Picture, wish: Wish, draws: Draws) -> tuple[Picture, Tensor, Told]:
     dimmed = DIMMED if float(draws.uniform(5)) < DIMMED_SHARE else 1.0
-    bright = np.round(photo * dimmed).astype(photo.dtype)
+    bright: Picture = np.asarray(np.round(photo * dimmed), dtype=photo.dtype)
     stops = draws.between(4, *(wish.stops or STOPS))
     made = synthesis.dark_twin(_batch(bright), stops[:, None, None, None], draws)
     stored = float(draws.uniform(7)) < JPEG_SHARE
