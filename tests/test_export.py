@@ -19,8 +19,11 @@ from mirnet.inference.catalog import Card
 from mirnet.inference.enhancer import Enhancer
 from mirnet.inference.runtimes import OpenVINORuntime
 from mirnet.network import Lite, LiteConfig, MIRNetConfig, checkpoints
+from mirnet.training import card as cards
 from mirnet.training import export as exporting
+from mirnet.training.recipes import RECIPES
 from mirnet.training.run_folder import Place, RunFolder
+from mirnet.training.settings import TrainSettings
 from mirnet.training.validation import Scores
 
 
@@ -203,7 +206,7 @@ def run(tmp_path: Path) -> RunFolder:
     pairs = {"dark": "/home/somebody/low", "bright": "/home/somebody/high", "pairs": 5, "sha256": "ab12"}
     data = {"training": pairs, "validation": {**pairs, "pairs": 2}, "synthetic": {"photos": 3, "sha256": "cd34"}}
     run.write_about({"data": data, "test_set_used": False, "versions": {"mirnet": "0.0.9"}})
-    run.save_best(small(1), Place("restorer", 20), Scores(21.0, 0.75, 25.0, 26.0))
+    run.save_best(small(1), Place("restorer", 20, crop_pixels=2_000_000), Scores(21.0, 0.75, 25.0, 26.0))
     run.save(small(2), {}, Place("restorer", 30))
     return run
 
@@ -217,7 +220,8 @@ def test_a_run_brings_its_scores_and_its_data(run, tmp_path):
     assert [part["name"] for part in card.data] == [
         "training: 5 pairs, sha256 ab12", "validation: 2 pairs, sha256 ab12", "synthetic: 3 photos, sha256 cd34",
     ]  # fmt: skip
-    assert (card.source, card.licence) == ("trained with mirnet 0.0.9", "not stated")
+    assert card.source == "trained with mirnet 0.0.9, step 20 of unknown, 0.002 gigapixels of crops"
+    assert {card.licence, *(part["licence"] for part in card.data)} == {"not stated"}
     assert "somebody" not in card.to_json()
     assert str(tmp_path) not in card.to_json()
 
@@ -257,6 +261,84 @@ def test_nothing_measured_can_be_told_in_a_file(run, tmp_path, content):
     (tmp_path / "about.json").write_text(content)
     with pytest.raises(SettingsError, match=r"about\.json: expected a JSON object"):
         exporting.export(run.path, tmp_path / "a.onnx", about=tmp_path / "about.json")
+    assert not (tmp_path / "a.onnx").exists()
+
+
+def words_in(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
+@pytest.mark.usefixtures("instantly")
+def test_a_run_has_its_card_ready_to_export(run, tmp_path):
+    settings = asdict(TrainSettings(recipe=RECIPES["lite"], steps=60, seed=7))
+    run.write_about({**run.about(), "settings": settings, "start": {"file": "/home/somebody/a.pth", "sha256": "ef56"}})
+    cards.write(run)
+    words = words_in(run.path / "card.json")
+    assert {word["licence"] for word in words["data"]} | {words["licence"]} == {"not stated: fill in"}
+    assert words["data"][3]["name"] == "first weights: sha256 ef56"
+    assert (words["known_failures"], words["uses"]) == ([], {})
+    assert words["source"] == (
+        "trained with mirnet 0.0.9, preset lite, precision float32, seed 7, recipe lite (adamw, 0.001 to 1e-05, 8 "
+        "crops of 128 px then 4 crops of 192 px then 2 crops of 320 px), step 20 of 60, 0.002 gigapixels of crops"
+    )
+    assert "somebody" not in (run.path / "card.json").read_text()
+    card = exporting.export(run.path, tmp_path / "a.onnx", about=run.path / "card.json").card
+    assert card == exporting.export(run.path, tmp_path / "a.onnx").card
+    assert {card.licence, *(part["licence"] for part in card.data)} == {"not stated"}
+
+
+@pytest.mark.usefixtures("instantly")
+def test_what_a_person_writes_into_a_runs_card_stays_and_is_exported(run, tmp_path):
+    cards.write(run)
+    path = run.path / "card.json"
+    written = {"licence": "CC0", "known_failures": ["black skies"], "denoise_at_zero_stops": 0.5}
+    path.write_text(json.dumps(words_in(path) | written))
+    run.save_best(small(2), Place("restorer", 40), Scores(22.0, 0.75, 25.0, 26.0))
+    cards.write(run)  # the run has gone on
+    cards.write(run)
+    words = words_in(path)
+    assert {name: words[name] for name in written} == written
+    assert "step 40" in words["source"]
+    card = exporting.export(run.path, tmp_path / "a.onnx").card
+    assert {name: getattr(card, name) for name in written} == written
+    assert card.data[0]["licence"] == "not stated"
+    (tmp_path / "about.json").write_text('{"licence": "CC BY 4.0"}')
+    card = exporting.export(run.path, tmp_path / "b.onnx", about=tmp_path / "about.json").card
+    assert (card.licence, card.known_failures) == ("CC BY 4.0", ["black skies"])
+
+
+@pytest.mark.usefixtures("instantly")
+def test_the_newest_weights_are_not_exported_as_the_best(run, tmp_path):
+    cards.write(run)
+    assert "step 20 of" in exporting.export(run.path, tmp_path / "a.onnx").card.source
+    assert "step 30 of" in exporting.export(run.path, tmp_path / "a.onnx", last=True).card.source
+
+
+def test_a_process_killed_between_the_cards_two_files_leaves_nobodys_words(run):
+    cards.write(run)
+    before = (run.path / "card.json").read_bytes()
+    run.save_best(small(2), Place("restorer", 40), Scores(22.0, 0.75, 25.0, 26.0))
+    cards.write(run)
+    (run.path / "card.json").write_bytes(before)
+    assert cards.changed(run) == {}
+
+
+@pytest.mark.usefixtures("instantly")
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ('{"licence": "CC', "cannot be read"),
+        ('{"license": "CC0"}', "expected a JSON object with some of data, uses, known_failures, licence"),
+        ('{"known_failures": "skies"}', 'known_failures is "skies"'),
+        ('{"data": ["LOL"]}', "data is no list of objects"),
+    ],
+)
+def test_a_card_that_a_person_spoilt_is_left_alone_and_refused(run, tmp_path, content, sentence):
+    (run.path / "card.json").write_text(content)
+    cards.write(run)
+    assert (run.path / "card.json").read_text() == content
+    with pytest.raises(SettingsError, match=re.escape(sentence)):
+        exporting.export(run.path, tmp_path / "a.onnx")
     assert not (tmp_path / "a.onnx").exists()
 
 

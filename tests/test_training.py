@@ -482,7 +482,7 @@ def test_the_run_folder_tells_what_made_it(pictures: Path, tmp_path: Path) -> No
 
 def test_figures_are_drawn_and_can_be_drawn_again(pictures: Path, tmp_path: Path) -> None:
     train(pictures, tmp_path / "run", replace(SHORT, steps=4))
-    names = {"curves.png", "head.png", "sheet.png"}
+    names = {"curves.png", "head.png", "sheet.png", "strip.png"}
     drawn = {name: (tmp_path / "run" / name) for name in names}
     assert all(read_image(path).std() > 10 for path in drawn.values())
     for path in drawn.values():

@@ -6,7 +6,6 @@ the one training module that also looks at the inference side, because it promis
 """
 
 import hashlib
-import json
 import logging
 import math
 import warnings
@@ -32,13 +31,13 @@ from mirnet.inference.runtimes import OpenVINORuntime
 from mirnet.network import Lite, SceneNetwork, checkpoints, from_config
 from mirnet.network.pooling import Switched
 from mirnet.thumbnail import CELL_PX, LONG_SIDE_PX
+from mirnet.training import card as cards
 from mirnet.training.run_folder import RunFolder
 
 OPSET = 18
 TOLERANCE = 1e-4  # of tiles against the whole, and of runtimes against torch, range 1
 PARITY_SIZES = ((61, 83), (40, 129))  # odd on purpose: padding is compared too
 NOT_MEASURED = "scores not measured"
-WORDS = ("data", "uses", "known_failures", "licence", "source", "denoise_at_zero_stops")  # what no program can know
 
 
 @dataclass(frozen=True)
@@ -52,17 +51,19 @@ class Exported:
 def export(source: Path, target: Path, *, last: bool = False, about: Path | None = None) -> Exported:
     """Export a run folder (its best weights, or with `last` the newest) or a checkpoint file, ours or published.
 
-    `about` is a JSON object with what no program can know (`WORDS`); it goes over what the card would say.
+    What no program can know (`card.WORDS`) a run's card says as its `card.json` does, which a person may have
+    completed; `about`, a JSON object of the same form, goes over that.
     Raises WeightsError, SettingsError, and TrainingError where OpenVINO and torch differ by more than 1e-4
     or the files cannot be written.
     """
     if target.suffix != ".onnx":
         raise SettingsError(f"{target}: expected an output NAME.onnx; its card NAME.json goes beside it.")
-    words = _words(about)
+    words = cards.read(about) if about else {}
     checkpoint = _checkpoint(source, last)
     network = checkpoints.load(checkpoint).eval()
+    origin = cards.answered(_origin(source, checkpoint) | words)
     content = to_onnx(network)
-    card = replace(_card(network, content, target.stem), **_origin(source, checkpoint) | words)
+    card = replace(_card(network, content, target.stem), **origin)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         write_whole(target, content)
@@ -90,18 +91,6 @@ def _checkpoint(source: Path, last: bool) -> Path:
     return found
 
 
-def _words(about: Path | None) -> dict[str, Any]:
-    if about is None:
-        return {}
-    try:
-        words = json.loads(about.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{about}: expected a JSON object for the card; it cannot be read ({error}).") from error
-    if not isinstance(words, dict) or words.keys() - set(WORDS):
-        raise SettingsError(f"{about}: expected a JSON object with some of {', '.join(WORDS)}.")
-    return words
-
-
 def _card(network: SceneNetwork, content: bytes, name: str) -> Card:
     """What can be told from the network and its file."""
     description = checkpoints.describe(network.config)  # type: ignore[arg-type]
@@ -123,7 +112,7 @@ def _card(network: SceneNetwork, content: bytes, name: str) -> Card:
 
 
 def _origin(source: Path, checkpoint: Path) -> dict[str, Any]:
-    """What the card says of where the weights come from: of a run its data and scores, of a file nothing."""
+    """What the card says of where the weights come from: of a run its data, scores and words, of a file nothing."""
     if source.is_file():
         return {"protocol": NOT_MEASURED, "licence": "licence of its source", "source": "converted"}
     run = RunFolder(source)
@@ -136,16 +125,9 @@ def _origin(source: Path, checkpoint: Path) -> dict[str, Any]:
     return {
         "protocol": protocol,
         "scores": {name: score for name, score in dict(scores or {}).items() if math.isfinite(score)},  # type: ignore[call-overload]
-        "data": [_described(kind, part) for kind, part in dict(about.get("data") or {}).items() if part],
-        "licence": "not stated",
-        "source": f"trained with mirnet {about.get('versions', {}).get('mirnet', 'of unknown version')}",
+        **cards.filled_in(run, checkpoint),
+        **cards.changed(run),
     }
-
-
-def _described(kind: str, part: dict[str, Any]) -> dict[str, str]:
-    """A part of a run's data by what identifies it anywhere; its licence is for --about to say."""
-    count = ", ".join(f"{part[name]} {name}" for name in ("pairs", "photos") if name in part)
-    return {"name": f"{kind}: {count}, sha256 {part.get('sha256', 'unknown')}", "licence": "not stated"}
 
 
 # --- the graph ------------------------------------------------------------------------------------

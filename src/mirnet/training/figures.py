@@ -36,12 +36,12 @@ class Panel:
 
     title: str
     curves: Mapping[str, str]
-    scale: Literal["free", "logarithmic", "from zero"] = "free"
+    scale: Literal["free", "logarithmic", "from zero", "percent"] = "free"
     factor: float = 1.0
 
 
 GRADIENT = Panel("norm of the gradient, before clipping", {"": "gradient_norm"}, "logarithmic")
-RATE = Panel("learning rate", {"": "learning_rate"})
+RATE = Panel("learning rate", {"": "learning_rate"}, "from zero")
 RESTORER = (
     Panel("loss", {"training": "loss", "validation": "validation_loss"}, "logarithmic"),
     Panel("PSNR, dB", {"training crops": "train_psnr", "validation": "psnr",
@@ -52,7 +52,7 @@ RESTORER = (
     RATE,
     GRADIENT,
     Panel("samples per second", {"": "samples_per_second"}, "from zero"),
-    Panel("waiting for data, % of the time", {"": "waiting"}, "from zero", 100),
+    Panel("waiting for data, % of the time", {"": "waiting"}, "percent", 100),
 )  # fmt: skip
 HEAD = (Panel("loss of the exposure head", {"training": "loss"}), RATE, GRADIENT)
 
@@ -89,11 +89,12 @@ def _curves(panels: Sequence[Panel], columns: int, rows: Rows, about: About, len
     lines = len(panels) // columns
     figure = Figure(figsize=(13, 3.5 * lines), layout="constrained")
     stages = _stages(rows, about) if length == "steps" else []
-    for axes, panel in zip(figure.subplots(lines, columns).flat, panels, strict=True):
+    for axes, panel in zip(figure.subplots(lines, columns, sharex=True).flat, panels, strict=True):
         _draw_panel(axes, panel, rows)
         if panel is GRADIENT:
             _mark_gradients(axes, rows, clip_norm)
         if not axes.has_data():
+            axes.set_yticks([])
             axes.text(0.5, 0.5, _why_empty(panel, rows, about, length), transform=axes.transAxes, ha="center",
                       va="center", color="0.4", fontsize=9)  # fmt: skip
         if axes.get_legend_handles_labels()[1]:
@@ -107,8 +108,10 @@ def _curves(panels: Sequence[Panel], columns: int, rows: Rows, about: About, len
 def _draw_panel(axes: Axes, panel: Panel, rows: Rows) -> None:
     axes.set_title(panel.title, fontsize=10)
     axes.set_xlabel("step", fontsize=8)
-    axes.tick_params(which="both", labelsize=8)
+    axes.set_xlim(left=0)
+    axes.tick_params(which="both", labelsize=8, labelbottom=True)
     axes.grid(alpha=0.3)
+    axes.ticklabel_format(axis="y", scilimits=(-3, 5), useOffset=False)
     for label, column in panel.curves.items():
         # the rate is no measurement: there is nothing to smooth
         _plot(axes, label, _curve(rows, column, panel.factor), column in STEP_COLUMNS and panel is not RATE)
@@ -116,6 +119,8 @@ def _draw_panel(axes: Axes, panel: Panel, rows: Rows) -> None:
         axes.set_yscale("log")
     elif panel.scale == "from zero":
         axes.set_ylim(bottom=0)
+    elif panel.scale == "percent":
+        axes.set_ylim(-2, 102)
 
 
 def _curve(rows: Rows, column: str, factor: float = 1.0) -> Curve:

@@ -1,15 +1,21 @@
 """The log of a run once more, for those who watch it in TensorBoard."""
 
+import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from mirnet.errors import SettingsError
-from mirnet.training.run_folder import Place, RunFolder
+from mirnet.images import read_image
+from mirnet.training.run_folder import PHASES, Place, RunFolder
 
 
 @contextmanager
 def journal(run: RunFolder, wanted: bool, place: Place) -> Iterator[None]:
-    """Inside this context every row of the log also goes to `tensorboard/`, where that is wanted."""
+    """Inside this context every row of the log also goes to `tensorboard/`, where that is wanted.
+
+    A folder for each phase: TensorBoard hides what an interrupted process wrote after its checkpoint, by the step
+    alone, and each phase counts its own steps. With a validation go the crops of the strip.
+    """
     if not (wanted and run.writes):
         yield
         return
@@ -19,16 +25,30 @@ def journal(run: RunFolder, wanted: bool, place: Place) -> Iterator[None]:
         raise SettingsError(
             'TensorBoard is asked for and not installed; run: pip install "mirnet[tensorboard]", or leave it out.'
         ) from error
-    # what an interrupted process wrote after its checkpoint is hidden
-    writer = SummaryWriter(run.path / "tensorboard", purge_step=place.step)
+    hidden = {phase: _hidden_from(place, phase) for phase in PHASES}  # now: the place moves on with the run
+    with ExitStack() as stack:
+        writers: dict[str, SummaryWriter] = {}
 
-    def echo(here: Place, values: Mapping[str, float]) -> None:
-        for name, value in values.items():
-            writer.add_scalar(f"{here.phase}/{name}", value, here.step)
+        def echo(here: Place, values: Mapping[str, float]) -> None:
+            if here.phase not in writers:
+                folder = run.path / "tensorboard" / here.phase
+                writers[here.phase] = stack.enter_context(SummaryWriter(folder, purge_step=hidden[here.phase]))
+            writer = writers[here.phase]
+            for name, value in values.items():
+                if not math.isnan(value):
+                    writer.add_scalar(f"{here.phase}/{name}", value, here.step)
+            crops = run.path / "strip" / f"{here.step:08d}.png"
+            if "psnr" in values and crops.exists():
+                writer.add_image("validation", read_image(crops), here.step, dataformats="HWC")
+            writer.flush()  # a process may be killed; the log has this row too
 
-    run.echo = echo
-    try:
-        yield
-    finally:
-        run.echo = None
-        writer.close()
+        run.echo = echo
+        try:
+            yield
+        finally:
+            run.echo = None
+
+
+def _hidden_from(place: Place, phase: str) -> int | None:
+    """The step from which on a phase's older values are no more true, when a run goes on at `place`."""
+    return place.step + 1 if phase == place.phase else 0 if PHASES.index(phase) > PHASES.index(place.phase) else None

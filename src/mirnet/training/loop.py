@@ -19,7 +19,7 @@ from torch import Tensor
 from mirnet.errors import DataError, TrainingError
 from mirnet.network import Lite, SceneNetwork
 from mirnet.pairs import Pair
-from mirnet.training import figures, head, strip
+from mirnet.training import card, figures, head, strip
 from mirnet.training.batches import Batch, is_noise_only, make_batch
 from mirnet.training.feeding import Feeder, Order
 from mirnet.training.optimisation import Optimisation
@@ -239,6 +239,7 @@ def _validate(job: Job, optimisation: Optimisation, place: Place) -> bool:
     job.watch.say(f"step {place.step}: {scores}")
     if job.run.writes:
         figures.draw(job.run.path, job.fabric.device)
+        card.write(job.run)
     return True
 
 

@@ -19,7 +19,7 @@ import mirnet
 from mirnet.errors import Cancelled, DataError, SettingsError
 from mirnet.network import Lite, SceneNetwork, build
 from mirnet.pairs import Pair, find_pairs
-from mirnet.training import figures, warm_start
+from mirnet.training import card, figures, warm_start
 from mirnet.training.batches import is_noise_only
 from mirnet.training.darken import darken
 from mirnet.training.data import find_photos, fingerprint, pair_shape
@@ -126,6 +126,7 @@ def train(data: Path | None = None, bright: Path | None = None, *, run_dir: Path
             # (6) plot the result graphs
             if run.writes:
                 figures.draw(run.path, fabric.device)
+                card.write(run)
             if not finished:
                 raise Cancelled(
                     f"Stopped, with a checkpoint in {run.checkpoints}; the same command with --resume goes on from "

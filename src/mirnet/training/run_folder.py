@@ -7,7 +7,7 @@ checkpoints/               the newest two, with all that going on exactly needs;
 best.safetensors           the network that validated best
 curves.png, head.png, sheet.png, strip.png
 strip/                     a row of the same validation crops at each validation
-card.json                  what the run knows for the card of exported weights
+card.json                  what exported weights will say of their origin, for a person to complete
 tensorboard/               the log once more, where it was asked for
 lock                       held by the process that trains here
 """

@@ -20,7 +20,7 @@ from mirnet.training.validation import renderer
 CROPS = 4
 CROP_PX = 160
 MOST_STEPS = 8  # in the figure; the folder keeps all
-GAP_PX, TEXT_PX, LABELS_PX = 8, 18, 104
+GAP_PX, TEXT_PX, LABELS_PX = 8, 18, 96
 DOTS_PER_INCH = 100
 
 Rows = dict[str, list[metrics.Picture]]  # crops by what they show
@@ -72,7 +72,7 @@ def figure(run: RunFolder) -> Figure | None:
 def _laid_out(names: Sequence[str], rows: Rows, truth: Sequence[metrics.Picture]) -> Figure:
     """Crops pixel for pixel, since noise is what one looks for, each with its PSNR."""
     column_px, row_px, head_px = CROP_PX + GAP_PX, CROP_PX + TEXT_PX + GAP_PX, TEXT_PX + GAP_PX
-    width, height = LABELS_PX + column_px * len(names), head_px + row_px * len(rows)
+    width, height = LABELS_PX + column_px * len(names) + GAP_PX, head_px + row_px * len(rows) - TEXT_PX
     drawn = Figure(figsize=(width / DOTS_PER_INCH, height / DOTS_PER_INCH), dpi=DOTS_PER_INCH)
 
     def write(text: str, left: float, top: float, **style: object) -> None:
