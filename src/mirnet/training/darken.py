@@ -209,7 +209,8 @@ def twin(photo: Picture, name: str, wish: Wish) -> Twin:
 
 def _dark(photo: Picture, wish: Wish, draws: Draws) -> tuple[Picture, Tensor, Told]:
     dimmed = DIMMED if float(draws.uniform(5)) < DIMMED_SHARE else 1.0
-    bright: Picture = np.asarray(np.round(photo * dimmed), dtype=photo.dtype)
+    scaled = np.round(photo * dimmed)
+    bright = scaled.astype(np.uint8) if photo.dtype == np.uint8 else scaled.astype(np.uint16)
     stops = draws.between(4, *(wish.stops or STOPS))
     made = synthesis.dark_twin(_batch(bright), stops[:, None, None, None], draws)
     stored = float(draws.uniform(7)) < JPEG_SHARE
