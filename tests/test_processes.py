@@ -140,6 +140,7 @@ def test_an_error_of_one_process_ends_both_and_is_told_once(two: Two) -> None:
     assert (told[0] + told[1]).count("mirnet: ") == 1
     assert "mirnet: a picture: cannot be read." in told[1]
     assert (two.out / "out 1").read_text() == ""
+    assert "GLOBAL_RANK" not in two.said  # Lightning's greetings
     assert (two.out / "failing/checkpoints/1-restorer-00000002.safetensors").exists()
 
 

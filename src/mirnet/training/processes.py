@@ -5,9 +5,9 @@ global batch, average their gradients, and only the first writes.
 """
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +33,8 @@ def launch(settings: TrainSettings) -> Fabric:
     else:
         here = int(os.environ.get("LOCAL_WORLD_SIZE", count))
         strategy = DDPStrategy(process_group_backend="nccl" if device.type == "cuda" else "gloo")
+        # its greetings are for those who look after the processes, not for a person
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         fabric = Fabric(
             accelerator=device.type, devices=here, num_nodes=count // here, strategy=strategy, precision=precision
         )
@@ -71,26 +73,30 @@ def told_once(fabric: Fabric, run: Path) -> Iterator[None]:
     A process that fails alone ends the others as well: they lose their partner. Where it could say nothing any more,
     because it was killed, a TrainingError says that it is gone.
     """
+    if fabric.world_size == 1:
+        yield
+        return
+    # reached now, while it is there for certain: torchrun keeps it
+    store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
     try:
         yield
     except MirnetError as error:
-        error.told = fabric.world_size > 1 and not _is_first_to_speak(run)
+        error.told = not _is_first_to_speak(store, run)
         raise
     except RuntimeError as error:
-        if fabric.world_size == 1 or not (isinstance(error, DistError) or "onnection" in str(error)):
+        if not (isinstance(error, DistError) or "onnection" in str(error)):
             raise
         lost = TrainingError(
             "Another process of this run is gone: killed, perhaps, or out of memory. The last checkpoint is kept; the "
             "same command with --resume goes on from there."
         )
-        lost.told = not _is_first_to_speak(run)
+        lost.told = not _is_first_to_speak(store, run)
         raise lost from error
 
 
-def _is_first_to_speak(run: Path) -> bool:
+def _is_first_to_speak(store: TCPStore, run: Path) -> bool:
     """Whether no process of the run has asked this before; in doubt True."""
     try:
-        store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), timeout=timedelta(seconds=10))
         return store.add(f"told of {run}, start {os.environ.get('TORCHELASTIC_RESTART_COUNT')}", 1) == 1
-    except (RuntimeError, KeyError, ValueError):  # the one that kept the store is gone
+    except DistError:  # the process that kept the store is gone
         return True
