@@ -15,7 +15,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
-from torch.distributed import DistError, TCPStore
+from torch.distributed import DistError, TCPStore  # type: ignore[attr-defined]  # documented, but not in its __all__
 
 from mirnet.errors import MirnetError, SettingsError, TrainingError
 from mirnet.training.recipes import Recipe
