@@ -162,7 +162,7 @@ def add_again(data: Path, bright: Photo, dark: Photo | None = None) -> None:
         (shake, "warning", "misaligned", "2.0 px too far right and 3.0 px too low"),
         (brighten_the_dark_one, "warning", "hardly-differs", "by 0.009 of the range"),
         (blow_out, "warning", "clipped", "% of the target's pixels are white"),
-        (copy_a_pair, "warning", "duplicate", "1 of them are whole copies"),
+        (copy_a_pair, "warning", "duplicate", "(whole copies, dark picture included: 1)"),
         (take_another_of_one_scene, "warning", "near-duplicate", "2 pairs with 2 different bright pictures"),
     ],
 )
@@ -381,7 +381,20 @@ def test_the_page_escapes_names_links_its_sheets_and_loads_nothing_from_elsewher
     assert 'src="sheet-size-1.png"' in page
     assert "http" not in page
     with Image.open(report / "sheet-size-1.png") as sheet:
-        assert sheet.width == 1500
+        assert sheet.width == 1200
+
+
+def test_the_sheets_of_many_findings_are_several_and_the_page_says_where_they_end(
+    command: Callable[..., object], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mirnet.training.report.ROWS", 1)
+    monkeypatch.setattr("mirnet.training.report.MOST_SHEETS", 2)
+    for number in range(8):
+        write_image(data / "low" / f"alone {number}.png", darkened(photograph(number)))
+    report = data.parent / "report"
+    command("data", "check", data, "--report", report)
+    assert sorted(path.name for path in report.glob("*.png")) == ["sheet-no-partner-1.png", "sheet-no-partner-2.png"]
+    assert "The sheets show the first 6 of 8." in (report / "index.html").read_text()
 
 
 def test_a_report_that_fails_leaves_the_earlier_one(

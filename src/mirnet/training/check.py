@@ -272,7 +272,6 @@ def _wrong_scenes(seen: Sequence[_Examined]) -> Iterator[Finding]:
         if own >= DOUBTFUL:
             continue
         agreement = brights @ by_rank([each.dark.light])[0]
-        agreement[[other.bright.digest == each.bright.digest for other in seen]] = -1
         best = int(agreement.argmax())
         fits = float(agreement[best]) >= own + FITS_BETTER
         certain = own < (OTHER_SCENE if fits else NOTHING_IN_COMMON)
@@ -293,7 +292,7 @@ def _duplicates(results: Iterable[_Examined | list[Finding]]) -> Iterator[Findin
     for side in _sides(_readable(results)):
         for group in _groups(side, lambda each: each.bright.digest):
             copies = len(group) - len({each.dark and each.dark.digest for each in group})
-            both = f"; {copies} of them are whole copies, dark picture included" if copies else ""
+            both = f" (whole copies, dark picture included: {copies})" if copies else ""
             yield _duplicate("duplicate", group, f"{len(group)} pairs have the very same bright picture{both}.")
         for group in _groups(side, lambda each: each.dark and each.dark.digest):
             if _different_targets(group) > 1:

@@ -114,10 +114,12 @@ def _portions(findings: Sequence[Finding]) -> list[list[tuple[str, Exhibit]]]:
 def _sheet(kind: str, exhibits: Sequence[tuple[str, Exhibit]]) -> bytes:
     """A PNG of dark and bright side by side, each couple under its finding's number and its name."""
     rows = -(-len(exhibits) // COUPLES_A_ROW)
-    figure = Figure(figsize=(15, 1.95 * rows + 0.5), layout="constrained", dpi=100)
+    height = 1.95 * rows + 0.5
+    figure = Figure(figsize=(15, height), dpi=80)
     brightened = "" if kind in AS_THEY_ARE else " (dark pictures are brightened here)"
-    figure.suptitle(f"{KINDS[kind][0]}: dark | bright{brightened}", fontsize=11)
+    figure.suptitle(f"{KINDS[kind][0]}: dark | bright{brightened}", fontsize=11, y=1 - 0.1 / height)
     cells = list(figure.subplots(rows, 2 * COUPLES_A_ROW, squeeze=False).flat)
+    figure.subplots_adjust(0.01, 0.1 / height, 0.99, 1 - 0.6 / height, wspace=0.03, hspace=0.2)
     for axes in cells:
         axes.set_axis_off()
     for place, (number, exhibit) in enumerate(exhibits):
@@ -136,7 +138,7 @@ def _show(cells: Sequence[Axes], number: str, exhibit: Exhibit, *, brighten: boo
         target = 0.4 if bright is None else float(bright.mean())
         pictures[0] = np.clip(dark * (target / max(float(dark.mean()), 1e-4)), 0, 1)
     title = f"{number}. {_short(exhibit.name)} ({exhibit.side})"
-    cells[0].set_title(title, fontsize=7, loc="left", parse_math=False)
+    cells[0].set_title(title, fontsize=8, loc="left", parse_math=False)
     for axes, picture in zip(cells, pictures, strict=True):
         if picture is None:
             axes.text(0.5, 0.5, "no picture", ha="center", va="center", fontsize=8, color="0.5")
@@ -188,7 +190,10 @@ def _page(findings: Sequence[Finding], about: dict[str, object], sheets: dict[st
     counted = counts(findings)
     kinds = [kind for kind in KINDS if any(finding.kind == kind for finding in findings)]
     links = "".join(f'<a href="#{kind}">{_text(KINDS[kind][0])}</a> ' for kind in kinds)
-    said = "".join(f'<p class="soft">{_text(what)}: <code>{_text(value)}</code></p>' for what, value in about.items())
+    said = "".join(
+        f'<p class="soft">{_text(what.replace("_", " "))}: <code>{_text(value)}</code></p>'
+        for what, value in about.items()
+    )
     sections = "".join(_section(kind, findings, sheets.get(kind, [])) for kind in kinds)
     return f"""<!doctype html>
 <html lang="en">
@@ -212,14 +217,17 @@ def _page(findings: Sequence[Finding], about: dict[str, object], sheets: dict[st
 
 def _section(kind: str, findings: Sequence[Finding], sheets: Sequence[str]) -> str:
     title, advice = KINDS[kind]
-    items = "".join(_item(finding) for finding in findings if finding.kind == kind)
+    ours = [finding for finding in findings if finding.kind == kind]
+    items = "".join(_item(finding) for finding in ours)
+    count, most = sum(len(finding.exhibits) for finding in ours), MOST_SHEETS * ROWS * COUPLES_A_ROW
+    left_out = f'<p class="soft">The sheets show the first {most} of {count}.</p>' if count > most else ""
     pictures = "".join(
         f'<a href="{name}"><img src="{name}" loading="lazy" alt="{_text(title)}, sheet {number}"></a>'
         for number, name in enumerate(sheets, 1)
     )
     return (
-        f'<section id="{kind}"><h2>{_text(title)}</h2><p class="soft">{_text(advice)}</p><ol>{items}</ol>{pictures}'
-        "</section>\n"
+        f'<section id="{kind}"><h2>{_text(title)}</h2><p class="soft">{_text(advice)}</p><ol>{items}</ol>'
+        f"{left_out}{pictures}</section>\n"
     )
 
 
