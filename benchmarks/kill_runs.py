@@ -77,9 +77,9 @@ def drafts(run: Path) -> set[str]:
     return {name for name in os.listdir(folder) if name.endswith(DRAFT)} if folder.is_dir() else set()  # noqa: PTH208  quick
 
 
-def rows_of(run: Path) -> int:
+def rows_of(run: Path) -> bytes:
     log = run / "log.csv"
-    return log.read_bytes().count(b"\n") if log.exists() else 0
+    return log.read_bytes() if log.exists() else b""
 
 
 def wait_for_draft(process: subprocess.Popen[bytes], run: Path, before: int) -> None:
@@ -94,9 +94,9 @@ STALE: set[str] = set()  # drafts that earlier kills left, until the run has cle
 
 
 def wait_for_row(process: subprocess.Popen[bytes], run: Path) -> None:
-    """Until the process has logged something of its own."""
+    """Until the process has logged something of its own; going on, it first drops rows of the one before."""
     known = rows_of(run)
-    while process.poll() is None and rows_of(run) == known:
+    while process.poll() is None and known.startswith(rows_of(run)):
         time.sleep(0.01)
 
 
@@ -122,9 +122,9 @@ def kill(process: subprocess.Popen[bytes], run: Path, number: int, aim: str, dra
     return Kill(number, moment(run, known), in_write, kept[-1] if kept else "the beginning")
 
 
-def moment(run: Path, known: int) -> str:
-    """The last row of the log says where a run is."""
-    if rows_of(run) <= max(known, 1):
+def moment(run: Path, known: bytes) -> str:
+    """The last row of the log says where a run is; `known` is what the log was when the process began."""
+    if known.startswith(rows_of(run)):
         return "starting"
     with (run / "log.csv").open(newline="") as file:
         last = list(csv.DictReader(file))[-1]
@@ -185,7 +185,7 @@ def main() -> None:
         data = [asked.data] if asked.data else [make_pictures(folder) / "data", "--val", folder / "val"]
         options = (
             f"--preset lite --recipe lite --crop 32 --batch 2 --steps {asked.steps} --head-steps {asked.steps // 3} "
-            f"--warmup-steps 5 --checkpoint-steps 3 --validate-steps {max(asked.steps // 3, 1)} --log-steps 1 "
+            f"--warmup-steps 5 --checkpoint-steps 3 --validate-steps {max(asked.steps // 2, 1)} --log-steps 1 "
             "--threads 1 --device cpu"
         )
         command = [sys.executable, "-m", "mirnet", "train", *(str(each) for each in data), *options.split()]

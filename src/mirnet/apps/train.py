@@ -107,7 +107,8 @@ def train(
     if check:
         with bars() as watch, interruptions() as stop:
             verdict = overfit.check(sources, settings, watch=watch, stop=stop)
-        typer.echo(str(verdict))
+        if is_first_process():
+            typer.echo(str(verdict))
         if not verdict.fits:
             raise typer.Exit(1)
         return
