@@ -46,12 +46,16 @@ class Settings:
 
 NL_MEANS = [
     {"h": h, "patch_size": patch_px, "patch_distance": distance_px}
-    for h, patch_px, distance_px in product((0.8, 0.4, 0.6, 1.0), (5, 3, 7), (6, 11))
+    for h, patch_px, distance_px in product((0.8, 0.3, 0.4, 0.5, 0.6, 0.7), (5, 3, 7), (6, 11))
 ]
 WAVELET = [
     {"method": method, "mode": mode, "wavelet": wavelet, "wavelet_levels": levels, "convert2ycbcr": luma}
     for method, mode, wavelet, levels, luma in product(
-        ("BayesShrink", "VisuShrink"), ("soft", "hard"), ("db1", "db2", "sym4", "bior4.4"), (3, 4), (True, False)
+        ("BayesShrink", "VisuShrink"),
+        ("soft", "hard"),
+        ("db1", "db2", "sym4", "sym8", "bior4.4"),
+        (3, 4, 5),
+        (True, False),
     )
 ]
 

@@ -438,7 +438,7 @@ def test_the_command_writes_pairs_and_a_sheet(command: Callable[..., Any], photo
     assert len(pairs) == 3
     assert content(tmp_path / "data") == content(tmp_path / "again")
     sheet = read_image(tmp_path / "sheet.png")
-    assert sheet.shape == (3 * 246, 3 * 340 + 2 * 206, 3)
+    assert sheet.shape == (3 * 286, 3 * 376 + 2 * 246, 3)
     refused = command("data", "darken", photos, "-o", tmp_path / "other", "--sheet", tmp_path / "sheet.png")
     assert refused.code == 2
     assert "is not replaced" in refused.err
@@ -451,7 +451,7 @@ def test_the_commands_noisy_pairs_can_be_trained_on_and_evaluated(
     done = command("data", "darken", photos, "-o", tmp_path / "data", "--noise-only", "--sigma", 25,
                    "--sheet", tmp_path / "sheet.png")  # fmt: skip
     assert done.code == 0
-    assert read_image(tmp_path / "sheet.png").shape[1] == 2 * 340 + 2 * 206
+    assert read_image(tmp_path / "sheet.png").shape[1] == 2 * 376 + 2 * 246
     weights = fake_weights()
     done = command("evaluate", tmp_path / "data", "--weights", weights, "--keep-exposure", "--denoise", 1, "--json")
     assert done.code == 0, done.err
@@ -470,15 +470,15 @@ def test_the_command_names_what_it_leaves_out(command: Callable[..., Any], photo
 
 def test_the_sheet_shows_eight_twins_evenly_and_noise_pixel_for_pixel(tmp_path: Path) -> None:
     sheet = TwinSheet(20)
-    grey = np.full((3, 300, 400), 128, np.uint8)
-    checks = grey + (np.indices((300, 400)).sum(0) % 2 * 40).astype(np.uint8)
+    grey = np.full((3, 600, 800), 128, np.uint8)
+    checks = grey + (np.indices((600, 800)).sum(0) % 2 * 40).astype(np.uint8)
     for number in range(20):
         sheet.add(Twin(f"{number}", grey, checks if number == 17 else grey, {"gaussian_sigma": 20.0}))
     sheet.save(tmp_path / "sheet.png")
     picture = read_image(tmp_path / "sheet.png")
-    assert len(picture) == 8 * 246
-    rows = picture.reshape(8, 246, -1, 3)[:, 40:240]
-    small, detail = rows[:, :, 340:600], rows[:, :, 2 * 340 + 206 : 2 * 340 + 406]
+    assert len(picture) == 8 * 286
+    rows = picture.reshape(8, 286, -1, 3)[:, 40:280]
+    small, detail = rows[:, :, 376:690], rows[:, :, 2 * 376 + 246 : 2 * 376 + 486]
     noisy = [number * 20 // 8 for number in range(8)].index(17)
     assert detail.std((1, 2, 3)).nonzero()[0].tolist() == [noisy]
     assert detail[noisy].std() == pytest.approx(20)

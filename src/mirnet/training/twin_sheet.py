@@ -12,9 +12,9 @@ from mirnet.training.data import to_unit
 from mirnet.training.truth import solve_stops
 
 ROWS = 8
-BOX_PX = (300, 200)  # that every whole picture fits; details are as high and as wide as it is high
+BOX_PX = (360, 240)  # that every whole picture fits; details are as high and as wide as it is high
 TEXT_PX, CAPTION_PX, GAP_PX = 13, 20, 6
-COLUMN_PX, DETAIL_COLUMN_PX = 340, 206  # a column's longest caption fits
+COLUMN_PX, DETAIL_COLUMN_PX = 376, 246  # a column's longest caption fits
 IN_DETAIL = ", pixel for pixel"
 
 
