@@ -191,6 +191,18 @@ def test_pictures_of_noise_are_not_called_another_scene(data: Path) -> None:
     assert found(data) == []
 
 
+def test_a_file_without_a_partner_is_told_on_its_side(data: Path) -> None:
+    (data / "low/scene 1.png").unlink()
+    (exhibit,) = only(found(data), "no-partner").exhibits
+    assert (exhibit.dark, exhibit.bright) == (None, data / "high/scene 1.png")
+    write_image(data / "high/scene 2.jpg", photograph(2))
+    exhibits = only(found(data), "one-name").exhibits
+    assert [(exhibit.dark, exhibit.bright.suffix) for exhibit in exhibits if exhibit.bright] == [
+        (None, ".jpg"),
+        (None, ".png"),
+    ]
+
+
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (0.5, -1.25), (3.4, 2.2), (-14.0, 9.0)])
 def test_shifts_are_measured_to_a_quarter_of_a_pixel(shift: tuple[float, float]) -> None:
     large = photograph(3, 256, 320).astype(np.float32)
@@ -238,8 +250,16 @@ def test_the_very_same_dark_picture_on_both_sides_is_a_leak_too(data: Path, tmp_
 
 
 def test_before_a_run_swapped_and_wrong_pairs_are_found_without_warnings(data: Path) -> None:
-    copy_a_pair(data)
+    blow_out(data)
     assert quick(find_pairs(data), []) == []
+    brighten_the_dark_one(data)
+    for side in ("low", "high"):
+        (data / side / "scene 2.png").unlink()
+    add(data, "scene 2", photograph(2) - 2, photograph(2))  # hardly differs, and is no swap
+    assert quick(find_pairs(data), []) == []
+    swap(data)
+    assert quick(find_pairs(data), []) == []
+    add_again(data, photograph(1))
     swap(data)
     (line,) = quick(find_pairs(data), [])
     assert line.startswith("error: swapped: ")

@@ -200,7 +200,8 @@ def test_a_survey_tells_what_is_broken_beside_the_pairs(tmp_path: Path) -> None:
         ("b", "b.png", f"in {tmp_path / 'high'}"),
         ("c", "c.png", f"in {tmp_path / 'low'}"),
     ]
-    assert [{one.name, other.name} for one, other in found.doubled] == [{"d.jpg", "d.png"}]
+    assert [lone.is_bright for lone in found.lone] == [False, True]
+    assert [(each.name, {file.name for file in each.files}) for each in found.doubled] == [("d", {"d.jpg", "d.png"})]
 
 
 def test_an_unreadable_folder_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

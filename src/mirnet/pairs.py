@@ -48,6 +48,16 @@ class Lone:
     name: str
     file: Path
     wanted: str  # where or what the partner should be, for a sentence
+    is_bright: bool = False
+
+
+@dataclass(frozen=True)
+class Doubled:
+    """Two files that claim one name on one side."""
+
+    name: str
+    files: tuple[Path, Path]
+    is_bright: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,7 @@ class Survey:
     source: str  # where the pairs are from, for a sentence
     pairs: list[Pair]
     lone: list[Lone] = field(default_factory=list)
-    doubled: list[tuple[Path, Path]] = field(default_factory=list)  # two files that claim one name on one side
+    doubled: list[Doubled] = field(default_factory=list)
 
 
 def find_pairs(data: Path, bright: Path | None = None, names: Path | None = None) -> list[Pair]:
@@ -68,7 +78,7 @@ def find_pairs(data: Path, bright: Path | None = None, names: Path | None = None
     """
     found = survey(data, bright, names)
     if found.doubled:
-        one, other = found.doubled[0]
+        one, other = found.doubled[0].files
         raise DataError(f"{one} and {other} have one stem; keep one of them in {one.parent}.")
     if found.lone:
         lone = sorted({each.name for each in found.lone})
@@ -165,30 +175,33 @@ def _prefix(root: Path, folder: Path) -> str:
 def _from_folders(parts: list[tuple[str, Path, Path]]) -> Survey:
     pairs: list[Pair] = []
     lone: list[Lone] = []
-    doubled: list[tuple[Path, Path]] = []
+    doubled: list[Doubled] = []
     for prefix, *folders in parts:
-        dark, bright = sides = [_by_name(folder, doubled) for folder in folders]
+        sides: list[dict[str, Path]] = [{}, {}]
+        for is_bright, (side, folder) in enumerate(zip(sides, folders, strict=True)):
+            for name, file in _by_name(folder):
+                if name in side:
+                    doubled.append(Doubled(prefix + name, (side[name], file), bool(is_bright)))
+                side.setdefault(name, file)
         _drop_folder_names(sides, folders)
+        dark, bright = sides
         pairs += [Pair(prefix + name, dark[name], bright[name]) for name in dark.keys() & bright.keys()]
-        for ours, theirs, other in ((dark, bright, folders[1]), (bright, dark, folders[0])):
-            lone += [Lone(prefix + name, ours[name], f"in {other}") for name in ours.keys() - theirs.keys()]
+        for is_bright, (ours, theirs) in enumerate(((dark, bright), (bright, dark))):
+            wanted = f"in {folders[1 - is_bright]}"
+            alone = ours.keys() - theirs.keys()
+            lone += [Lone(prefix + name, ours[name], wanted, bool(is_bright)) for name in alone]
     source = ", ".join(f"{dark} or in {bright}" for _, dark, bright in parts)
-    return Survey(source, sorted(pairs, key=_name), sorted(lone, key=_name), sorted(doubled))
+    return Survey(source, sorted(pairs, key=_name), sorted(lone, key=_name), sorted(doubled, key=_name))
 
 
-def _name(named: Pair | Lone) -> str:
+def _name(named: Pair | Lone | Doubled) -> str:
     return named.name
 
 
-def _by_name(folder: Path, doubled: list[tuple[Path, Path]]) -> dict[str, Path]:
-    """The pictures of a folder by their relative path without suffix; files that claim one name go to `doubled`."""
-    found: dict[str, Path] = {}
+def _by_name(folder: Path) -> Iterator[tuple[str, Path]]:
+    """The pictures of a folder with their relative path without suffix."""
     for path in picture_files(folder):
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        if name in found:
-            doubled.append((found[name], path))
-        found.setdefault(name, path)
-    return found
+        yield path.relative_to(folder).with_suffix("").as_posix(), path
 
 
 def _drop_folder_names(sides: list[dict[str, Path]], folders: list[Path]) -> None:
@@ -218,21 +231,22 @@ def _from_list(path: Path) -> Survey:
     """The pairs of a CSV file of two columns; its files are relative to it."""
     pairs: list[Pair] = []
     lone: list[Lone] = []
-    doubled: list[tuple[Path, Path]] = []
+    doubled: list[Doubled] = []
     seen: dict[str, Path] = {}
     for dark, bright in _rows(path):
         pair = Pair(_listed_name(dark), path.parent / dark, path.parent / bright)
         if pair.name in seen:
-            doubled.append((seen[pair.name], pair.dark))
+            doubled.append(Doubled(pair.name, (seen[pair.name], pair.dark)))
             continue
         seen[pair.name] = pair.dark
         there = [file.is_file() for file in (pair.dark, pair.bright)]
         if all(there):
             pairs.append(pair)
         else:
-            missing = pair.dark if not there[0] else pair.bright
-            lone.append(Lone(pair.name, pair.bright if there[1] else pair.dark, f"as {path} says, {missing}"))
-    return Survey(f"the files that {path} names", sorted(pairs, key=_name), sorted(lone, key=_name), sorted(doubled))
+            missing, other = (pair.bright, pair.dark) if there[0] else (pair.dark, pair.bright)
+            lone.append(Lone(pair.name, other, f"as {path} says, {missing}", is_bright=not there[0]))
+    source = f"the files that {path} names"
+    return Survey(source, sorted(pairs, key=_name), sorted(lone, key=_name), sorted(doubled, key=_name))
 
 
 def _listed_name(file: str) -> str:

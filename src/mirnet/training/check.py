@@ -143,11 +143,15 @@ def _sorted(findings: Iterable[Finding]) -> list[Finding]:
 
 def _unpaired(side: Side, found: Survey) -> Iterator[Finding]:
     for lone in found.lone:
-        exhibit = Exhibit(side, lone.name, lone.file, None)
-        yield Finding("no-partner", "error", (exhibit,), f"{printable(lone.name)} has no partner {lone.wanted}.")
-    for one, other in found.doubled:
-        exhibits = tuple(Exhibit(side, file.stem, file, None) for file in (one, other))
+        said = f"{printable(lone.name)} has no partner {printable(lone.wanted)}."
+        yield Finding("no-partner", "error", (_of_one_file(side, lone.name, lone.file, lone.is_bright),), said)
+    for doubled in found.doubled:
+        exhibits = tuple(_of_one_file(side, doubled.name, file, doubled.is_bright) for file in doubled.files)
         yield Finding("one-name", "error", exhibits, "have one name, so a partner could be of either.")
+
+
+def _of_one_file(side: Side, name: str, file: Path, is_bright: bool) -> Exhibit:
+    return Exhibit(side, name, None if is_bright else file, file if is_bright else None)
 
 
 @dataclass(frozen=True)
@@ -214,9 +218,8 @@ def _sides(seen: Sequence[_Examined]) -> tuple[list[_Examined], list[_Examined]]
 def _read(exhibit: Exhibit, file: Path) -> Picture | Finding:
     try:
         if images.open_picture(file).header.channels in (2, 4):
-            return Finding(
-                "alpha", "error", (exhibit,), f"{printable(file)} has an alpha channel, which can't be used."
-            )
+            said = f"{printable(file)} has an alpha channel, which can't be used."
+            return Finding("alpha", "error", (exhibit,), said)
         return read_rgb(file)
     except (PictureError, DataError) as error:
         return Finding("unreadable", "error", (exhibit,), printable(f"{error}."))
@@ -232,14 +235,13 @@ def _values(picture: Picture) -> np.ndarray[tuple[int, ...], np.dtype[np.float32
 def _of_a_pair(each: _Examined) -> Iterator[Finding]:
     """What one pair says by itself."""
     exhibits = (each.exhibit,)
-    alike = each.difference is not None and each.difference < HARDLY_DIFFERS
-    if alike:
-        yield Finding("hardly-differs", "warning", exhibits,
-                      f"the values differ by {each.difference:.3f} of the range in the mean.")  # fmt: skip
-    elif each.dark is not None and each.dark.mean > each.bright.mean:
-        yield Finding("swapped", "error", exhibits,
-                      f"the dark picture's mean is {each.dark.mean:.2f}, the bright one's {each.bright.mean:.2f}.",
-        )  # fmt: skip
+    unknown = HARDLY_DIFFERS if each.difference is None else 0.0  # means that far apart are no matter of noise
+    if each.difference is not None and each.difference < HARDLY_DIFFERS:
+        said = f"the values differ by {each.difference:.3f} of the range in the mean."
+        yield Finding("hardly-differs", "warning", exhibits, said)
+    elif each.dark is not None and each.dark.mean > each.bright.mean + unknown:
+        said = f"the dark picture's mean is {each.dark.mean:.2f}, the bright one's {each.bright.mean:.2f}."
+        yield Finding("swapped", "error", exhibits, said)
     for share, colour in ((each.bright.white, "white"), (each.bright.black, "black")):
         if share > CLIPPED_SHARE:
             yield Finding("clipped", "warning", exhibits, f"{share:.0%} of the target's pixels are {colour}.")
