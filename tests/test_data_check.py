@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from mirnet.training import check as checking
 from mirnet.training.alignment import shift_between
 from mirnet.training.check import Finding, check, quick
 from mirnet.training.inspect import scenes
+from mirnet.training.likeness import alike, look
 
 Photo = NDArray[np.uint8]
 
@@ -244,6 +246,20 @@ def test_a_scene_of_both_sides_is_found_whatever_was_done_to_it(
     assert quick(find_pairs(data), find_pairs(tmp_path / "val")) == [finding.line for finding in findings]
 
 
+@pytest.mark.parametrize(
+    ("bits", "same_light", "expected"), [(10, False, True), (11, False, False), (20, True, True), (21, True, False)]
+)
+def test_close_hashes_decide_alone_and_near_ones_need_light_that_agrees(
+    bits: int, same_light: bool, expected: bool
+) -> None:
+    one = look(photograph(1).transpose(2, 0, 1))
+    light = one.light if same_light else look(photograph(2).transpose(2, 0, 1)).light
+    other = replace(one, hash=one.hash ^ ((1 << bits) - 1), light=light)
+    opposite = one.hash ^ (2**64 - 1)
+    (near,) = alike([replace(one, mirrored=opposite)], [replace(one, hash=opposite ^ (2**32 - 1)), other])
+    assert near.tolist() == ([1] if expected else [])
+
+
 def test_the_very_same_dark_picture_on_both_sides_is_a_leak_too(data: Path, tmp_path: Path) -> None:
     add(tmp_path / "val", "moved", photograph(1)[::-1], darkened(photograph(1)))
     assert "the very same" in only(found(data, tmp_path / "val"), "leak").sentence
@@ -295,7 +311,7 @@ def test_warnings_end_with_0_and_errors_with_1(command: Callable[..., object], d
 
 
 def test_a_finding_is_one_whole_line_whatever_its_files_are_called(command: Callable[..., object], data: Path) -> None:
-    name = "häßliche 写真 $x$ & <b> " + 40 * "long " + "name"
+    name = "häßliche 写真 $^$ & <b> " + 40 * "long " + "name"
     add(data, name, photograph(1)[:80], photograph(1))
     line_break = "two\nlines"
     add(data, line_break, photograph(2)[:80], photograph(2))
@@ -431,6 +447,26 @@ def test_a_report_that_fails_leaves_the_earlier_one(
     monkeypatch.setattr("mirnet.training.report._sheet", full)
     assert command("data", "check", data, "--report", report).code == 1
     assert (report / "findings.json").read_bytes() == before
+    assert sorted(path.name for path in data.parent.iterdir()) == ["data", "report"]
+
+
+def test_a_report_that_cannot_take_its_place_gives_it_back(
+    command: Callable[..., object], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = data.parent / "report"
+    command("data", "check", data, "--report", report)
+    moves: list[Path] = []
+    rename = Path.rename
+
+    def fail_once(self: Path, target: Path) -> Path:
+        moves.append(target)
+        if len(moves) == 2:  # the earlier one has gone aside, the new one comes
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail_once)
+    assert command("data", "check", data, "--report", report).code == 1
+    assert (report / "findings.json").exists()
     assert sorted(path.name for path in data.parent.iterdir()) == ["data", "report"]
 
 

@@ -291,4 +291,5 @@ def _chosen(found: Survey, names: Path) -> Survey:
     lone = [each for each in found.lone if each.name in wanted]
     there = {pair.name for pair in pairs} | {each.name for each in lone}
     absent = [Lone(name, names, f"in {found.source}") for name in wanted - there]
-    return Survey(found.source, pairs, sorted(lone + absent, key=_name), found.doubled)
+    doubled = [each for each in found.doubled if each.name in wanted]
+    return Survey(found.source, pairs, sorted(lone + absent, key=_name), doubled)

@@ -51,7 +51,8 @@ def check(
     if val is not None or val_names is not None:
         validation = survey(data, bright, val_names) if val is None else survey(val, names=val_names)
     if val is None and validation is not None and names is None:  # as `train` has it: what validates isn't trained on
-        training = _without(training, {pair.name for pair in validation.pairs})
+        held_out = {pair.name for pair in validation.pairs} | {lone.name for lone in validation.lone}
+        training = _without(training, held_out)
     for side in (training, *([validation] if validation else [])):
         if not side.pairs and not side.lone and not side.doubled:
             raise DataError(f"{side.source}: no pairs found; expected pictures of equal stems in both.")
@@ -75,7 +76,12 @@ def check(
 
 
 def _without(found: Survey, names: set[str]) -> Survey:
-    return Survey(found.source, [pair for pair in found.pairs if pair.name not in names], found.lone, found.doubled)
+    return Survey(
+        found.source,
+        [pair for pair in found.pairs if pair.name not in names],
+        [lone for lone in found.lone if lone.name not in names],
+        [doubled for doubled in found.doubled if doubled.name not in names],
+    )
 
 
 def _refuse_inside(output: Path, given: list[Path | None], *surveys: Survey | None) -> None:

@@ -79,7 +79,12 @@ def write_report(folder: Path, findings: Sequence[Finding], about: dict[str, obj
         write_whole(draft / PAGE, _page(findings, about, sheets).encode())
         if place.exists():
             place.rename(old)
-        draft.rename(place)
+        try:
+            draft.rename(place)
+        except BaseException:  # whatever it is, the earlier report comes back
+            if old.exists():
+                old.rename(place)
+            raise
     finally:
         for leftover in (draft, old):
             shutil.rmtree(leftover, ignore_errors=True)
