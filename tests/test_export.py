@@ -278,8 +278,9 @@ def test_a_run_has_its_card_ready_to_export(run, tmp_path):
     assert words["data"][3]["name"] == "first weights: sha256 ef56"
     assert (words["known_failures"], words["uses"]) == ([], {})
     assert words["source"] == (
-        "trained with mirnet 0.0.9, preset lite, precision float32, seed 7, recipe lite (adamw, 0.001 to 1e-05, 8 "
-        "crops of 128 px then 4 crops of 192 px then 2 crops of 320 px), step 20 of 60, 0.002 gigapixels of crops"
+        "trained with mirnet 0.0.9, preset lite, precision float32, seed 7, recipe lite (adamw, 0.001 to 1e-05, crops "
+        "of 128 px in batches of 8, then 192 px in batches of 4, then 320 px in batches of 2), step 20 of 60, 0.002 "
+        "gigapixels of crops"
     )
     assert "somebody" not in (run.path / "card.json").read_text()
     card = exporting.export(run.path, tmp_path / "a.onnx", about=run.path / "card.json").card

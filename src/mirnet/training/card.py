@@ -15,8 +15,10 @@ from mirnet.network import checkpoints
 from mirnet.training.recipes import RECIPES
 from mirnet.training.run_folder import RunFolder
 
-WORDS = {"data": list, "uses": dict, "known_failures": list, "licence": str, "source": str,
-         "denoise_at_zero_stops": (int, float)}  # fmt: skip  # what no program can know, and what of it is JSON
+WORDS: dict[str, type | tuple[type, ...]] = {  # what no program can know, and as what it stands in JSON
+    "data": list, "uses": dict, "known_failures": list, "licence": str, "source": str,
+    "denoise_at_zero_stops": (int, float),
+}  # fmt: skip
 NOT_STATED = "not stated"
 FILL_IN = f"{NOT_STATED}: fill in"
 
@@ -122,5 +124,7 @@ def _recipe(recipe: Mapping[str, Any]) -> str:
     known = {name: json.loads(json.dumps(asdict(ours))) for name, ours in RECIPES.items()}  # lists, as in a file
     names = [name for name, ours in known.items() if all(recipe.get(key) == ours[key] for key in ours.keys() - apart)]
     rates = dict.fromkeys(f"{recipe[name]:g}" for name in ("learning_rate", "final_learning_rate"))
-    crops = " then ".join(f"{stage['batch']} crops of {stage['crop_px']} px" for stage in recipe["stages"])
-    return f"recipe {names[0] if names else 'of its own'} ({recipe['optimiser']}, {' to '.join(rates)}, {crops})"
+    crops = ", then ".join(f"{stage['crop_px']} px in batches of {stage['batch']}" for stage in recipe["stages"])
+    return (
+        f"recipe {names[0] if names else 'of its own'} ({recipe['optimiser']}, {' to '.join(rates)}, crops of {crops})"
+    )
