@@ -9,7 +9,6 @@ of the one set with every picture of the other, changed likewise, which must sho
 import argparse
 import io
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from mirnet.exposure import to_encoded, to_linear
 from mirnet.pairs import find_pairs
 from mirnet.training.data import read_rgb
 from mirnet.training.likeness import Look, alike, look
+from mirnet.training.parallel import in_order
 
 Photo = NDArray[np.uint8]  # (H, W, 3)
 
@@ -69,8 +69,7 @@ def looks(files: Sequence[Path], change: Callable[[Photo], Photo]) -> list[Look]
         photo = np.ascontiguousarray(read_rgb(file).transpose(1, 2, 0)).astype(np.uint8)
         return look(np.ascontiguousarray(change(photo).transpose(2, 0, 1)))
 
-    with ThreadPoolExecutor() as pool:
-        return list(pool.map(one, files))
+    return list(in_order(one, files, lambda done: None))
 
 
 def main() -> None:

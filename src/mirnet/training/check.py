@@ -4,13 +4,11 @@ An error would spoil training, or what validation says of it; a warning is worth
 were measured on the 485 pairs of LOL v1, a good data set with known blemishes.
 """
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 
@@ -21,12 +19,11 @@ from mirnet.training.alignment import Shift, shift_between
 from mirnet.training.data import Picture, read_rgb
 from mirnet.training.inspect import same_scene
 from mirnet.training.likeness import Look, alike, by_rank, look, look_at
+from mirnet.training.parallel import in_order
 
 Side = Literal["training", "validation"]
 Severity = Literal["error", "warning"]
 Progress = Callable[[float], None]
-T = TypeVar("T")
-R = TypeVar("R")
 
 SHIFT_PX = 1.0  # nine pairs in ten of LOL are within 0.4 px, ten pairs are beyond 1 px
 CLIPPED_SHARE = 0.05  # in 98 of 100 bright pictures of LOL less is white, and nowhere is more than 0.02 black
@@ -107,7 +104,7 @@ def check(training: Survey, validation: Survey | None = None, progress: Progress
     surveys += [("validation", validation)] if validation else []
     broken = [finding for side, found in surveys for finding in _unpaired(side, found)]
     pairs = [(side, pair) for side, found in surveys for pair in found.pairs]
-    results = list(_in_order(lambda each: _examine(*each), pairs, progress))
+    results = list(in_order(lambda each: _examine(*each), pairs, progress))
     return _sorted([*broken, *_found(results), *_duplicates(results)])
 
 
@@ -119,7 +116,7 @@ def quick(training: Sequence[Pair], validation: Sequence[Pair], progress: Progre
     """
     sides: list[tuple[Side, Sequence[Pair]]] = [("training", training), ("validation", validation)]
     pairs = [(side, pair, place in _sampled(len(found))) for side, found in sides for place, pair in enumerate(found)]
-    results = _in_order(lambda each: _looked_at(*each), pairs, progress)
+    results = in_order(lambda each: _looked_at(*each), pairs, progress)
     return [finding.line for finding in _sorted(_found(results)) if finding.severity == "error"]
 
 
@@ -163,17 +160,6 @@ class _Examined:
     dark: Look | None = None
     difference: float | None = None  # mean of the values
     shift: Shift | None = None
-
-
-def _in_order(function: Callable[[T], R], values: Sequence[T], progress: Progress) -> Iterator[R]:
-    """By as many threads as there are cores: decoding and arithmetic run side by side."""
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
-        for number, result in enumerate(pool.map(function, values)):
-            yield result
-            progress((number + 1) / len(values))
-    finally:
-        pool.shutdown(cancel_futures=True)  # somebody who stops shouldn't wait for the rest
 
 
 def _looked_at(side: Side, pair: Pair, both: bool) -> _Examined | list[Finding]:

@@ -7,16 +7,14 @@ import numpy as np
 
 from mirnet.pairs import Pair
 from mirnet.training.likeness import Look, alike, look_at
+from mirnet.training.parallel import in_order
 
 VALIDATION_SHARE = 0.1  # of the pairs
 
 
 def scenes(pairs: Sequence[Pair], progress: Callable[[float], None] = lambda done: None) -> list[list[Pair]]:
     """The pairs grouped by scene: near duplicates, and theirs, are together. Both levels in the order of `pairs`."""
-    looks = []
-    for number, pair in enumerate(pairs):
-        looks.append(look_at(pair.bright))
-        progress((number + 1) / len(pairs))
+    looks = list(in_order(look_at, [pair.bright for pair in pairs], progress))
     return [[pairs[place] for place in scene] for scene in same_scene(looks)]
 
 
