@@ -20,10 +20,10 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import torch
 from safetensors import safe_open
 
 import mirnet
@@ -142,14 +142,10 @@ def differences(run: Path, other: Path) -> list[str]:
 
 def content(path: Path) -> tuple[object, dict[str, bytes]]:
     """Header (without the clock) and the bytes of every tensor."""
-    with safe_open(path, framework="pt") as file:
+    with safe_open(path, framework="np") as file:
         header = json.loads(file.metadata()["mirnet"])
         header["place"].pop("seconds")
-        return header, {name: as_bytes(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118  it is no dict
-
-
-def as_bytes(tensor: torch.Tensor) -> bytes:
-    return tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+        return header, {name: file.get_tensor(name).tobytes() for name in file.keys()}  # noqa: SIM118  it is no dict
 
 
 def log(run: Path) -> list[dict[str, str]]:
@@ -174,7 +170,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="pairs to train on; default: small ones, made for this")
     parser.add_argument("--steps", type=int, default=60, help="of the restorer; the head makes a third of them")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    return parser.parse_args()
+    asked = parser.parse_args()
+    if asked.steps < 6:
+        parser.error("fewer than 6 steps write too few checkpoints to be killed in")
+    return asked
 
 
 def main() -> None:
@@ -215,7 +214,7 @@ def main() -> None:
 
 
 def report(command: list[str], kills: list[Kill], verdicts: dict[int, list[str]]) -> None:
-    print(f"mirnet {mirnet.__version__}, torch {torch.__version__}, Python {platform.python_version()}, "
+    print(f"mirnet {mirnet.__version__}, torch {version('torch')}, Python {platform.python_version()}, "
           f"{os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}")  # fmt: skip
     print(f"`mirnet train DATA {' '.join(command[command.index('--preset') :])}`\n")
     print("| kill | run | killed at | writing a checkpoint | went on from | the run's bits at its end |")

@@ -67,8 +67,12 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Two:
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
     )  # fmt: skip
-    record = runpy.run_path(str(WORKER))["whole"](folder, folder / "alone")
-    said, _ = started.communicate(timeout=300)
+    try:
+        record = runpy.run_path(str(WORKER))["whole"](folder, folder / "alone")
+        said, _ = started.communicate(timeout=300)
+    finally:
+        started.terminate()  # torchrun ends both; nothing where they have ended
+        started.wait()
     return Two(folder / "out", started.returncode, said, folder / "alone", record)
 
 
