@@ -89,7 +89,8 @@ def _curves(panels: Sequence[Panel], columns: int, rows: Rows, about: About, len
     lines = len(panels) // columns
     figure = Figure(figsize=(13, 3.5 * lines), layout="constrained")
     stages = _stages(rows, about) if length == "steps" else []
-    for axes, panel in zip(figure.subplots(lines, columns, sharex=True).flat, panels, strict=True):
+    grid = figure.subplots(lines, columns, sharex=True)
+    for axes, panel in zip(grid.flat, panels, strict=True):
         _draw_panel(axes, panel, rows)
         if panel is GRADIENT:
             _mark_gradients(axes, rows, clip_norm)
@@ -102,13 +103,14 @@ def _curves(panels: Sequence[Panel], columns: int, rows: Rows, about: About, len
         for step, crop_px in stages:
             axes.axvline(step, color="0.6", linewidth=0.8, linestyle=":")
             axes.text(step, 0.01, f" {crop_px} px", transform=axes.get_xaxis_transform(), fontsize=7, color="0.5")
+    newest = max((number(row, "step") or 0 for row in rows), default=0)
+    grid.flat[0].set_xlim(0, 1.02 * newest or 1)  # and with it all others
     return figure
 
 
 def _draw_panel(axes: Axes, panel: Panel, rows: Rows) -> None:
     axes.set_title(panel.title, fontsize=10)
     axes.set_xlabel("step", fontsize=8)
-    axes.set_xlim(left=0)
     axes.tick_params(which="both", labelsize=8, labelbottom=True)
     axes.grid(alpha=0.3)
     axes.ticklabel_format(axis="y", scilimits=(-3, 5), useOffset=False)

@@ -40,7 +40,6 @@ def journal(run: RunFolder, wanted: bool, place: Place) -> Iterator[None]:
             crops = run.path / "strip" / f"{here.step:08d}.png"
             if "psnr" in values and crops.exists():
                 writer.add_image("validation", read_image(crops), here.step, dataformats="HWC")
-            writer.flush()  # a process may be killed; the log has this row too
 
         run.echo = echo
         try:
