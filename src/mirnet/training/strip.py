@@ -86,7 +86,8 @@ def _laid_out(names: Sequence[str], rows: Rows, truth: Sequence[metrics.Picture]
         write(label, LABELS_PX - 10, top + CROP_PX / 2, ha="right", fontsize=9)
         for column, (crop, true) in enumerate(zip(crops, truth, strict=True)):
             left = LABELS_PX + column * column_px
-            drawn.figimage(crop, left, height - top - crop.shape[0], origin="upper")
+            down, across = ((CROP_PX - side) // 2 for side in crop.shape[:2])  # smaller pictures stand in the middle
+            drawn.figimage(crop, left + across, height - top - down - crop.shape[0], origin="upper")
             if crop is not true:
                 said = f"{metrics.psnr(crop, true):.2f} dB"
                 write(said, left + CROP_PX / 2, top + CROP_PX + TEXT_PX / 2, ha="center", fontsize=8, color="0.35")
