@@ -96,6 +96,13 @@ def test_folders_of_scenes_that_hold_both_sides_are_pairs_named_by_their_folder(
     assert [pair[0] for pair in named(tmp_path)] == ["attic/1", "houses/cellar/1"]
 
 
+def test_test_and_validation_pictures_are_never_taken_up_with_others(tmp_path: Path) -> None:
+    for part in ("attic", "Test", "val", "eval15"):
+        lay_out(tmp_path, f"{part}/low/1.png", f"{part}/high/1.png")
+    assert [pair[0] for pair in named(tmp_path)] == ["attic/1"]
+    assert [pair[0] for pair in named(tmp_path / "val")] == ["1"]
+
+
 def test_links_in_a_circle_do_not_hang(tmp_path: Path) -> None:
     lay_out(tmp_path, "low/1.png", "high/1.png", "other/2.png")
     (tmp_path / "low/again").symlink_to(tmp_path / "low")
