@@ -87,8 +87,7 @@ def find_pairs(data: Path, bright: Path | None = None, names: Path | None = None
             f"{len(lone)} of {len(lone) + len(found.pairs)} names lack a picture in {found.source}: {shown}. "
             "Add the missing partner or choose names with --names."
         )
-    if not found.pairs:
-        raise DataError(f"{found.source}: no pairs found; expected pictures of equal stems in both.")
+    refuse_empty(found)
     return found.pairs
 
 
@@ -104,6 +103,12 @@ def survey(data: Path, bright: Path | None = None, names: Path | None = None) ->
     else:
         found = _from_folders(_sides(data))
     return found if names is None else _chosen(found, names)
+
+
+def refuse_empty(found: Survey) -> None:
+    """Raises DataError where there is nothing, not even something broken."""
+    if not found.pairs and not found.lone and not found.doubled:
+        raise DataError(f"no pairs found in {found.source}; expected a dark and a bright picture of equal stems.")
 
 
 def picture_files(folder: Path) -> Iterator[Path]:

@@ -11,7 +11,7 @@ from mirnet.apps.extras import needs
 from mirnet.apps.progress import progress_bar
 from mirnet.errors import DataError, SettingsError
 from mirnet.files import write_whole
-from mirnet.pairs import Pair, Survey, find_pairs, survey
+from mirnet.pairs import Pair, Survey, find_pairs, refuse_empty, survey
 
 if TYPE_CHECKING:
     from mirnet.training.check import Finding
@@ -54,8 +54,7 @@ def check(
         held_out = {pair.name for pair in validation.pairs} | {lone.name for lone in validation.lone}
         training = _without(training, held_out)
     for side in (training, *([validation] if validation else [])):
-        if not side.pairs and not side.lone and not side.doubled:
-            raise DataError(f"{side.source}: no pairs found; expected pictures of equal stems in both.")
+        refuse_empty(side)
     if report is not None:
         _refuse_inside(report, [data, bright, val], training, validation)
         reports.check_folder(report)
