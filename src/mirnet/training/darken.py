@@ -27,7 +27,6 @@ from mirnet.training.draws import Draws
 STOPS = (1.0, synthesis.MOST_STOPS)
 MOST_STOPS = 10.0  # beyond it nothing but black is left
 JPEG_SHARE = 0.5  # of the dark twins
-DIMMED_SHARE, DIMMED = 0.5, 0.95  # of the dark twins, and by how much; as on the fly in `batches`
 ABOUT = "darken.json"
 MODEL = "dark and noisy twins as described in docs/data.md; noise by Brooks et al., CVPR 2019, section 3.1"
 
@@ -208,7 +207,7 @@ def twin(photo: Picture, name: str, wish: Wish) -> Twin:
 
 
 def _dark(photo: Picture, wish: Wish, draws: Draws) -> tuple[Picture, Tensor, Told]:
-    dimmed = DIMMED if float(draws.uniform(5)) < DIMMED_SHARE else 1.0
+    dimmed = synthesis.DIMMED if float(draws.uniform(5)) < synthesis.DIMMED_SHARE else 1.0
     scaled = np.round(photo * dimmed)
     bright = scaled.astype(np.uint8) if photo.dtype == np.uint8 else scaled.astype(np.uint16)
     stops = draws.between(4, *(wish.stops or STOPS))

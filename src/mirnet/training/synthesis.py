@@ -46,6 +46,7 @@ BALANCE_SPREAD = 0.15  # stops by which each channel's white balance is off, sta
 CURVE = (-0.3, 0.6)  # how much of a smoothstep a camera's tone curve holds: from a flat profile to a contrasty one
 
 MOST_STOPS = 7.0
+DIMMED_SHARE, DIMMED = 0.8, 0.95  # of the pictures that are darkened, and the factor of their values before that
 MOST_SIGMA = 55 / 255  # of the Gaussian noise in noisy twins, on sRGB values
 
 GRAINS = ("interpolated", "coarse", "free")  # what noise is like: see `photographed`
