@@ -13,7 +13,7 @@ from mirnet.errors import DataError, SettingsError, WeightsError
 from mirnet.images import write_image
 from mirnet.network import LiteConfig, MIRNetConfig, checkpoints
 from mirnet.pairs import Pair
-from mirnet.training import figures, loop, losses, overfit, pipeline, recipes, strip, warm_start
+from mirnet.training import figures, loop, losses, overfit, pipeline, recipes, sources, strip, warm_start
 from mirnet.training.batches import Feed, make_batch
 from mirnet.training.run_folder import RunFolder
 from mirnet.training.settings import TrainSettings
@@ -249,7 +249,7 @@ def quick_check(pictures: Path, settings: TrainSettings, monkeypatch: pytest.Mon
     steps = iter(range(100_000))
     monkeypatch.setattr(overfit, "CROP_PX", 16)
     monkeypatch.setattr(overfit.time, "monotonic", lambda: float(next(steps)))
-    return overfit.check(pipeline.Sources(pictures / "data"), settings, seconds=150.0)
+    return overfit.check(sources.Sources(pictures / "data"), settings, seconds=150.0)
 
 
 def test_the_check_sees_a_sound_set_up_and_a_rate_that_is_hopeless(

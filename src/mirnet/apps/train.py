@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from mirnet.training.watch import Watch
 
 HANG_UP = getattr(signal, "SIGHUP", None)  # which Windows has not
-BARS = {"load": "reading pictures", "exposure": "preparing exposure", "head": "training the exposure head",
-        "train": "training", "validate": "validating"}  # fmt: skip
+BARS = {"load": "reading pictures", "check": "checking pictures", "exposure": "preparing exposure",
+        "head": "training the exposure head", "train": "training", "validate": "validating"}  # fmt: skip
 
 
 def train(
@@ -87,6 +87,7 @@ def train(
     with needs("train"):
         from mirnet.training import overfit, pipeline, recipes
         from mirnet.training.settings import TrainSettings
+        from mirnet.training.sources import Sources
 
     if steps is not None and hours is not None:
         raise SettingsError("A run ends after --steps or after --hours; give one of them.")
@@ -103,7 +104,7 @@ def train(
         checkpoint_steps=checkpoint_steps, validate_steps=validate_steps, log_steps=log_steps, tensorboard=tensorboard,
         precision=cast(Literal["float32", "bf16"], precision), device=device, threads=threads,
     )  # fmt: skip
-    sources = pipeline.Sources(data, bright, val, names, val_names, synthetic, start)
+    sources = Sources(data, bright, val, names, val_names, synthetic, start)
     if check:
         with bars() as watch, interruptions() as stop:
             verdict = overfit.check(sources, settings, watch=watch, stop=stop)

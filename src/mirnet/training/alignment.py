@@ -81,4 +81,5 @@ def _moved(grey: Grey, by: NDArray[np.float32]) -> Grey:
 
 
 def _correlation(one: Grey, other: Grey) -> float:
-    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+    ours, theirs = (each - each.mean() for each in (one, other))
+    return float((ours * theirs).mean() / max(float(ours.std() * theirs.std()), 1e-12))

@@ -18,6 +18,7 @@ from mirnet.training.batches import make_batch
 from mirnet.training.optimisation import Optimisation
 from mirnet.training.run_folder import RunFolder
 from mirnet.training.settings import TrainSettings, find_device
+from mirnet.training.sources import Sources, choose, fed
 from mirnet.training.store import Pairs
 from mirnet.training.watch import NOBODY, Watch
 
@@ -54,7 +55,7 @@ class Verdict:
         )
 
 
-def check(sources: pipeline.Sources, settings: TrainSettings, *, seconds: float = SECONDS, watch: Watch = NOBODY,
+def check(sources: Sources, settings: TrainSettings, *, seconds: float = SECONDS, watch: Watch = NOBODY,
           stop: Callable[[], bool] = lambda: False) -> Verdict:  # fmt: skip
     """Learn one batch of the first stage's feed by heart, for `seconds`; nothing is written.
 
@@ -62,8 +63,8 @@ def check(sources: pipeline.Sources, settings: TrainSettings, *, seconds: float 
     """
     device = find_device(settings.device)
     with tempfile.TemporaryDirectory() as folder, pipeline.threads_of(settings):
-        chosen = pipeline.choose(sources, RunFolder(Path(folder)), settings, resumed=False, progress=_silent)
-        settings = pipeline.fed(settings, chosen)
+        chosen = choose(sources, RunFolder(Path(folder)), settings, resumed=False, progress=_silent)
+        settings = fed(settings, chosen)
         few = Pairs(chosen.training[:CROPS], chosen.photos[:CROPS])
     network = pipeline.define(settings, device)
     if sources.start is not None:

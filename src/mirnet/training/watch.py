@@ -4,7 +4,7 @@ from typing import Protocol
 
 
 class Watch(Protocol):
-    """`phase` is one of "load", "exposure", "head", "train", "validate"; `done` runs from 0 to 1."""
+    """`phase` is one of "load", "check", "exposure", "head", "train", "validate"; `done` runs from 0 to 1."""
 
     def progress(self, phase: str, done: float, note: str = "") -> None:
         """How far a phase has come, and a few words on how it goes."""
