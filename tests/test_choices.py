@@ -1,5 +1,6 @@
 """The choices of a recipe do what they say: losses, what is fed, accumulation, weights to begin with, the check."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -249,7 +250,8 @@ def quick_check(pictures: Path, settings: TrainSettings, monkeypatch: pytest.Mon
     steps = iter(range(100_000))
     monkeypatch.setattr(overfit, "CROP_PX", 16)
     monkeypatch.setattr(overfit.time, "monotonic", lambda: float(next(steps)))
-    return overfit.check(sources.Sources(pictures / "data"), settings, seconds=150.0)
+    data = pictures / "data" if (pictures / "data").exists() else pictures
+    return overfit.check(sources.Sources(data), settings, seconds=150.0)
 
 
 def test_the_check_sees_a_sound_set_up_and_a_rate_that_is_hopeless(
@@ -264,6 +266,17 @@ def test_the_check_sees_a_sound_set_up_and_a_rate_that_is_hopeless(
     verdict = quick_check(pictures, hopeless, monkeypatch)
     assert not verdict.fits
     assert "--lr" in str(verdict)
+
+
+def test_the_check_is_not_content_with_pairs_that_do_not_belong_together(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(pictures / "data/low", tmp_path / "high")
+    shutil.copytree(pictures / "data/high", tmp_path / "low")  # dark and bright swapped
+    sound = replace(SHORT, recipe=replace(RECIPE, learning_rate=1e-2, final_learning_rate=1e-2))
+    verdict = quick_check(tmp_path, sound, monkeypatch)
+    assert not verdict.fits
+    assert "swapped" in str(verdict)
 
 
 def test_the_check_names_weights_without_gradient(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
