@@ -21,7 +21,7 @@ PHOTO = "examples/rocket-at-dusk.jpg"
 LIGHT_IMPORT = """
 import importlib, pkgutil, sys
 
-for heavy in ("torch", "lightning_fabric", "safetensors", "onnx", "onnxscript", "matplotlib"):
+for heavy in ("torch", "lightning_fabric", "safetensors", "onnx", "onnxscript", "matplotlib", "skimage", "imagehash"):
     sys.modules[heavy] = None  # an import of it now raises ImportError
 
 import mirnet, mirnet.apps, mirnet.inference

@@ -332,12 +332,20 @@ def test_another_network_cannot_be_overridden(pictures: Path, tmp_path: Path) ->
 
 def test_by_the_clock_a_resumed_run_says_that_its_end_is_not_exact(pictures: Path, tmp_path: Path) -> None:
     settings = replace(SHORT, hours=1.0, head_steps=0)
-    watch, reports = At(), iter(range(100))
+    asked: list[int] = []
     with pytest.raises(Cancelled):
-        train(pictures, tmp_path / "run", settings, stop=lambda: next(reports) > 12)
+        train(
+            pictures,
+            tmp_path / "run",
+            settings,
+            watch=At("train", 3, lambda: asked.append(1)),
+            stop=lambda: bool(asked),
+        )
     before = json.loads(checkpoint_header(last(tmp_path / "run"))["mirnet"])["place"]["seconds"]
+    asked.clear()
+    watch = At("train", 3, lambda: asked.append(1))
     with pytest.raises(Cancelled):
-        train(pictures, tmp_path / "run", settings, resume=True, watch=watch, stop=lambda: next(reports) > 26)
+        train(pictures, tmp_path / "run", settings, resume=True, watch=watch, stop=lambda: bool(asked))
     assert any("Going on after 0.00 of 1 hours" in line and "not exactly" in line for line in watch.said)
     assert "not exactly" in json.loads((tmp_path / "run/run.json").read_text())["resumed"][-1]["end"]
     assert json.loads(checkpoint_header(last(tmp_path / "run"))["mirnet"])["place"]["seconds"] > before > 0
