@@ -239,8 +239,8 @@ def _validate(job: Job, optimisation: Optimisation, place: Place) -> bool:
     job.watch.say(f"step {place.step}: {scores}")
     if job.run.writes:
         figures.draw(job.run.path, job.fabric.device)
-    job.fabric.barrier()  # the others wait for the figures here, not within the next step, whose time is taken
         card.write(job.run)
+    job.fabric.barrier()  # the others wait for the figures here, not within the next step, whose time is taken
     return True
 
 
