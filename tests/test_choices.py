@@ -1,9 +1,11 @@
 """The choices of a recipe do what they say: losses, what is fed, accumulation, weights to begin with, the check."""
 
+import itertools
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -248,7 +250,7 @@ def test_weights_that_do_not_fit_at_all_are_refused(tmp_path: Path) -> None:
 def quick_check(pictures: Path, settings: TrainSettings, monkeypatch: pytest.MonkeyPatch) -> overfit.Verdict:
     """Of 150 steps, whatever their time."""
     steps = iter(range(100_000))
-    monkeypatch.setattr(overfit, "CROP_PX", 16)
+    monkeypatch.setattr(overfit, "SIZES", ((16, 8),))
     monkeypatch.setattr(overfit.time, "monotonic", lambda: float(next(steps)))
     data = pictures / "data" if (pictures / "data").exists() else pictures
     return overfit.check(sources.Sources(data), settings, seconds=150.0)
@@ -277,6 +279,22 @@ def test_the_check_is_not_content_with_pairs_that_do_not_belong_together(
     verdict = quick_check(tmp_path, sound, monkeypatch)
     assert not verdict.fits
     assert "swapped" in str(verdict)
+
+
+def test_a_slow_network_learns_fewer_and_smaller_crops(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    make = overfit.make_batch
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        asked.append(options["crop"])
+        return make(*arguments, **options)
+
+    ticks = itertools.count(step=10)
+    monkeypatch.setattr(overfit, "make_batch", watched)
+    monkeypatch.setattr(overfit, "SIZES", ((24, 8), (16, 4)))
+    monkeypatch.setattr(overfit.time, "monotonic", lambda: float(next(ticks)))
+    overfit.check(sources.Sources(pictures / "data"), SHORT, seconds=150.0)
+    assert asked == [24, 16]
 
 
 def test_the_check_names_weights_without_gradient(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:

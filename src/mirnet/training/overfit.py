@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mirnet.errors import Cancelled
-from mirnet.network import Lite
+from mirnet.network import Lite, SceneNetwork
 from mirnet.training import pipeline, warm_start
-from mirnet.training.batches import make_batch
+from mirnet.training.batches import Batch, make_batch
 from mirnet.training.check import quick
 from mirnet.training.optimisation import Optimisation
 from mirnet.training.run_folder import RunFolder
@@ -25,8 +25,8 @@ from mirnet.training.store import Pairs
 from mirnet.training.watch import NOBODY, Watch
 
 SECONDS = 180.0
-CROP_PX = 64  # small, so that a few hundred steps fit into the time, whatever the network
-CROPS = 8
+SIZES = ((64, 8), (32, 4))  # pixels and number of crops: the first with which enough steps fit into the time
+LEAST_STEPS = 100
 LEAST_GAIN_DB = 3.0  # half the squared error; on LOL `lite` gains far more, on pairs of unlike scenes less
 
 
@@ -71,7 +71,7 @@ def check(sources: Sources, settings: TrainSettings, *, seconds: float = SECONDS
         chosen = choose(sources, RunFolder(Path(folder)), settings, resumed=False, progress=_silent)
         settings = fed(settings, chosen)
         findings = quick(chosen.training, chosen.validation)
-        few = Pairs(chosen.training[:CROPS], chosen.photos[:CROPS])
+        few = Pairs(chosen.training[: SIZES[0][1]], chosen.photos[: SIZES[0][1]])
     network = pipeline.define(settings, device)
     if sources.start is not None:
         warm_start.adopt(network, warm_start.read(sources.start), sources.start)
@@ -79,8 +79,8 @@ def check(sources: Sources, settings: TrainSettings, *, seconds: float = SECONDS
         few.solve(_silent)
         network.head.requires_grad_(False)
     recipe = settings.recipe
-    batch = make_batch(few, settings.seed, 0, device, crop=CROP_PX, index=range(CROPS),
-                       feed=replace(recipe.feed, mixup=0.0), takes_exposure=isinstance(network, Lite))  # fmt: skip
+    with pipeline.threads_of(settings):
+        batch = _batch(few, network, settings, seconds)
     named = {name: p for name, p in network.named_parameters() if p.requires_grad}
     optimisation = Optimisation(named, replace(recipe, average=0.0))
     started, steps, before = time.monotonic(), 0, -math.inf
@@ -103,6 +103,20 @@ def check(sources: Sources, settings: TrainSettings, *, seconds: float = SECONDS
             watch.progress("train", spent / seconds, f"{psnr:.2f} dB")
     fits = psnr - before >= LEAST_GAIN_DB and not unreached and not findings
     return Verdict(fits, before, psnr, steps, spent, tuple(unreached), tuple(findings))
+
+
+def _batch(few: Pairs, network: SceneNetwork, settings: TrainSettings, seconds: float) -> Batch:
+    """As many crops as the network can learn by heart in the time."""
+    device = next(network.parameters()).device
+    feed = replace(settings.recipe.feed, mixup=0.0)
+    for crop_px, crops in SIZES:
+        batch = make_batch(few, settings.seed, 0, device, crop=crop_px, index=range(crops), feed=feed,
+                           takes_exposure=isinstance(network, Lite))  # fmt: skip
+        started = time.monotonic()
+        settings.recipe.restoration_loss(network(*batch.inputs), batch.target).backward()
+        if time.monotonic() - started < seconds / LEAST_STEPS:
+            break
+    return batch
 
 
 def _silent(done: float) -> None:
