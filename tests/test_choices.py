@@ -128,9 +128,11 @@ def test_a_random_gamma_bends_the_input_alone(pairs: Pairs) -> None:
     assert exponents[:, 0, 0, 0].std() > 0.1
 
 
-def test_stops_follow_a_random_gamma(pairs: Pairs) -> None:
-    exposed, _ = make_batch(pairs, 0, 0, CPU, crop=16, index=range(8), feed=Feed(gamma=0.5)).inputs
-    target = make_batch(pairs, 0, 0, CPU, crop=16, index=range(8), feed=Feed(gamma=0.5)).target
+@pytest.mark.parametrize("kind", ["real", "bright"])
+def test_stops_follow_a_random_gamma(pairs: Pairs, kind: str) -> None:
+    feed = Feed(**{"real": 0.0, kind: 1.0, "gamma": 0.5})
+    batch = make_batch(pairs, 0, 0, CPU, crop=16, index=range(8), feed=feed)
+    exposed, target = batch.inputs[0], batch.target
     assert torch.allclose(exposed.mean((1, 2, 3)), target.mean((1, 2, 3)), atol=0.03)
 
 
@@ -153,6 +155,11 @@ def test_shares_add_up_and_keep_their_proportions() -> None:
         recipes.adapted(recipes.LITE, synthetic_weight=1.5)
     with pytest.raises(SettingsError, match="--noise-only"):
         recipes.adapted(recipes.LITE, synthetic_weight=0.5, noise_only=True)
+
+
+def test_real_crops_without_pairs_are_refused(pictures: Path) -> None:
+    with pytest.raises(DataError, match="no pairs"):
+        make_batch(Pairs([], [pictures / "photos/1.png"]), 0, 0, CPU, crop=16, index=range(2))
 
 
 def test_noise_only_changes_no_exposure(pairs: Pairs) -> None:

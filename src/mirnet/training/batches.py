@@ -60,15 +60,12 @@ class Feed:
 
     def noise_only(self) -> "Feed":
         """The same with noisy twins instead of everything that is dark; some clean ones stay, to be left alone."""
-        return Feed(**{f.name: getattr(self, f.name) for f in fields(self)} | NOISE_ONLY)
+        return replace(self, real=0.0, bright=0.03, darkened=0.0, noisy=0.97, jitter_stops=0.0, jpeg=0.0)
 
 
 def is_noise_only(feed: Feed) -> bool:
     """Whether a network learns to denoise at the exposure that a picture has, and nothing else."""
     return feed.real + feed.darkened == 0
-
-
-NOISE_ONLY = {"real": 0.0, "bright": 0.03, "darkened": 0.0, "noisy": 0.97, "jitter_stops": 0.0, "jpeg": 0.0}
 
 
 @dataclass(frozen=True)
@@ -93,7 +90,9 @@ def make_batch(pairs: Pairs, seed: int, step: int, device: torch.device, *, crop
     """
     places = torch.as_tensor(list(index), device=device)
     total = total or int(places.max()) + 1
-    kinds = _kinds(Draws(seed, step, torch.arange(total, device=device)), feed, len(pairs) > 0)
+    if feed.real and not len(pairs):
+        raise DataError("Crops of real pairs are to be fed, and there are no pairs; feed what is made of photos alone.")
+    kinds = _kinds(Draws(seed, step, torch.arange(total, device=device)), feed)
     order = seen + (kinds == 0).cumsum(0) - 1  # of the real crops, how many came before
     batch = _crops(pairs, Draws(seed, step, places), kinds[places], order[places], crop, feed, takes_exposure)
     if feed.mixup:
@@ -103,10 +102,8 @@ def make_batch(pairs: Pairs, seed: int, step: int, device: torch.device, *, crop
     return replace(batch, real=int((kinds == 0).sum()))
 
 
-def _kinds(draws: Draws, feed: Feed, has_pairs: bool) -> Tensor:  # (B,) int64, numbers of SHARES
+def _kinds(draws: Draws, feed: Feed) -> Tensor:  # (B,) int64, numbers of SHARES
     bounds = torch.tensor([getattr(feed, name) for name in SHARES], device=draws.index.device).cumsum(0)[:3]
-    if not has_pairs:
-        bounds = (bounds - feed.real) / max(1 - feed.real, 1e-9)
     return (draws.uniform(0)[:, None] >= bounds).sum(1)
 
 
@@ -142,7 +139,7 @@ def _crops(pairs: Pairs, draws: Draws, kind: Tensor, order: Tensor | None, crop:
     if not takes_exposure:
         return Batch((picture,), target, bright)
 
-    unknown = darkened | ((real | noisy) if feed.gamma else darkened)
+    unknown = torch.ones_like(darkened) if feed.gamma else darkened  # whatever was bent, or went through a camera
     if unknown.any():
         number[unknown] = solve_stops(picture[unknown], target[unknown])
     jitter = (draws.normal(3) * feed.jitter_stops)[:, None, None, None]

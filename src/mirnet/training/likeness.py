@@ -2,7 +2,7 @@
 
 Two stages. A perceptual hash, pHash of the ImageHash library (64 signs of the lowest cosine frequencies, so brightness
 and contrast hardly matter), of the picture and of its mirror image. And, where two hashes are near but not close, the
-correlation of two thumbnails of 8 by 12 cells.
+correlation of two thumbnails, brought down to 8 by 12 cells.
 
 Measured by `benchmarks/same_scene.py` on the 485 bright pictures of LOL v1 (600x400), each changed and compared with
 itself; "found" is what `alike` says. Of the 20,976 couples of a picture to train on and one of the 48 that were held

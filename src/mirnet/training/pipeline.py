@@ -51,8 +51,8 @@ def train(data: Path | None = None, bright: Path | None = None, *, run_dir: Path
             fabric.barrier()
             pairs = Pairs(chosen.training, chosen.photos, memory_bytes=memory_bytes, progress=preparing.phase("load"))
             settings = fed(settings, chosen)
-            for places in (stage.batch for stage in settings.recipe.stages):
-                share_of_batch(fabric, settings.recipe, places)
+            for stage in settings.recipe.stages:
+                share_of_batch(fabric, settings.recipe, stage.batch)
             checking = preparing.phase("check")
             warnings = warnings_about(pairs, chosen.validation, settings, checking) if run.writes else []
             for warning in warnings:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from mirnet.network.lite import expose, to_encoded, to_linear
 from mirnet.training.draws import Draws
+from mirnet.training.store import reflect
 
 # The calibration of Brooks et al., section 3.1: shot noise of the cameras of the Darmstadt Noise Dataset (variance per
 # unit of signal, white at 1) and, in natural logarithms of variances, the line on which their read noise lies.
@@ -191,8 +192,10 @@ def jpeg(pictures: Tensor, quality: Tensor, halved: Tensor, shift: Tensor) -> Te
     """
     batch, _, height, width = pictures.shape
     rows, columns = (
-        _reflected(torch.arange(-(-(size + 15) // 16) * 16, device=pictures.device) - shift[:, which, None], size)
-        for which, size in ((0, height), (1, width))
+        reflect(torch.arange(-(-(side + 15) // 16) * 16, device=shift.device) - shift[:, which, None], size)
+        for which, (side, size) in enumerate(
+            (side, torch.tensor(side, device=shift.device)) for side in (height, width)
+        )
     )
     every = torch.arange(batch, device=pictures.device)[:, None, None]
     padded = pictures.permute(0, 2, 3, 1)[every, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
@@ -237,12 +240,6 @@ def _quantised(planes: Tensor, table: Tensor, percent: Tensor) -> Tensor:
     steps = ((table * percent[:, None, None] + 50) / 100).floor().clamp(1, 255)[:, None, None, None]
     values = ((basis @ blocks @ basis.T) / steps).round() * steps
     return (basis.T @ values @ basis).round().transpose(3, 4).reshape(batch, channels, height, width)
-
-
-def _reflected(position: Tensor, size: int) -> Tensor:
-    period = max(2 * (size - 1), 1)
-    position = position.remainder(period)
-    return torch.minimum(position, period - position).clamp(max=size - 1)
 
 
 @lru_cache

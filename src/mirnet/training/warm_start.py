@@ -1,4 +1,4 @@
-"""Weights to begin with: the shipped ones, a run's, a checkpoint, ours or published, or an exported file."""
+"""Weights to begin with: the shipped ones, a run's, or a checkpoint, ours or published."""
 
 import hashlib
 from pathlib import Path
