@@ -100,7 +100,10 @@ def enhance(
     from mirnet.inference.enhancer import Enhancer
     from mirnet.inference.settings import Settings
 
-    settings = Settings(strength, exposure, keep_exposure, parse_denoise(denoise), quality, provenance, overwrite)
+    settings = Settings(
+        strength=strength, exposure=exposure, keep_exposure=keep_exposure, denoise=parse_denoise(denoise),
+        quality=quality, provenance=provenance, overwrite=overwrite,
+    )  # fmt: skip
     planned = jobs.plan(inputs, output)
     failures = 0
     with progress_bar("enhancing", len(planned)) as bar:

@@ -101,12 +101,13 @@ class Enhancer:
         cells = propose(source, self.runtime, self.card)
         return 0.0 if cells is None else float(cells.mean())
 
-    def enhance_file(self, source: Path, target: Path, settings: Settings) -> Report:
+    def enhance_file(self, source: Path, target: Path, settings: Settings, progress: Progress | None = None) -> Report:
         """Enhance one file into another, which appears whole or not at all.
 
-        Its format is the source's, by content, unless the suffixes differ. Raises OutputExists, PictureError,
-        SettingsError.
+        Its format is the source's, by content, unless the suffixes differ. `progress` as of the constructor, for this
+        file alone. Raises OutputExists, PictureError, SettingsError.
         """
+        progress = progress or self._progress
         started = time.monotonic()
         self.check(settings)
         _refuse_existing(source, target, settings)
@@ -115,10 +116,10 @@ class Enhancer:
         pixels = source_of(picture)
         plan = look(pixels, self.runtime, self.card, settings)
         if settings.strength == 0 and format == picture.header.format:
-            self._progress(1.0)
+            progress(1.0)
             images.copy_file(source, target, overwrite=settings.overwrite)
         else:
-            images.save_picture(target, self._render(pixels, plan, settings), picture, format=format,
+            images.save_picture(target, self._render(pixels, plan, settings, progress), picture, format=format,
                                 quality=settings.quality, provenance=self._provenance(settings),
                                 overwrite=settings.overwrite)  # fmt: skip
         width, height = images.upright_size(picture.header)
@@ -155,11 +156,11 @@ class Enhancer:
         return result
 
     def _bands(self, source: Source, settings: Settings) -> Iterator[Pixels]:
-        return self._render(source, look(source, self.runtime, self.card, settings), settings)
+        return self._render(source, look(source, self.runtime, self.card, settings), settings, self._progress)
 
-    def _render(self, source: Source, plan: Plan, settings: Settings) -> Iterator[Pixels]:
-        yield from render(source, plan, self.runtime, self.card, settings, self._progress)
-        self._progress(1.0)  # whoever takes the bands writes nothing before the last: here somebody may still cancel
+    def _render(self, source: Source, plan: Plan, settings: Settings, progress: Progress) -> Iterator[Pixels]:
+        yield from render(source, plan, self.runtime, self.card, settings, progress)
+        progress(1.0)  # whoever takes the bands writes nothing before the last: here somebody may still cancel
 
     def _provenance(self, settings: Settings) -> str | None:
         if not settings.provenance:
