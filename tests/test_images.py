@@ -25,6 +25,7 @@ from PIL.TiffImagePlugin import IFDRational
 
 from mirnet import images, metadata
 from mirnet.errors import OutputExists, PictureError, SettingsError
+from mirnet.images import writing
 
 FORMATS = ("jpeg", "png", "webp", "tiff")
 WAYS = [*zip(FORMATS, FORMATS, strict=True), ("jpeg", "tiff"), ("tiff", "jpeg"), ("webp", "png"), ("jpeg", "webp")]
@@ -267,7 +268,7 @@ def test_one_bit_becomes_8_bit_grey():
 
 def test_16_bit_is_rounded_to_the_nearest_8_bit_value():
     deep = np.arange(65536, dtype=np.uint16).reshape(256, 256, 1)
-    np.testing.assert_array_equal(images._as_8_bit(deep), np.rint(deep / 257).astype(np.uint8))
+    np.testing.assert_array_equal(writing._as_8_bit(deep), np.rint(deep / 257).astype(np.uint8))
     picture = images.open_picture(pyvips_bytes(np.repeat(deep, 3, axis=2), ".png"))
     eight = images.read_image(images.write_picture(picture.bands(64), picture, format="jpeg", quality=100))
     assert np.abs(eight.astype(float) - deep / 257).max() < 3
@@ -566,8 +567,8 @@ def test_a_grey_profile_goes_where_grey_becomes_rgb():
     profile[16:20] = b"GRAY"
     picture = images.open_picture(pillow_bytes(noise(1), "png"))
     grey = dataclasses.replace(picture, metadata=images.Metadata(icc=bytes(profile)))
-    assert images._described(grey.metadata, grey.header, "webp", None).icc is None
-    assert images._described(grey.metadata, grey.header, "tiff", None).icc == bytes(profile)
+    assert writing._described(grey.metadata, grey.header, "webp", None).icc is None
+    assert writing._described(grey.metadata, grey.header, "tiff", None).icc == bytes(profile)
 
 
 def test_exif_too_long_for_jpeg_is_refused_with_a_sentence():

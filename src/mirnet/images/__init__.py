@@ -1,0 +1,30 @@
+"""Files and bytes to arrays and back, with what the files say beside their pixels. The only package that knows libvips.
+
+A picture is opened as a header plus bands of rows, top to bottom, and written from bands of rows; a whole array is the
+case of one band. Rows come and go in the order in which the file stores them; `upright` and `stored` turn an array
+between that order and the one a person sees.
+"""
+
+from mirnet.images.library import SUFFIXES, format_of_suffix, versions
+from mirnet.images.opening import Header, Metadata, Picture, open_picture, read_image, upright_size
+from mirnet.images.orientation import Pixels, stored, upright
+from mirnet.images.writing import copy_file, save_picture, write_image, write_picture
+
+__all__ = [
+    "SUFFIXES",
+    "Header",
+    "Metadata",
+    "Picture",
+    "Pixels",
+    "copy_file",
+    "format_of_suffix",
+    "open_picture",
+    "read_image",
+    "save_picture",
+    "stored",
+    "upright",
+    "upright_size",
+    "versions",
+    "write_image",
+    "write_picture",
+]
