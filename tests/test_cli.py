@@ -18,6 +18,7 @@ import pytest
 import mirnet
 from mirnet import images
 from mirnet.apps import cli
+from mirnet.apps.enhance import enhance
 from mirnet.inference.enhancer import Enhancer
 from mirnet.inference.settings import Settings
 
@@ -88,7 +89,16 @@ OPTIONS = {
     "strength": ("--strength", "0.5", 0.5),
     "exposure": ("--exposure", "-1.5", -1.5),
     "keep_exposure": ("--keep-exposure", None, True),
+    "mood": ("--mood", "night", "night"),
+    "match": ("--match", "in/a.jpg", Path("in/a.jpg")),
+    "warmth": ("--warmth", "-0.5", -0.5),
     "denoise": ("--denoise", "0.25", 0.25),
+    "denoise_colour": ("--denoise-colour", "0.5", 0.5),
+    "tile": ("--tile", "128", 128),
+    "clip": ("--clip", None, True),
+    "format": ("--format", "png", "png"),
+    "strip_location": ("--strip-location", None, True),
+    "max_megapixels": ("--max-megapixels", "12", 12.0),
     "quality": ("--quality", "70", 70),
     "provenance": ("--no-provenance", None, False),
     "overwrite": ("--overwrite", None, True),
@@ -96,14 +106,15 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Settings)])
-def test_every_setting_is_an_option_and_a_keyword(command, weights, photo, monkeypatch, name):
+def test_every_setting_is_an_option_and_a_keyword(command, weights, photo, tmp_path, monkeypatch, name):
     """And nothing is an option or keyword alone: the twin below."""
+    monkeypatch.chdir(tmp_path)
     seen = []
     run = Enhancer.enhance_file
 
-    def spy(self, source, target, settings):
+    def spy(self, source, target, settings, progress=None):
         seen.append(settings)
-        return run(self, source, target, settings)
+        return run(self, source, target, settings, progress)
 
     monkeypatch.setattr(Enhancer, "enhance_file", spy)
     option, text, value = OPTIONS[name]
@@ -115,7 +126,7 @@ def test_every_setting_is_an_option_and_a_keyword(command, weights, photo, monke
 
 def test_the_command_line_has_no_settings_of_its_own_and_the_same_defaults():
     here = {"inputs", "output", "weights", "device", "threads"}  # what and where, not how
-    options = inspect.signature(cli.enhance).parameters
+    options = inspect.signature(enhance).parameters
     assert {name: option.default for name, option in options.items() if name not in here} == {
         field.name: field.default for field in dataclasses.fields(Settings)
     }

@@ -7,14 +7,13 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from mirnet.apps.data import data
+from mirnet.apps.enhance import enhance
 from mirnet.apps.evaluate import evaluate
-from mirnet.apps.options import Denoise, Device, Exposure, KeepExposure, Strength, Threads, WeightsOption, parse_denoise
-from mirnet.apps.progress import progress_bar
 from mirnet.apps.runs import runs
 from mirnet.apps.train import train
 from mirnet.errors import Cancelled, DataError, MirnetError, SettingsError, WeightsError
@@ -28,8 +27,6 @@ app = typer.Typer(
 )
 
 REFUSED, FAILED, INTERRUPTED = 2, 1, 130
-
-WHERE = "A file, or a folder for several.  [default: NAME.bright.EXT beside each original]"
 
 
 class _Interrupted(BaseException):
@@ -80,55 +77,7 @@ def start(
     """Brighten and denoise dark photographs with MIRNet, on your own machine."""
 
 
-@app.command()
-def enhance(
-    inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Pictures, and folders of pictures.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="OUT", help=WHERE)] = None,
-    strength: Strength = 1.0,
-    exposure: Exposure = 0.0,
-    keep_exposure: KeepExposure = False,
-    denoise: Denoise = "auto",
-    quality: Annotated[int, typer.Option(help="Of JPEG and lossy WebP files, 1 to 100.")] = 92,
-    provenance: Annotated[bool, typer.Option(help="Say in the file's XMP what made it.")] = True,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier results, never an original.")] = False,
-    weights: WeightsOption = "lite",
-    device: Device = "cpu",
-    threads: Threads = None,
-) -> None:  # fmt: skip
-    """Brighten and denoise pictures; the originals are never touched."""
-    from mirnet.inference import jobs
-    from mirnet.inference.enhancer import Enhancer
-    from mirnet.inference.settings import Settings
-
-    settings = Settings(
-        strength=strength, exposure=exposure, keep_exposure=keep_exposure, denoise=parse_denoise(denoise),
-        quality=quality, provenance=provenance, overwrite=overwrite,
-    )  # fmt: skip
-    planned = jobs.plan(inputs, output)
-    failures = 0
-    with progress_bar("enhancing", len(planned)) as bar:
-        enhancer = Enhancer(weights, device=device, threads=threads, progress=bar.within)
-        enhancer.check(settings)
-        for outcome in jobs.run(planned, enhancer, settings):
-            bar.advance()
-            failures += outcome.error is not None
-            bar.say(told(outcome), failed=outcome.error is not None)
-    if failures:
-        raise typer.Exit(FAILED)
-
-
-def told(outcome: Any) -> str:
-    """One line about what became of a file, and one for each remark about it."""
-    job, report = outcome.job, outcome.report
-    if outcome.error:
-        return f"mirnet: {outcome.error}"
-    if outcome.skipped:
-        return f"{job.target}: is there already, left alone (--overwrite replaces it)"
-    line = (
-        f"{job.source} -> {job.target}  {report.width}x{report.height}  "
-        f"{report.stops:+.1f} stops  {report.seconds:.2f} s"
-    )
-    return "\n".join([line, *(f"  {remark}" for remark in report.remarks)])
+app.command()(enhance)  # first in the help, since most people want nothing else
 
 
 @app.command()

@@ -1,15 +1,43 @@
-"""Options that several commands share, and how their text is read."""
+"""Options that say how pictures become, for the commands that share them, and how their text is read."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from mirnet.errors import SettingsError
+from mirnet.formats import WRITABLE, of_suffix
 
 Denoise = Annotated[str, typer.Option(help='How much of the denoising is kept: 0 to 1, or "auto".')]
 Strength = Annotated[float, typer.Option(help="0 gives the original, 1 the full effect.")]
 Exposure = Annotated[float, typer.Option(help="Stops brighter or darker than proposed, -4 to +4.")]
 KeepExposure = Annotated[bool, typer.Option("--keep-exposure", help="Start from 0 stops: denoise only.")]
+DenoiseColour = Annotated[
+    float | None, typer.Option(metavar="SHARE", help="The same of colour noise alone, 0 to 1. Default: as --denoise.")
+]
+Mood = Annotated[
+    Literal["day", "night"], typer.Option(help="day takes the proposal whole, night a share of it: a night stays one.")
+]
+Match = Annotated[
+    Path | None,
+    typer.Option(metavar="PHOTO", help="A photo whose mean brightness the result gets, instead of the proposal."),
+]
+Warmth = Annotated[float, typer.Option(help="Stops of red against blue, -2 (colder) to +2 (warmer).")]
+Tile = Annotated[
+    int | None, typer.Option(metavar="PX", help="Side of the tiles of large pictures. Default: the fastest.")
+]
+Clip = Annotated[
+    bool, typer.Option("--clip", help="Take floats outside of [0, 1] for the nearest value within, not for a mistake.")
+]
+Format = Annotated[
+    str | None,
+    typer.Option(help=f"Of the result: {', '.join(WRITABLE)}. Default: the source's, or as OUT's suffix says."),
+]
+Quality = Annotated[int, typer.Option(help="Of JPEG, AVIF and lossy WebP files, 1 to 100.")]
+StripLocation = Annotated[bool, typer.Option("--strip-location", help="Leave out where the picture was taken.")]
+MaxMegapixels = Annotated[float, typer.Option(metavar="MP", help="Refuse larger pictures before they are decoded.")]
+Provenance = Annotated[bool, typer.Option(help="Say in the file's XMP what made it.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace earlier results, never an original.")]
 WeightsOption = Annotated[str, typer.Option(help="The name of installed weights, or a path NAME.onnx.")]
 Device = Annotated[str, typer.Option(help="Where the network runs; `mirnet info` lists what is here.")]
 Threads = Annotated[int | None, typer.Option(help="Processor threads. Default: all cores.")]
@@ -23,3 +51,9 @@ def parse_denoise(text: str) -> float | Literal["auto"]:
         return float(text)
     except ValueError as error:
         raise SettingsError(f'denoise is "auto" or a number from 0 to 1, not "{text}".') from error
+
+
+def parse_format(text: str | None) -> str | None:
+    """The name of a format; what people call it by its suffix ("jpg", "tif") is understood."""
+    known = of_suffix(f".{text}") if text else None
+    return known.name if known else text

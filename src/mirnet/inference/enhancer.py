@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 import mirnet
 from mirnet import images
 from mirnet.errors import OutputExists, PictureError, SettingsError
+from mirnet.formats import result_name
 from mirnet.inference import catalog
 from mirnet.inference.render import Pixels, Plan, Source, look, propose, render
 from mirnet.inference.runtimes import OpenVINORuntime, Runtime
@@ -78,7 +79,7 @@ class Enhancer:
         self.check(wished)
         match x:
             case str() | Path():
-                return self.enhance_file(Path(x), beside(Path(x)), wished).output
+                return self.enhance_file(Path(x), beside(Path(x), wished.format), wished).output
             case bytes():
                 return self._enhance_bytes(x, wished)
             case np.ndarray():
@@ -173,9 +174,9 @@ def given_stops(plan: Plan, settings: Settings) -> float:
     return settings.exposure if plan.stops is None else float(plan.stops.mean())
 
 
-def beside(path: Path) -> Path:
-    """Where the result of a file goes when nobody says: NAME.bright.EXT beside it."""
-    return path.with_name(f"{path.stem}.bright{path.suffix}")
+def beside(path: Path, wished: str | None = None) -> Path:
+    """Where the result of a file goes when nobody says: NAME.bright.EXT beside it, EXT that of its result's format."""
+    return path.with_name(result_name(f"{path.stem}.bright{path.suffix}", wished))
 
 
 def source_of(picture: images.Picture) -> Source:
