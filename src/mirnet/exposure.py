@@ -8,20 +8,27 @@ Floats = NDArray[np.floating]
 
 def to_linear(encoded: Floats) -> Floats:
     """sRGB-encoded values in [0, 1] to linear light in [0, 1] (IEC 61966-2-1), any shape, same dtype."""
-    return np.where(
-        encoded <= 0.04045,
-        encoded / encoded.dtype.type(12.92),
-        ((encoded + encoded.dtype.type(0.055)) / encoded.dtype.type(1.055)) ** encoded.dtype.type(2.4),
-    )
+    number = encoded.dtype.type
+    linear = np.power((encoded + number(0.055)) / number(1.055), number(2.4), out=np.empty_like(encoded))
+    np.copyto(linear, encoded / number(12.92), where=encoded <= 0.04045)  # several times faster than np.where
+    return linear
 
 
 def to_encoded(linear: Floats) -> Floats:
     """Linear light in [0, 1] to sRGB-encoded values in [0, 1], any shape, same dtype."""
-    return np.where(
-        linear <= 0.0031308,
-        linear * linear.dtype.type(12.92),
-        linear.dtype.type(1.055) * linear ** linear.dtype.type(1 / 2.4) - linear.dtype.type(0.055),
-    )
+    number = linear.dtype.type
+    encoded = np.power(linear, number(1 / 2.4), out=np.empty_like(linear))
+    encoded *= number(1.055)
+    encoded -= number(0.055)
+    np.copyto(encoded, linear * number(12.92), where=linear <= 0.0031308)
+    return encoded
+
+
+def expose_light(linear: Floats, stops: float | np.floating | Floats) -> Floats:
+    """`expose` of linear light in [0, 1] to linear light, of any primaries: g·l / sqrt(1 + (g² - 1)·l²)."""
+    gained = np.exp2(np.asarray(stops, dtype=linear.dtype)) * linear
+    # the same as the formula above, written so that nothing cancels near white
+    return np.asarray(gained / np.sqrt((1 - linear) * (1 + linear) + gained * gained))
 
 
 def expose(encoded: Floats, stops: float | np.floating | Floats) -> Floats:
@@ -33,11 +40,7 @@ def expose(encoded: Floats, stops: float | np.floating | Floats) -> Floats:
     exactly g, black and white stay, nothing clips, 0 stops is the identity, and two changes in a
     row are one change by the sum of their stops.
     """
-    linear = to_linear(encoded)
-    gained = np.exp2(np.asarray(stops, dtype=encoded.dtype)) * linear
-    # the same as the formula above, written so that nothing cancels near white
-    shouldered = gained / np.sqrt((1 - linear) * (1 + linear) + gained * gained)
-    return np.clip(to_encoded(shouldered), 0, 1)
+    return np.clip(to_encoded(expose_light(to_linear(encoded), stops)), 0, 1)
 
 
 def solve_stops(encoded: Floats, target_mean: float, limit: float = 12.0) -> float:

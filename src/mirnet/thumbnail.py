@@ -34,12 +34,16 @@ class ThumbnailBuilder:
 
     def add(self, top: int, band: NDArray[np.float32]) -> None:
         """Rows `top` and following of the picture: (rows, width, 3) float32, sRGB-encoded in [0, 1]."""
-        rows = self._rows[:, top : top + len(band)]
+        self.add_light(top, to_linear(band).transpose(2, 0, 1))
+
+    def add_light(self, top: int, light: NDArray[np.float32]) -> None:
+        """The same in linear light, and as planes: (3, rows, width)."""
+        rows = self._rows[:, top : top + light.shape[1]]
         touched = np.flatnonzero(rows.any(1))
         if len(touched):
-            narrowed = np.einsum("rwc,tw->rtc", to_linear(band), self._columns, optimize=True)
             chosen = slice(touched[0], touched[-1] + 1)
-            self._light[chosen] += np.einsum("tr,rwc->twc", rows[chosen], narrowed, optimize=True)
+            shortened = rows[chosen] @ light  # (3, touched, width): rows first, they are few
+            self._light[chosen] += (shortened @ self._columns.T).transpose(1, 2, 0)
 
     def finish(self) -> NDArray[np.float32]:
         """(h, w, 3) float32, sRGB-encoded."""
