@@ -11,7 +11,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_origin
 
-from mirnet.errors import WeightsError
+from mirnet.errors import SettingsError, WeightsError
 
 FORMAT = 1
 FOLDER = Path(__file__).parent.parent / "weights"
@@ -37,6 +37,7 @@ class Card:
     protocol: str = ""
     scores: dict[str, float] = field(default_factory=dict)
     export: dict[str, float] = field(default_factory=dict)  # differences measured at export
+    fast: dict[str, dict[str, Any]] = field(default_factory=dict)  # of "bf16" and "int8": what each loses
     uses: dict[str, dict[str, Any]] = field(default_factory=dict)  # named settings
     known_failures: list[str] = field(default_factory=list)
     licence: str = ""
@@ -90,6 +91,17 @@ def find(name_or_path: str | Path) -> Weights:
         if path.is_file():
             raise WeightsError(f"{path}: is no exported weights file, whose name ends in .onnx; expected {known}.")
         raise WeightsError(f'There are no weights named "{name_or_path}"; expected {known}.')
+    return read(path)
+
+
+def int8_of(weights: Weights) -> Weights:
+    """The int8 weights NAME.int8.onnx, which were made of NAME.onnx and lie beside it. SettingsError, WeightsError."""
+    path = weights.path.with_suffix(".int8.onnx")
+    if not path.is_file():
+        raise SettingsError(
+            f"{path}: expected int8 weights, which fast needs where bf16 is none; there are none. Make them "
+            f"(mirnet export --help), or leave fast out."
+        )
     return read(path)
 
 

@@ -28,7 +28,7 @@ from mirnet.files import write_whole
 from mirnet.inference import catalog, tiles
 from mirnet.inference.catalog import Card
 from mirnet.inference.runtimes import OpenVINORuntime
-from mirnet.network import Lite, SceneNetwork, checkpoints, from_config
+from mirnet.network import Lite, SceneNetwork, checkpoints, exported, from_config
 from mirnet.network.pooling import Switched
 from mirnet.thumbnail import CELL_PX, LONG_SIDE_PX
 from mirnet.training import card as cards
@@ -290,11 +290,7 @@ def _bare(values: Sequence[onnx.ValueInfoProto]) -> list[onnx.ValueInfoProto]:
 def read_exported(path: Path) -> SceneNetwork:
     """The torch network of exported weights, rebuilt from file and card. Raises WeightsError."""
     weights = catalog.read(path)
-    graph = onnx.load_from_string(weights.verified()).graph
-    tensors = {t.name: torch.from_numpy(onnx.numpy_helper.to_array(t).copy()) for t in graph.initializer}
-    config = checkpoints.config_of({"architecture": weights.card.architecture, "config": weights.card.config}, path)
-    names = checkpoints.entries(from_config(config)).keys()
-    return checkpoints.assemble(config, {name: tensors[name] for name in names if name in tensors}, path)
+    return exported.read(weights.verified(), weights.card.architecture, weights.card.config, path)
 
 
 # --- what is measured -----------------------------------------------------------------------------

@@ -1,51 +1,37 @@
-"""Run an exported network. OpenVINO is the default; every runtime reads the same ONNX file."""
+"""OpenVINO, the default: on the CPU and on graphics of Intel's."""
 
-import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mirnet.errors import SettingsError, WeightsError
+from mirnet.inference import catalog
+from mirnet.inference.catalog import Weights
+from mirnet.inference.runtimes.protocol import Floats
 
 if TYPE_CHECKING:
     import openvino
 
-Floats = NDArray[np.float32]
-
-
-class Runtime(Protocol):
-    """What a runtime does for an enhancer; safe to call from several threads."""
-
-    def restore(self, picture: Floats, stops: Floats | None, scene: Floats | None) -> tuple[Floats, Floats]:
-        """Restored pictures (N, 3, H, W), not clipped, and the scene (K,) that was used.
-
-        `picture` (N, 3, H, W) in [0, 1], sides multiples of the card's; `stops` (N, 1, H, W) or None for a
-        network without exposure; `scene` (K,) of an earlier call, or None: the batch is one scene and pools itself.
-        """
-        ...
-
-    def propose(self, thumbnail: Floats) -> Floats:
-        """The map of stops (1, 1, h/8, w/8) for a thumbnail (1, 3, h, w)."""
-        ...
-
 
 class OpenVINORuntime:
-    """The default: Intel's OpenVINO on the CPU, in float32 whatever the machine could do faster."""
+    """Computes in float32 unless told otherwise, whatever the machine could do faster."""
 
-    def __init__(self, onnx: bytes, scene_size: int, device: str = "cpu", threads: int | None = None) -> None:
-        """`device` as OpenVINO names it ("cpu", "gpu"), `threads` None for all cores. WeightsError, SettingsError."""
+    def __init__(self, onnx: bytes, scene_size: int, device: str = "cpu", threads: int | None = None,
+                 precision: str = "f32") -> None:  # fmt: skip
+        """`device` as OpenVINO names it ("cpu", "gpu"), `threads` None for all cores. WeightsError, SettingsError.
+
+        `precision` "f32", "bf16", or "int8" for a network whose file holds int8 weights.
+        """
         ov = import_openvino()
         self._core = ov.Core()
-        available = self._core.available_devices
-        self._device = device.upper()
-        if self._device not in available:
-            names = ", ".join(name.lower() for name in available)
-            raise SettingsError(f'There is no device "{device}" here; OpenVINO finds {names}.')
+        self._device = _device(self._core, device)
+        self.precision = precision
         # f32 stated: OpenVINO takes bf16 by itself where a CPU has it, and a photo must not depend on the machine
-        self._config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        self._config: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32", "PERFORMANCE_HINT": "LATENCY",
+        }  # fmt: skip
         if threads is not None:
             self._config["INFERENCE_NUM_THREADS"] = threads
         try:
@@ -58,6 +44,12 @@ class OpenVINORuntime:
         self._compiled: dict[str, openvino.CompiledModel] = {}
         self._compiling = threading.Lock()
         self._requests = threading.local()  # an infer request may serve one thread at a time
+
+    @classmethod
+    def open(cls, weights: Weights, device: str, threads: int | None, fast: bool) -> "OpenVINORuntime":
+        precision = fast_precision(device) if fast else "f32"
+        chosen = catalog.int8_of(weights) if precision == "int8" else weights
+        return cls(chosen.verified(), chosen.card.scene_size, device, threads, precision)
 
     def restore(self, picture: Floats, stops: Floats | None, scene: Floats | None) -> tuple[Floats, Floats]:
         inputs: dict[str, Any] = {
@@ -108,9 +100,19 @@ def import_openvino() -> Any:
     return openvino
 
 
-def cores() -> int:
-    """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def fast_precision(device: str = "cpu") -> str:
+    """What `fast` is on a device: "bf16" where its arithmetic knows that, else "int8". Raises SettingsError."""
+    core = import_openvino().Core()
+    return "bf16" if "BF16" in core.get_property(_device(core, device), "OPTIMIZATION_CAPABILITIES") else "int8"
+
+
+def _device(core: "openvino.Core", name: str) -> str:
+    """OpenVINO's name of a device. Raises SettingsError with those that are there."""
+    available: list[str] = core.available_devices
+    if name.upper() not in available:
+        names = ", ".join(each.lower() for each in available)
+        raise SettingsError(f'There is no device "{name}" here; OpenVINO finds {names}.')
+    return name.upper()
 
 
 def versions() -> list[str]:

@@ -1,0 +1,41 @@
+"""Run an exported network. OpenVINO is the default; every runtime reads the same ONNX file."""
+
+import os
+from collections.abc import Callable
+
+from mirnet.errors import SettingsError
+from mirnet.inference import catalog
+from mirnet.inference.runtimes import by_onnxruntime, by_openvino, by_torch
+from mirnet.inference.runtimes.by_openvino import OpenVINORuntime
+from mirnet.inference.runtimes.protocol import Floats, Runtime
+
+# Each is opened by (weights, device, threads, fast).
+RUNTIMES: dict[str, Callable[[catalog.Weights, str, int | None, bool], Runtime]] = {
+    "openvino": OpenVINORuntime.open,
+    "onnxruntime": by_onnxruntime.ONNXRuntime.open,
+    "torch": by_torch.TorchRuntime.open,
+}
+
+__all__ = ["RUNTIMES", "Floats", "OpenVINORuntime", "Runtime", "cores", "open_runtime", "versions"]
+
+
+def open_runtime(name: str, weights: catalog.Weights, device: str = "cpu", threads: int | None = None,
+                 fast: bool = False) -> Runtime:  # fmt: skip
+    """The runtime "openvino", "onnxruntime" or "torch" with a network, on a device as that runtime names it.
+
+    `threads` None for all cores. `fast` computes in bfloat16 where the processor can, else with the int8 weights that
+    lie beside the others; the runtime's `precision` says which it became. Raises SettingsError, WeightsError.
+    """
+    if name not in RUNTIMES:
+        raise SettingsError(f'There is no runtime "{name}"; choose one of {", ".join(RUNTIMES)}.')
+    return RUNTIMES[name](weights, device, threads, fast)
+
+
+def cores() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def versions() -> list[str]:
+    """The runtimes that are installed and the devices that they find, a line each."""
+    return [*by_openvino.versions(), *by_onnxruntime.versions(), *by_torch.versions()]

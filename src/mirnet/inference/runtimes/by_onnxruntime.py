@@ -1,0 +1,108 @@
+"""ONNX Runtime: its packages reach NVIDIA (cuda), any graphics card of Windows (directml) and Apple (coreml)."""
+
+import importlib.metadata
+from typing import Any
+
+import numpy as np
+
+from mirnet.errors import SettingsError, WeightsError
+from mirnet.inference import catalog
+from mirnet.inference.catalog import Weights
+from mirnet.inference.runtimes.protocol import Floats, installed
+
+# Each device's provider, its options, and the package that brings it. Float32 is said where rounding is a default.
+PROVIDERS: dict[str, tuple[str, dict[str, str], str]] = {
+    "cpu": ("CPUExecutionProvider", {}, "onnxruntime"),
+    "cuda": ("CUDAExecutionProvider", {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}, "onnxruntime-gpu"),
+    "directml": ("DmlExecutionProvider", {}, "onnxruntime-directml"),
+    "coreml": ("CoreMLExecutionProvider", {"ModelFormat": "MLProgram", "MLComputeUnits": "CPUAndGPU"}, "onnxruntime"),
+}
+PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml")
+SMALLEST_PX = 8  # sides of the inputs of the part that is not asked
+
+
+class ONNXRuntime:
+    """Runs the ONNX file as it is."""
+
+    def __init__(self, weights: Weights, device: str = "cpu", threads: int | None = None,
+                 precision: str = "f32") -> None:  # fmt: skip
+        """`device` "cpu", "cuda", "directml" or "coreml". Raises SettingsError, WeightsError."""
+        with installed("onnxruntime", '"mirnet[onnxruntime]"'):
+            import onnxruntime
+        onnxruntime.disable_telemetry_events()  # only its builds for Windows have any
+        provider, options = _provider(onnxruntime.get_available_providers(), device)
+        self.precision = precision
+        self._session = _session(onnxruntime, weights, (provider, options), threads)
+        if self._session.get_providers()[0] != provider:  # its libraries could not be loaded; it goes on without
+            raise SettingsError(
+                f'ONNX Runtime cannot use the device "{device}": the libraries of {provider} are missing or too old.'
+            )
+        side = max(SMALLEST_PX, weights.card.size_multiple)
+        unasked = {"picture": (1, 3, side, side), "stops": (1, 1, side, side), "scene": (weights.card.scene_size,),
+                   "thumbnail": (1, 3, SMALLEST_PX, SMALLEST_PX)}  # fmt: skip
+        names = [value.name for value in self._session.get_inputs()]
+        # the file holds two graphs, and both must be fed; the one that is not asked costs a tenth of a millisecond
+        self._unasked: dict[str, Any] = {
+            name: np.zeros(shape, np.float32) for name, shape in unasked.items() if name in names
+        }
+        self._unasked["use_scene"] = np.array(True)
+
+    @classmethod
+    def open(cls, weights: Weights, device: str, threads: int | None, fast: bool) -> "ONNXRuntime":
+        return cls(catalog.int8_of(weights), device, threads, "int8") if fast else cls(weights, device, threads)
+
+    def restore(self, picture: Floats, stops: Floats | None, scene: Floats | None) -> tuple[Floats, Floats]:
+        inputs = {"picture": picture, "use_scene": np.array(scene is not None)}
+        if stops is not None:
+            inputs["stops"] = stops
+        if scene is not None:
+            inputs["scene"] = scene
+        restored, used = self._session.run(["restored", "scene_out"], self._unasked | inputs)
+        return restored, used
+
+    def propose(self, thumbnail: Floats) -> Floats:
+        (stops_map,) = self._session.run(["stops_map"], self._unasked | {"thumbnail": thumbnail})
+        answer: Floats = stops_map
+        return answer
+
+
+def _provider(available: list[str], device: str) -> tuple[str, dict[str, str]]:
+    """Raises SettingsError with what to install, or the devices that there are."""
+    if device not in PROVIDERS:
+        raise SettingsError(f'There is no device "{device}" for ONNX Runtime; it knows {", ".join(PROVIDERS)}.')
+    provider, options, package = PROVIDERS[device]
+    if provider not in available:
+        here = [name for name, (each, _, _) in PROVIDERS.items() if each in available]
+        advice = (
+            "is part of its package for macOS alone"
+            if device == "coreml"
+            else f"comes with another package: pip uninstall onnxruntime, then pip install {package}"
+        )
+        raise SettingsError(f'This ONNX Runtime has {", ".join(here)}, not "{device}", which {advice}.')
+    return provider, options
+
+
+def _session(onnxruntime: Any, weights: Weights, provider: tuple[str, dict[str, str]], threads: int | None) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors; its warnings are about graph nodes
+    options.intra_op_num_threads = threads or 0  # 0: all cores
+    try:
+        return onnxruntime.InferenceSession(weights.verified(), options, providers=[provider])
+    except (onnxruntime.capi.onnxruntime_pybind11_state.InvalidProtobuf,
+            onnxruntime.capi.onnxruntime_pybind11_state.Fail,
+            onnxruntime.capi.onnxruntime_pybind11_state.InvalidGraph) as error:  # fmt: skip
+        raise WeightsError(f"{weights.path}: is no network that ONNX Runtime can read ({error}).") from error
+
+
+def versions() -> list[str]:
+    """Its version and its devices, a line, where it is installed."""
+    for package in PACKAGES:
+        try:
+            version = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        import onnxruntime
+
+        here = [name for name, (each, _, _) in PROVIDERS.items() if each in onnxruntime.get_available_providers()]
+        return [f"{package} {version} (devices: {', '.join(here)})"]
+    return []

@@ -1,0 +1,45 @@
+"""What every runtime does for an enhancer, and how a missing one is answered."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mirnet.errors import SettingsError
+
+Floats = NDArray[np.float32]
+
+
+class Runtime(Protocol):
+    """What a runtime does for an enhancer; safe to call from several threads.
+
+    `precision` says in what it computes: "f32", "bf16" or "int8".
+    """
+
+    precision: str
+
+    def restore(self, picture: Floats, stops: Floats | None, scene: Floats | None) -> tuple[Floats, Floats]:
+        """Restored pictures (N, 3, H, W), not clipped, and the scene (K,) that was used.
+
+        `picture` (N, 3, H, W) in [0, 1], sides multiples of the card's; `stops` (N, 1, H, W) or None for a
+        network without exposure; `scene` (K,) of an earlier call, or None: the batch is one scene and pools itself.
+        """
+        ...
+
+    def propose(self, thumbnail: Floats) -> Floats:
+        """The map of stops (1, 1, h/8, w/8) for a thumbnail (1, 3, h, w)."""
+        ...
+
+
+@contextmanager
+def installed(runtime: str, package: str) -> Iterator[None]:
+    """Imports inside this context may fail; then a SettingsError says what to install."""
+    try:
+        yield
+    except ImportError as error:
+        raise SettingsError(
+            f"The runtime {runtime} is not installed ({error}). Run: pip install {package}; or leave --runtime out, "
+            "OpenVINO is always there."
+        ) from error
