@@ -1,4 +1,4 @@
-"""A file is whole or not there, whoever is killed while it is written, and a living draft is not taken for a dead one."""
+"""A file is whole or not there, whoever is killed while it is written; a living draft is not taken for a dead one."""
 
 import os
 import subprocess
