@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from mirnet.inference.catalog import Card
+from mirnet.inference.catalog import Card, Weights
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -73,6 +73,8 @@ class FakeRuntime:
     Proposed are 1.5 stops at the left edge of the upright picture, and 2.5 at the right one.
     """
 
+    precision = "f32"
+
     def __init__(self, *ignored: Any) -> None:
         self.calls: list[tuple[int, ...]] = []
 
@@ -115,7 +117,12 @@ def fake_weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
 @pytest.fixture
 def fake_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every `Enhancer` runs a `FakeRuntime`, also inside the command line."""
-    monkeypatch.setattr("mirnet.inference.enhancer.OpenVINORuntime", FakeRuntime)
+
+    def open_fake(name: str, weights: Weights, *ignored: Any) -> FakeRuntime:
+        weights.verified()
+        return FakeRuntime()
+
+    monkeypatch.setattr("mirnet.inference.enhancer.open_runtime", open_fake)
 
 
 @pytest.fixture(scope="session")

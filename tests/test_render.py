@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mirnet import images, metrics
-from mirnet.inference import render, tiles
+from mirnet.inference import render, survey, tiles
 from mirnet.inference.catalog import FOLDER, Card, read, read_card
 from mirnet.inference.render import Plan, Source
 from mirnet.inference.runtimes import OpenVINORuntime, Runtime
@@ -38,9 +38,9 @@ def rendered(source: Source, plan: Plan, runtime: Runtime, card: Card, settings:
 def tiled_and_whole(source: Source, runtime: Runtime, card: Card, tile_px: int) -> tuple[np.ndarray, ...]:
     """In one piece, in tiles with the whole picture's scene, in tiles that each look at themselves."""
     plan = render.look(source, runtime, card, CALM)
-    unit = render.to_rgb(next(iter(source.bands(source.height))))
-    stops = tiles.spread(plan.stops, *unit.shape[:2], slice(0, source.height), slice(0, source.width))
-    scene = runtime.restore(*render._network_input(unit, stops, card), None)[1]
+    (whole,) = source.bands(source.height)
+    stops = survey.stops_at(plan.stops, source, slice(0, source.height), slice(0, source.width))
+    scene = runtime.restore(*survey.network_input(whole, stops, 0.0, None, card), None)[1]
     kinds = (plan, Plan(plan.proposal, plan.stops, scene, tile_px), Plan(plan.proposal, plan.stops, None, tile_px))
     return tuple(rendered(source, kind, runtime, card) for kind in kinds)
 
@@ -89,6 +89,7 @@ def test_the_height_of_the_bands_in_which_a_picture_comes_does_not_matter(fake_r
         return (pixels[top : top + rows] for top in range(0, 203, rows))
 
     monkeypatch.setattr(render, "WHOLE_PX", 1000)
+    monkeypatch.setattr(survey, "WHOLE_PX", 1000)
     monkeypatch.setattr(render, "TILE_PX", 64)
     results = [
         rendered(source, render.look(source, fake_runtime, card, Settings()), fake_runtime, card)
@@ -101,7 +102,8 @@ def test_the_height_of_the_bands_in_which_a_picture_comes_does_not_matter(fake_r
 
 def test_a_large_picture_is_surveyed_by_samples_from_all_over_it(fake_runtime, card, monkeypatch):
     monkeypatch.setattr(render, "WHOLE_PX", 1000)
-    monkeypatch.setattr(render, "SAMPLE_PX", 16)
+    monkeypatch.setattr(survey, "WHOLE_PX", 1000)
+    monkeypatch.setattr(survey, "SAMPLE_PX", 16)
     pixels = picture(160, 240)
     plan = render.look(Source.of(pixels), fake_runtime, card, Settings(keep_exposure=True))
     assert fake_runtime.calls == [(36, 3, 16, 16)]
@@ -131,21 +133,3 @@ def test_stops_are_spread_as_in_training():
     ours = tiles.spread(cells, 61, 83, slice(10, 50), slice(3, 83))
     theirs = spread(torch.from_numpy(cells)[None, None], 61, 83)[0, 0].numpy()[10:50, 3:83]
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_every_kind_of_pixel_survives_the_way_to_rgb_and_back(dtype, channels):
-    random = np.random.default_rng(0).random((9, 8, channels))
-    grey = np.repeat(random[:, :, :1], channels, axis=2) if channels < 3 else random
-    white = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1
-    band = (grey * white).astype(dtype)
-    back = render.like(render.to_rgb(band), band)
-    assert back.dtype == band.dtype
-    np.testing.assert_allclose(back, band, atol=0 if white > 1 else 2e-6)
-
-
-def test_grey_is_the_luminance_of_linear_light():
-    red = np.full((1, 1, 3), [1, 0, 0], np.float32)
-    # 0.2126 of linear light is 0.4984 encoded
-    assert render.like(red, np.zeros((1, 1, 1), np.uint8)).item() == round(0.4984 * 255)

@@ -16,8 +16,8 @@ from mirnet import images
 from mirnet.errors import OutputExists, PictureError, SettingsError
 from mirnet.formats import result_name
 from mirnet.inference import catalog
-from mirnet.inference.render import Pixels, Plan, Source, look, propose, render
-from mirnet.inference.runtimes import OpenVINORuntime, Runtime
+from mirnet.inference.render import Pixels, Plan, Source, look, mean_of, propose, render
+from mirnet.inference.runtimes import Runtime, open_runtime
 from mirnet.inference.settings import Settings
 
 Progress = Callable[[float], None]
@@ -45,19 +45,22 @@ class Report:
 class Enhancer:
     """A network, ready for many pictures; safe to use from several threads.
 
-    `weights` is the name of installed weights or the path of an ONNX file with its card; `device` as
-    OpenVINO names it; `threads` None for all cores. `progress(done)` is called with 0 to 1 for each
-    picture and may raise `mirnet.Cancelled`: a file then stays unwritten. Raises WeightsError, SettingsError.
+    `weights` is the name of installed weights or the path of an ONNX file with its card; `runtime` "openvino",
+    "onnxruntime", "torch" or one that is open already; `device` as that runtime names it; `threads` None for all
+    cores; `fast` computes in bfloat16 or int8, whose loss the card states. `progress(done)` is called with 0 to 1 for
+    each picture and may raise `mirnet.Cancelled`: a file then stays unwritten. Raises WeightsError, SettingsError.
     """
 
     def __init__(self, weights: str | Path = "lite", *, device: str = "cpu", threads: int | None = None,
-                 progress: Progress = lambda done: None, runtime: Runtime | None = None) -> None:  # fmt: skip
+                 runtime: str | Runtime = "openvino", fast: bool = False,
+                 progress: Progress = lambda done: None) -> None:  # fmt: skip
         if threads is not None and threads < 1:
             raise SettingsError(f"threads must be at least 1, not {threads}.")
         self.weights = catalog.find(weights)
         self.card = self.weights.card
         self._progress = progress
-        self.runtime = runtime or OpenVINORuntime(self.weights.verified(), self.card.scene_size, device, threads)
+        named = isinstance(runtime, str)
+        self.runtime = open_runtime(runtime, self.weights, device, threads, fast) if named else runtime
 
     @overload
     def enhance(self, x: str | Path, **settings: Any) -> Path: ...
@@ -92,7 +95,7 @@ class Enhancer:
         """The proposed stops, in the mean over a path's, bytes', array's or PIL image's picture; 0 without exposure."""
         match x:
             case str() | Path() | bytes():
-                source = source_of(images.open_picture(Path(x) if isinstance(x, str) else x))
+                source = Source.of_picture(images.open_picture(Path(x) if isinstance(x, str) else x))
             case np.ndarray():
                 source = Source.of(_as_bands(x))
             case _ if _is_pil(x):
@@ -114,8 +117,8 @@ class Enhancer:
         _refuse_existing(source, target, settings)
         picture = images.open_picture(source)
         format = _format(picture, source, target)
-        pixels = source_of(picture)
-        plan = look(pixels, self.runtime, self.card, settings)
+        pixels = Source.of_picture(picture)
+        plan = self._plan(pixels, settings)
         if settings.strength == 0 and format == picture.header.format:
             progress(1.0)
             images.copy_file(source, target, overwrite=settings.overwrite)
@@ -125,13 +128,20 @@ class Enhancer:
                                 overwrite=settings.overwrite)  # fmt: skip
         width, height = images.upright_size(picture.header)
         return Report(target, width, height, plan.proposed_stops, given_stops(plan, settings),
-                      time.monotonic() - started, settings, (*picture.remarks, *_lost(picture, format)))  # fmt: skip
+                      time.monotonic() - started, settings,
+                      (*picture.remarks, *pixels.remarks, *_lost(picture, format)))  # fmt: skip
 
     def check(self, settings: Settings) -> None:
         """Raises SettingsError where these weights cannot do what is asked for."""
-        if not self.card.takes_exposure and (settings.keep_exposure or settings.denoise != "auto"):
+        answered_at_once = {
+            "keep-exposure": settings.keep_exposure, "denoise": settings.denoise != "auto",
+            "denoise-colour": settings.denoise_colour is not None, "mood": settings.mood != "day",
+            "match": settings.match is not None, "warmth": settings.warmth != 0,
+        }  # fmt: skip
+        chosen = [name for name, given in answered_at_once.items() if given]
+        if chosen and not self.card.takes_exposure:
             raise SettingsError(
-                f"The weights {self.card.name} answer exposure and noise at once, so keep-exposure and denoise cannot "
+                f"The weights {self.card.name} answer exposure and noise at once, so {' and '.join(chosen)} cannot "
                 "be chosen; leave them out, or use weights that take an exposure."
             )
 
@@ -139,11 +149,11 @@ class Enhancer:
         picture = images.open_picture(content)
         if settings.strength == 0:
             return content
-        bands = self._bands(source_of(picture), settings)
+        bands = self._bands(Source.of_picture(picture), settings)
         return images.write_picture(bands, picture, quality=settings.quality, provenance=self._provenance(settings))
 
     def _enhance_array(self, array: Pixels, settings: Settings, orientation: int = 1) -> Pixels:
-        bands = self._bands(Source.of(_as_bands(array), orientation), settings)
+        bands = self._bands(Source.of(_as_bands(array, settings.clip), orientation), settings)
         return np.concatenate(list(bands)).reshape(array.shape)
 
     def _enhance_pil(self, image: Any, settings: Settings) -> Any:
@@ -157,7 +167,11 @@ class Enhancer:
         return result
 
     def _bands(self, source: Source, settings: Settings) -> Iterator[Pixels]:
-        return self._render(source, look(source, self.runtime, self.card, settings), settings, self._progress)
+        return self._render(source, self._plan(source, settings), settings, self._progress)
+
+    def _plan(self, source: Source, settings: Settings) -> Plan:
+        mean = None if settings.match is None else _mean_of_photo(settings.match)
+        return look(source, self.runtime, self.card, settings, target_mean=mean)
 
     def _render(self, source: Source, plan: Plan, settings: Settings, progress: Progress) -> Iterator[Pixels]:
         yield from render(source, plan, self.runtime, self.card, settings, progress)
@@ -179,10 +193,10 @@ def beside(path: Path, wished: str | None = None) -> Path:
     return path.with_name(result_name(f"{path.stem}.bright{path.suffix}", wished))
 
 
-def source_of(picture: images.Picture) -> Source:
-    """An opened picture, as it is rendered from."""
-    header = picture.header
-    return Source(header.height, header.width, picture.bands, header.orientation)
+@lru_cache(maxsize=4)
+def _mean_of_photo(photo: Path | bytes) -> float:
+    """The mean brightness of a photo that others shall match."""
+    return mean_of(Source.of_picture(images.open_picture(photo)))
 
 
 def _settings(given: dict[str, Any]) -> Settings:
@@ -219,17 +233,19 @@ def _lost(picture: images.Picture, format: str) -> Iterator[str]:
         yield "16 bit became 8, which is all that this format holds; PNG and TIFF hold 16"
 
 
-def _as_bands(array: Pixels) -> Pixels:
+def _as_bands(array: Pixels, clip: bool = False) -> Pixels:
     """(H, W, C) of an array as people have them. Raises PictureError with what is wrong."""
     if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4)):
         raise PictureError(f"Expected an array (H, W), (H, W, 3) or (H, W, 4), not of shape {array.shape}.")
     if array.dtype not in (np.uint8, np.uint16) and array.dtype.kind != "f":
         raise PictureError(f"Expected uint8, uint16 or float in [0, 1], not {array.dtype}.")
-    if array.dtype.kind == "f":
+    if array.dtype.kind == "f" and clip:
+        array = np.clip(np.nan_to_num(array, nan=0.0, posinf=1.0, neginf=0.0), 0, 1)
+    elif array.dtype.kind == "f":
         low, high = float(array.min()), float(array.max())
         if not (low >= 0 and high <= 1):  # also refuses NaN
             raise PictureError(
-                f"Expected floats in [0, 1]; these lie in {low:g} to {high:g}. Scale or clip them first."
+                f"Expected floats in [0, 1]; these lie in {low:g} to {high:g}. Scale or clip them first (clip=True)."
             )
     return array[:, :, None] if array.ndim == 2 else array
 

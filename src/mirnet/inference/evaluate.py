@@ -21,7 +21,8 @@ from mirnet.pairs import Pair
 Seen = Callable[[Pair, metrics.Picture, metrics.Picture, metrics.Picture], None]
 Scored = tuple[Score, metrics.Picture, metrics.Picture, metrics.Picture]  # a score, and what `Seen` is shown
 
-SHAPING = ("strength", "exposure", "keep_exposure", "denoise")  # the settings that change pixels
+# the settings that change pixels
+SHAPING = ("strength", "exposure", "keep_exposure", "denoise", "denoise_colour", "mood", "warmth")
 
 
 def evaluate(enhancer: Enhancer, pairs: Sequence[Pair], settings: Settings, *, method: str | None = None,

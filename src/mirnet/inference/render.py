@@ -1,51 +1,33 @@
 """One picture through the network, in bands of rows: look at it once, then render it.
 
-The first pass yields the thumbnail, from which the exposure is proposed, and of a large picture
-samples, from which its scene is surveyed. The second pass renders: a small picture in one piece, a
-large one in tiles that share the scene's statistics and the stops, so that no tile shows.
+The first pass decides (a plan: the exposure and the scene), the second renders: a small picture in one
+piece, a large one in tiles that share the scene's statistics and the stops, so that no tile shows.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mirnet import images
-from mirnet.exposure import expose, to_encoded, to_linear
+from mirnet.exposure import expose
 from mirnet.inference import tiles
 from mirnet.inference.catalog import Card
-from mirnet.inference.runtimes import Floats, Runtime
+from mirnet.inference.pixels import Floats, Pixels, Wishes, exposed, finished, to_rgb
+from mirnet.inference.runtimes import Runtime
 from mirnet.inference.settings import Settings
-from mirnet.thumbnail import CELL_PX, ThumbnailBuilder
+from mirnet.inference.source import BAND_ROWS, Source
+from mirnet.inference.survey import WHOLE_PX, Grid, Samples, Thumbnail, stops_at, watch
 
-Pixels = NDArray[Any]
+__all__ = ["Pixels", "Plan", "Source", "look", "propose", "render", "to_rgb"]
 
-WHOLE_PX = 1_500_000  # pictures up to this many pixels are rendered in one piece
-TILE_PX = 1024
-BAND_ROWS = 256
-SAMPLE_PX, SAMPLES_A_SIDE = 192, 6  # of the survey: 36 crops, as many pixels as a picture of 1.3 megapixels
-LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)  # Rec. 709, of linear light
-
-
-@dataclass(frozen=True)
-class Source:
-    """A picture that can be read from top to bottom as often as needed, in the order in which it is stored.
-
-    `bands(rows)` yields (at most rows, width, channels) uint8, uint16 or float in [0, 1]; channels are
-    1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha. `orientation` is the EXIF tag, 1 to 8.
-    """
-
-    height: int
-    width: int
-    bands: Callable[[int], Iterable[Pixels]]
-    orientation: int = 1
-
-    @staticmethod
-    def of(array: Pixels, orientation: int = 1) -> "Source":
-        """A whole (H, W, C) array: the case of one band."""
-        return Source(array.shape[0], array.shape[1], lambda rows: [array], orientation)
+TILE_PX = 1024  # the fastest of those measured (docs/performance.md)
+HELD_BYTES = 96 * 2**20  # of stored rows at a time; the tiles of a very wide picture are less high
+WORKERS = 2  # tiles in work at a time: what numpy does for one overlaps with the network on the other
+NIGHT_SHARE = 0.5  # of the proposed stops: what stays dark to the eye on a street at night
+MATCH_ROUNDS = 2
 
 
 @dataclass(frozen=True)
@@ -66,80 +48,68 @@ class Plan:
 # --- the first pass -------------------------------------------------------------------------------
 
 
-def look(source: Source, runtime: Runtime, card: Card, settings: Settings, added_stops: float = 0.0) -> Plan:
-    """The first pass over a picture; `added_stops` go on top of what the settings say."""
-    if source.height * source.width <= WHOLE_PX:
-        proposal = propose(source, runtime, card)
-        return Plan(proposal, _chosen(proposal, settings, added_stops), None, max(source.height, source.width))
-    sampler = _Sampler(source)
-    proposal = propose(source, runtime, card, sampler)
+def look(source: Source, runtime: Runtime, card: Card, settings: Settings, added_stops: float = 0.0,
+         target_mean: float | None = None) -> Plan:  # fmt: skip
+    """The first pass over a picture; `added_stops` go on top of what the settings say.
+
+    `target_mean`, of sRGB-encoded values, is what the result's mean shall be; then `match` of the settings was asked.
+    """
+    small = source.height * source.width <= WHOLE_PX
+    longest = max(source.height, source.width)
+    tile_px = _rounded_up(settings.tile, card.size_multiple) if settings.tile else longest if small else TILE_PX
+    one_piece = small and tile_px >= longest
+    thumbnail, samples, grid = Thumbnail(source), Samples(source), Grid(source)
+    matched = target_mean is not None and card.takes_exposure
+    onlookers = [thumbnail, *([] if one_piece and not matched else [samples]), *([grid] if matched else [])]
+    watch(source, onlookers if card.takes_exposure else onlookers[1:])
+    proposal = thumbnail.proposal(runtime) if card.takes_exposure else None
     stops = _chosen(proposal, settings, added_stops)
-    return Plan(proposal, stops, sampler.survey(runtime, card, stops), TILE_PX)
+    if matched and stops is not None and target_mean is not None:
+        stops = _matched(stops, target_mean, grid, partial(samples.change_of_mean, runtime, card), settings.warmth)
+    scene = None if one_piece else samples.survey(runtime, card, stops, settings.warmth)
+    return Plan(proposal, stops, scene, tile_px)
 
 
-def propose(source: Source, runtime: Runtime, card: Card, *others: "_Collector") -> Floats | None:
-    """The stops of each cell (h, w) that the head proposes, None without exposure; `others` see the same pass."""
-    thumbnail = ThumbnailBuilder(source.height, source.width)
-    top = 0
-    for band in source.bands(BAND_ROWS):
-        unit = to_rgb(band)
-        for collector in (thumbnail, *others):
-            collector.add(top, unit)
-        top += len(band)
+def propose(source: Source, runtime: Runtime, card: Card) -> Floats | None:
+    """The stops of each cell (h, w) that the head proposes; None without exposure."""
     if not card.takes_exposure:
         return None
-    small = thumbnail.finish()
-    if not small.any():  # a black picture says nothing about its exposure, and black stays black
-        return np.zeros((small.shape[0] // CELL_PX, small.shape[1] // CELL_PX), dtype=np.float32)
-    # the head sees the picture upright; its map comes back in the stored order
-    upright = images.upright(small, source.orientation).transpose(2, 0, 1)
-    cells = runtime.propose(np.ascontiguousarray(upright)[None])[0, 0]
-    return np.ascontiguousarray(images.stored(cells, source.orientation))
+    thumbnail = Thumbnail(source)
+    watch(source, [thumbnail])
+    return thumbnail.proposal(runtime)
+
+
+def mean_of(source: Source) -> float:
+    """The mean of a picture's values, sRGB-encoded in [0, 1]: what `match` asks of a photo."""
+    grid = Grid(source)
+    watch(source, [grid])
+    return grid.mean()
+
+
+def _rounded_up(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple
 
 
 def _chosen(proposal: Floats | None, settings: Settings, added_stops: float) -> Floats | None:
-    """The stops that the picture gets: the proposal, or none, and what the person adds."""
+    """The stops that the picture gets: the proposal, or a share of it, or none, and what the person adds."""
     if proposal is None:
         return None
-    start = np.zeros_like(proposal) if settings.keep_exposure else proposal
-    return start + np.float32(settings.exposure + added_stops)
+    share = 0.0 if settings.keep_exposure else NIGHT_SHARE if settings.mood == "night" else 1.0
+    return np.float32(share) * proposal + np.float32(settings.exposure + added_stops)
 
 
-class _Collector(Protocol):
-    """Somebody who looks on while a picture streams by."""
-
-    def add(self, top: int, band: Floats) -> None:
-        """Rows `top` and following: (rows, width, 3) float32 in [0, 1]."""
-        ...
-
-
-class _Sampler:
-    """Collects native-resolution crops on an even grid."""
-
-    def __init__(self, source: Source) -> None:
-        self._size = (source.height, source.width)
-        self._crop = (min(SAMPLE_PX, source.height), min(SAMPLE_PX, source.width))
-        tops, lefts = (
-            tiles.sample_starts(side, crop, SAMPLES_A_SIDE) for side, crop in zip(self._size, self._crop, strict=True)
-        )
-        self._places = [(top, left) for top in tops for left in lefts]
-        self._crops = np.zeros((len(self._places), *self._crop, 3), dtype=np.float32)
-
-    def add(self, top: int, band: Floats) -> None:
-        for crop, (crop_top, left) in zip(self._crops, self._places, strict=True):
-            first, last = max(crop_top, top), min(crop_top + self._crop[0], top + len(band))
-            if first < last:
-                crop[first - crop_top : last - crop_top] = band[first - top : last - top, left : left + self._crop[1]]
-
-    def survey(self, runtime: Runtime, card: Card, stops: Floats | None) -> Floats:
-        """The scene (K,) of all crops together."""
-        windows = [(slice(top, top + self._crop[0]), slice(left, left + self._crop[1])) for top, left in self._places]
-        inputs = [
-            _network_input(crop, _stops_at(stops, self._size, window), card)
-            for crop, window in zip(self._crops, windows, strict=True)
-        ]
-        pictures, maps = zip(*inputs, strict=True)
-        return runtime.restore(np.concatenate(pictures), None if stops is None else np.concatenate(maps), None)[1]
+def _matched(stops: Floats, target_mean: float, grid: Grid, change: Callable[[Floats, float], float],
+             warmth: float) -> Floats:  # fmt: skip
+    """The stops, as many more or fewer everywhere as give the result the mean; the network's own share included."""
+    found, changed = stops, 0.0
+    for _ in range(MATCH_ROUNDS):
+        low, high = -12.0, 12.0
+        while high - low > 1e-3:
+            middle = (low + high) / 2
+            low, high = (middle, high) if grid.mean(stops, middle) + changed < target_mean else (low, middle)
+        found = stops + np.float32((low + high) / 2)
+        changed = change(found, warmth)
+    return found
 
 
 # --- the second pass ------------------------------------------------------------------------------
@@ -151,30 +121,51 @@ def render(source: Source, plan: Plan, runtime: Runtime, card: Card, settings: S
     if settings.strength == 0:
         yield from source.bands(BAND_ROWS)
         return
-    size = (source.height, source.width)
-    columns = list(tiles.spans(source.width, plan.tile_px, card.overlap_px))
-    for rows, band in _bands_with_context(source, plan.tile_px, card.overlap_px):
-        seen = to_rgb(band)
-        enhanced = []
-        for column in columns:
-            stops = _stops_at(plan.stops, size, (rows.seen, column.seen))
-            picture, stops = _network_input(seen[:, column.seen], stops, card)
-            restored = runtime.restore(picture, stops, plan.scene)[0]
-            core = (rows.core, column.core)
-            share = _denoise_share(_stops_at(plan.proposal, size, (rows.given, column.given)), settings, card)
-            enhanced.append(
-                _blend(seen[:, column.seen][core], _rows_first(picture)[core], _rows_first(restored)[core],
-                       share, settings)
-            )  # fmt: skip
-            progress((rows.given.start + len(enhanced) / len(columns) * (rows.given.stop - rows.given.start)) / size[0])
-        yield like(np.concatenate(enhanced, axis=1), band[rows.core])
+    columns = list(tiles.spans(source.width, plan.tile_px, card.overlap_px, card.size_multiple))
+    work = partial(_tile, source, plan, runtime, card, settings)
+    calls = (
+        partial(work, rows, column, held[:, column.seen])
+        for rows, held in _rows_with_context(source, plan.tile_px, card)
+        for column in columns
+    )
+    row: list[Pixels] = []
+    done = 0
+    # a picture in one piece needs no threads
+    many = len(columns) > 1 or source.height > plan.tile_px
+    for tile in _in_order(calls, WORKERS) if many else (call() for call in calls):
+        row.append(tile)
+        done += tile.shape[0] * tile.shape[1]
+        progress(done / (source.height * source.width))
+        if len(row) == len(columns):
+            yield np.concatenate(row, axis=1) if len(row) > 1 else tile
+            row = []
 
 
-def _bands_with_context(source: Source, tile_px: int, overlap_px: int) -> Iterator[tuple[tiles.Span, Pixels]]:
+def _tile(source: Source, plan: Plan, runtime: Runtime, card: Card, settings: Settings, rows: tiles.Span,
+          column: tiles.Span, pixels: Pixels) -> Pixels:  # fmt: skip
+    """What one tile gives, of the pixels that it sees."""
+    stops = stops_at(plan.stops, source, rows.seen, column.seen)
+    tile = exposed(pixels, stops, settings.warmth, source.space)
+    height, width = pixels.shape[:2]
+    picture = tiles.pad_to_multiple(tile.seen[None], card.size_multiple)
+    map_ = None if stops is None else tiles.pad_to_multiple(stops[None, None], card.size_multiple)
+    restored = runtime.restore(picture, map_, plan.scene)[0][0, :, :height, :width]
+    if stops is None and settings.exposure:
+        restored = expose(np.clip(restored, 0, 1), settings.exposure)
+    core = (rows.core, column.core)
+    share = _denoise(stops_at(plan.proposal, source, rows.given, column.given), settings, card)
+    wishes = Wishes(settings.strength, share, settings.denoise_colour)
+    return finished(pixels[core], tile.part(*core), restored[:, *core], wishes, source.space)
+
+
+def _rows_with_context(source: Source, tile_px: int, card: Card) -> Iterator[tuple[tiles.Span, Pixels]]:
     """Each row of tiles with the rows around it that it must see; only these are held."""
-    bands = iter(source.bands(min(BAND_ROWS, tile_px)))
+    bands = iter(source.bands(BAND_ROWS))
     held, top = next(bands), 0
-    for span in tiles.spans(source.height, tile_px, overlap_px):
+    most = HELD_BYTES // (held[0].nbytes or 1) - 2 * card.overlap_px
+    lowest = 2 * card.size_multiple
+    height = max(lowest, min(tile_px, most // card.size_multiple * card.size_multiple))
+    for span in tiles.spans(source.height, height, card.overlap_px, card.size_multiple):
         waiting = [held]
         rows = len(held)
         while top + rows < span.seen.stop:
@@ -185,63 +176,29 @@ def _bands_with_context(source: Source, tile_px: int, overlap_px: int) -> Iterat
         yield span, held[: span.seen.stop - top]
 
 
-def _stops_at(cells: Floats | None, size: tuple[int, int], window: tuple[slice, slice]) -> Floats | None:
-    """The stops of every pixel (h, w) in a window of a picture of that size."""
-    return None if cells is None else tiles.spread(cells, *size, *window)
+def _in_order(calls: Iterable[Callable[[], Pixels]], at_once: int) -> Iterator[Pixels]:
+    """What the calls give, in their order, `at_once` of them in work; one more waits, with its pixels decoded."""
+    waiting: deque[Future[Pixels]] = deque()
+    with ThreadPoolExecutor(at_once) as pool:
+        try:
+            for call in calls:
+                waiting.append(pool.submit(call))
+                if len(waiting) > at_once:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
-def _network_input(crop: Floats, stops: Floats | None, card: Card) -> tuple[Floats, Floats | None]:
-    """A crop (h, w, 3) as the graph wants it: exposed (1, 3, H, W), and its stops (1, 1, H, W); padded to multiples."""
-    if stops is not None:
-        crop = expose(crop, stops[:, :, None])
-        stops = tiles.pad_to_multiple(stops[None, None], card.size_multiple)
-    return tiles.pad_to_multiple(np.ascontiguousarray(crop.transpose(2, 0, 1))[None], card.size_multiple), stops
-
-
-def _rows_first(picture: Floats) -> Floats:  # (1, 3, H, W) -> (H, W, 3)
-    return np.asarray(picture[0].transpose(1, 2, 0))
-
-
-def _blend(original: Floats, exposed: Floats, restored: Floats, denoise: Floats | None, settings: Settings) -> Floats:
-    """Always in this order: `restored` is clipped, `denoise` blends exposed and restored, `strength` original and that.
-
-    All (h, w, 3); `denoise` (h, w, 1), or None for weights without exposure: then the result is exposed.
-    """
-    restored = np.clip(restored, 0, 1)
-    result = expose(restored, settings.exposure) if denoise is None else exposed + denoise * (restored - exposed)
-    if settings.strength == 1:
-        return result
-    return np.asarray(original + np.float32(settings.strength) * (result - original))
-
-
-def _denoise_share(proposal: Floats | None, settings: Settings, card: Card) -> Floats | None:
-    """How much of what the restorer changes is kept at each pixel (h, w, 1), or everywhere (1, 1, 1)."""
+def _denoise(proposal: Floats | None, settings: Settings, card: Card) -> float | Floats:
+    """How much of what the restorer changes is kept: everywhere, or at each pixel (h, w)."""
     if proposal is None:
-        return None
+        return 1.0
     if settings.denoise != "auto":
-        return np.full((1, 1, 1), settings.denoise, dtype=np.float32)
+        return float(settings.denoise)
     if settings.keep_exposure:
-        return np.ones((1, 1, 1), dtype=np.float32)
+        return 1.0
     floor = np.float32(card.denoise_at_zero_stops)
-    return np.asarray(floor + (1 - floor) * np.clip(proposal, 0, 1)[:, :, None])
-
-
-# --- pixels of all kinds --------------------------------------------------------------------------
-
-
-def to_rgb(band: Pixels) -> Floats:
-    """(rows, W, 3) float32 in [0, 1] of a band in any of a source's forms; grey repeated, alpha left out."""
-    unit = band[:, :, : 1 if band.shape[2] < 3 else 3].astype(np.float32)
-    if band.dtype.kind == "u":
-        unit /= np.float32(np.iinfo(band.dtype).max)
-    return np.repeat(unit, 3, axis=2) if unit.shape[2] == 1 else unit
-
-
-def like(rgb: Floats, band: Pixels) -> Pixels:
-    """An enhanced band with the source's channels and dtype: grey is luminance, alpha the source's; rounded last."""
-    colour = to_encoded(to_linear(rgb) @ LUMINANCE)[:, :, None] if band.shape[2] < 3 else rgb
-    colour = np.clip(colour, 0, 1)
-    if band.dtype.kind == "u":
-        colour = np.round(colour * np.float32(np.iinfo(band.dtype).max))
-    colour = colour.astype(band.dtype)
-    return colour if band.shape[2] in (1, 3) else np.concatenate([colour, band[:, :, -1:]], axis=2)
+    return np.asarray(floor + (1 - floor) * np.clip(proposal, 0, 1), dtype=np.float32)

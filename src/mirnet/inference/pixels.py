@@ -1,0 +1,172 @@
+"""What the numbers of a picture mean to the network, and what its answer means to them; a tile at a time.
+
+The network sees sRGB, exposed. A picture in another colour space is exposed in its own primaries; the network sees that
+converted to sRGB and clipped; what it changes is converted back, as linear light, and added, so that colours beyond
+sRGB stay. All is done in strips of rows that fit a processor's cache, which makes it several times faster.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mirnet.exposure import expose_light, to_encoded, to_linear
+from mirnet.images.colour import Space
+
+Pixels = NDArray[Any]  # (rows, width, channels) uint8, uint16 or float32 in [0, 1]; 1 grey, 2 with alpha, 3 RGB, 4 RGBA
+Floats = NDArray[np.float32]
+
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)  # Rec. 709: of linear light, and of luma
+STRIP_VALUES = 100_000  # in one strip
+
+
+@dataclass(frozen=True, eq=False)
+class Exposed:
+    """A tile as it was exposed. `seen` is what the network sees, and `light` the picture's own linear light."""
+
+    seen: Floats  # (3, rows, width), sRGB-encoded
+    light: Floats | None  # (3, rows, width); None where the picture is sRGB, of which `seen` says all
+
+    def part(self, rows: slice, columns: slice) -> "Exposed":
+        """A part of the tile."""
+        return Exposed(self.seen[:, rows, columns], None if self.light is None else self.light[:, rows, columns])
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How much of what the network changes is kept: numbers, or maps (rows, width)."""
+
+    strength: float = 1.0  # of everything
+    denoise: float | Floats = 1.0
+    denoise_colour: float | Floats | None = None  # None: as `denoise`
+
+
+def light_of(pixels: Pixels, space: Space | None) -> Floats:
+    """(3, rows, width) linear light of a picture's pixels in its own primaries; grey repeated, alpha left out."""
+    values = _colours(pixels)
+    light = _srgb_light(values) if space is None else space.linear(values)
+    return np.repeat(light, 3, axis=0) if len(light) == 1 else light
+
+
+def in_srgb(light: Floats, space: Space | None) -> Floats:
+    """(3, rows, width) linear light in a picture's own primaries to that of sRGB, clipped to what sRGB holds."""
+    return light if space is None else np.clip(_through(space.to_srgb, light), 0, 1)
+
+
+def exposed(pixels: Pixels, stops: Floats | None, warmth: float, space: Space | None) -> Exposed:
+    """A tile brighter by `stops` (rows, width), None to leave it as it is; `warmth` in stops of red against blue."""
+    rows, width = pixels.shape[:2]
+    seen = np.empty((3, rows, width), dtype=np.float32)
+    light = None if space is None else np.empty_like(seen)
+    tint = np.array([warmth / 2, 0, -warmth / 2], dtype=np.float32)[:, None, None]
+    for strip in _strips(rows, width):
+        own = light_of(pixels[strip], space)
+        if stops is not None:
+            own = expose_light(own, stops[strip] + tint if warmth else stops[strip])
+        if light is not None:
+            light[:, strip] = own
+        np.clip(to_encoded(in_srgb(own, space)), 0, 1, out=seen[:, strip])
+    return Exposed(seen, light)
+
+
+def finished(pixels: Pixels, tile: Exposed, restored: Floats, wishes: Wishes, space: Space | None) -> Pixels:
+    """The tile as it comes out, of the picture's channels and depth; `restored` (3, rows, width) need not be clipped.
+
+    Always in this order: `restored` is clipped, `denoise` blends exposed and restored, `strength` the original and
+    that, in the picture's own encoded values; rounded last. Alpha stays.
+    """
+    rows, width = pixels.shape[:2]
+    result = np.empty_like(pixels)
+    for strip in _strips(rows, width):
+        seen = tile.seen[:, strip]
+        change = np.clip(restored[:, strip], 0, 1) - seen
+        change = _kept(change, _of(wishes.denoise, strip), _of(wishes.denoise_colour, strip))
+        encoded = _own(seen + change, None if tile.light is None else tile.light[:, strip], seen, space)
+        colour = _merged(encoded, pixels.shape[2], space)
+        if wishes.strength != 1:
+            original = unit(_colours(pixels[strip]))
+            colour = original + np.float32(wishes.strength) * (colour - original)
+        result[strip, :, : len(colour)] = _rounded(colour, pixels.dtype).transpose(1, 2, 0)
+        result[strip, :, len(colour) :] = pixels[strip, :, len(colour) :]
+    return result
+
+
+def to_rgb(band: Pixels) -> Floats:
+    """(rows, width, 3) float32 in [0, 1] of a band in any of a source's forms; grey repeated, alpha left out."""
+    values = unit(band[:, :, : 1 if band.shape[2] < 3 else 3])
+    return np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values
+
+
+def unit(values: NDArray[Any]) -> Floats:
+    """Values of any depth as float32 in [0, 1]."""
+    if values.dtype.kind == "f":
+        return values.astype(np.float32)
+    return np.asarray(values / np.float32(np.iinfo(values.dtype).max), dtype=np.float32)
+
+
+def _strips(rows: int, width: int) -> Iterator[slice]:
+    step = max(1, STRIP_VALUES // (3 * width))
+    return (slice(top, min(top + step, rows)) for top in range(0, rows, step))
+
+
+def _colours(pixels: Pixels) -> NDArray[Any]:
+    """(1 or 3, rows, width): the planes of grey or RGB, contiguous; without alpha."""
+    return np.ascontiguousarray(pixels[:, :, : 1 if pixels.shape[2] < 3 else 3].transpose(2, 0, 1))
+
+
+_LIGHT_OF_8_BIT = to_linear(np.arange(256, dtype=np.float32) / np.float32(255))
+_LIGHT_OF_16_BIT: list[Floats] = []  # a quarter of a megabyte, made where a 16-bit picture comes
+
+
+def _srgb_light(values: NDArray[Any]) -> Floats:
+    if values.dtype == np.uint8:
+        return np.take(_LIGHT_OF_8_BIT, values)
+    if values.dtype == np.uint16:
+        if not _LIGHT_OF_16_BIT:
+            _LIGHT_OF_16_BIT.append(to_linear(np.arange(65536, dtype=np.float32) / np.float32(65535)))
+        return np.take(_LIGHT_OF_16_BIT[0], values)
+    return to_linear(values.astype(np.float32))
+
+
+def _through(matrix: Floats, light: Floats) -> Floats:
+    """(3, rows, width), each pixel through a matrix (3, 3)."""
+    return (matrix @ light.reshape(3, -1)).reshape(light.shape)
+
+
+def _of(share: float | Floats | None, strip: slice) -> float | Floats | None:
+    return share[strip] if isinstance(share, np.ndarray) else share
+
+
+def _kept(change: Floats, denoise: float | Floats | None, colour: float | Floats | None) -> Floats:
+    """What is kept of a change (3, rows, width) of encoded values: so much of its luma, and so much of the rest."""
+    if colour is None:
+        return change if isinstance(denoise, float) and denoise == 1 else np.asarray(change * denoise, dtype=np.float32)
+    luma = np.tensordot(LUMINANCE, change, 1)
+    return np.asarray(luma * denoise + (change - luma) * colour, dtype=np.float32)
+
+
+def _own(wanted: Floats, light: Floats | None, seen: Floats, space: Space | None) -> Floats:
+    """(3, rows, width) as the picture encodes it: `wanted` instead of `seen`, both sRGB, where it showed `light`."""
+    if space is None or light is None:
+        return np.clip(wanted, 0, 1)
+    change = to_linear(np.clip(wanted, 0, 1)) - to_linear(seen)
+    light = np.clip(light + _through(space.from_srgb, change), 0, 1)
+    return light if len(space.curves) == 1 else space.encoded(light)  # grey: merged first, then encoded
+
+
+def _merged(colour: Floats, channels: int, space: Space | None) -> Floats:
+    """(3, rows, width), or for a grey picture (1, rows, width): its luminance."""
+    if channels >= 3:
+        return colour
+    light = colour if space is not None else to_linear(colour)
+    grey = np.clip(np.tensordot(LUMINANCE, light, 1)[None], 0, 1)
+    return np.asarray(to_encoded(grey) if space is None else space.encoded(grey))
+
+
+def _rounded(colour: Floats, dtype: np.dtype[Any]) -> NDArray[Any]:
+    if dtype.kind == "f":
+        return np.clip(colour, 0, 1).astype(dtype)
+    top = np.float32(np.iinfo(dtype).max)
+    return np.clip(np.rint(colour * top), 0, top).astype(dtype)

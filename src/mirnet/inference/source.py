@@ -1,0 +1,67 @@
+"""A picture that can be read from top to bottom as often as needed: of a file, or of an array."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from mirnet import images
+from mirnet.images.colour import Space, space_of
+from mirnet.inference.pixels import Pixels
+
+BAND_ROWS = 256
+REMEMBERED_BYTES = 64 * 2**20  # a picture up to this size is decoded once, and not once for each pass
+
+
+@dataclass(frozen=True)
+class Source:
+    """A picture in the order in which it is stored.
+
+    `bands(rows)` yields (at most rows, width, channels) uint8, uint16 or float in [0, 1]; channels are
+    1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha. `orientation` is the EXIF tag, 1 to 8; `space` its
+    colour space, None for sRGB. `remarks` are sentences that a person should read.
+    """
+
+    height: int
+    width: int
+    bands: Callable[[int], Iterable[Pixels]]
+    orientation: int = 1
+    space: Space | None = None
+    remarks: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(array: Pixels, orientation: int = 1) -> "Source":
+        """A whole (H, W, C) array: the case of one band."""
+        return Source(array.shape[0], array.shape[1], lambda rows: [array], orientation)
+
+    @staticmethod
+    def of_picture(picture: images.Picture) -> "Source":
+        """An opened picture, with what its profile means."""
+        header, icc = picture.header, picture.metadata.icc
+        space, remarks = None, ()
+        if icc:
+            try:
+                space = space_of(icc, 1 if header.channels < 3 else 3)
+            except ValueError as error:
+                remarks = (
+                    f"its colour profile {error}: the profile stays, but the network takes the colours for sRGB",
+                )
+        small = header.height * header.width * header.channels * (header.depth // 8) <= REMEMBERED_BYTES
+        bands = _Remembered(picture.bands) if small else picture.bands
+        return Source(header.height, header.width, bands, header.orientation, space, remarks)
+
+
+@dataclass
+class _Remembered:
+    """Bands that are decoded once; a pass that was broken off is forgotten."""
+
+    bands: Callable[[int], Iterable[Pixels]]
+    _seen: list[Pixels] = field(default_factory=list)
+
+    def __call__(self, rows: int) -> Iterator[Pixels]:
+        if self._seen:
+            yield from self._seen
+            return
+        seen = []
+        for band in self.bands(rows):
+            seen.append(band)
+            yield band
+        self._seen = seen

@@ -1,0 +1,150 @@
+"""The first look at a picture: its thumbnail, which says how bright it may become, and samples, which say what it is.
+
+A scene is surveyed on native-resolution crops from all over the picture, on small pictures on the whole. What the
+survey says depends on the picture and its stops alone: never on tiles, memory or threads.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mirnet import images
+from mirnet.exposure import expose, to_encoded
+from mirnet.images.colour import Space
+from mirnet.inference import tiles
+from mirnet.inference.catalog import Card
+from mirnet.inference.pixels import Floats, Pixels, exposed, in_srgb, light_of
+from mirnet.inference.runtimes import Runtime
+from mirnet.inference.source import BAND_ROWS, Source
+from mirnet.thumbnail import CELL_PX, ThumbnailBuilder
+
+WHOLE_PX = 1_500_000  # pictures up to this many pixels are surveyed whole, and rendered in one piece
+SAMPLE_PX, SAMPLES_A_SIDE = 192, 6  # of larger ones: 36 crops, as many pixels as a picture of 1.3 megapixels
+GRID_PX = 512  # at most so many pixels on each side stand for a picture where its mean is asked for
+
+
+class Onlooker(Protocol):
+    """Somebody who looks on while a picture streams by."""
+
+    def add(self, top: int, band: Pixels) -> None:
+        """Rows `top` and following, (rows, width, channels) as the picture stores them."""
+        ...
+
+
+def watch(source: Source, onlookers: Sequence[Onlooker]) -> None:
+    """Let a picture stream by once."""
+    top = 0
+    for band in source.bands(BAND_ROWS):
+        for onlooker in onlookers:
+            onlooker.add(top, band)
+        top += len(band)
+
+
+class Thumbnail:
+    """Shrinks the picture to what the exposure head sees."""
+
+    def __init__(self, source: Source) -> None:
+        self._builder = ThumbnailBuilder(source.height, source.width)
+        self._space, self._orientation = source.space, source.orientation
+
+    def add(self, top: int, band: Pixels) -> None:
+        self._builder.add_light(top, in_srgb(light_of(band, self._space), self._space))
+
+    def proposal(self, runtime: Runtime) -> Floats:
+        """The stops of each cell (h, w) that the head proposes, in the order in which the picture is stored."""
+        small = self._builder.finish()
+        if not small.any():  # a black picture says nothing about its exposure, and black stays black
+            return np.zeros((small.shape[0] // CELL_PX, small.shape[1] // CELL_PX), dtype=np.float32)
+        # the head sees the picture upright; its map comes back in the stored order
+        upright = images.upright(small, self._orientation).transpose(2, 0, 1)
+        cells = runtime.propose(np.ascontiguousarray(upright)[None])[0, 0]
+        return np.ascontiguousarray(images.stored(cells, self._orientation))
+
+
+class Samples:
+    """Collects crops on an even grid that touches all sides; of a small picture the whole."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        small = source.height * source.width <= WHOLE_PX
+        self._crop = (source.height, source.width) if small else (
+            min(SAMPLE_PX, source.height), min(SAMPLE_PX, source.width)
+        )  # fmt: skip
+        tops, lefts = (
+            tiles.sample_starts(side, crop, SAMPLES_A_SIDE)
+            for side, crop in zip((source.height, source.width), self._crop, strict=True)
+        )
+        self._places = [(top, left) for top in tops for left in lefts]
+        self._crops: list[Pixels] = []
+
+    def add(self, top: int, band: Pixels) -> None:
+        if not self._crops:
+            shape = (*self._crop, band.shape[2])
+            self._crops = [np.zeros(shape, dtype=band.dtype) for _ in self._places]
+        for crop, (crop_top, left) in zip(self._crops, self._places, strict=True):
+            first, last = max(crop_top, top), min(crop_top + self._crop[0], top + len(band))
+            if first < last:
+                crop[first - crop_top : last - crop_top] = band[first - top : last - top, left : left + self._crop[1]]
+
+    def survey(self, runtime: Runtime, card: Card, stops: Floats | None, warmth: float) -> Floats:
+        """The scene (K,) of all crops together."""
+        return self._through(runtime, card, stops, warmth)[2]
+
+    def change_of_mean(self, runtime: Runtime, card: Card, stops: Floats | None, warmth: float) -> float:
+        """How much brighter the network makes the exposed crops in the mean of their encoded values."""
+        seen, restored, _ = self._through(runtime, card, stops, warmth)
+        return float(np.clip(restored, 0, 1).mean(dtype=np.float64) - seen.mean(dtype=np.float64))
+
+    def _through(self, runtime: Runtime, card: Card, stops: Floats | None, warmth: float) -> tuple[Floats, ...]:
+        batch, maps = [], []
+        for crop, (top, left) in zip(self._crops, self._places, strict=True):
+            rows, columns = slice(top, top + self._crop[0]), slice(left, left + self._crop[1])
+            here = stops_at(stops, self._source, rows, columns)
+            picture, map_ = network_input(crop, here, warmth, self._source.space, card)
+            batch.append(picture)
+            maps.append(map_)
+        pictures = np.concatenate(batch)
+        given = np.concatenate([each for each in maps if each is not None]) if stops is not None else None
+        return pictures, *runtime.restore(pictures, given, None)
+
+
+class Grid:
+    """Collects single pixels on an even grid, from which the mean at any exposure is told."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._rows, self._columns = (
+            np.unique(((np.arange(min(side, GRID_PX)) + 0.5) * side / min(side, GRID_PX)).astype(int))
+            for side in (source.height, source.width)
+        )
+        self._light = np.zeros((3, len(self._rows), len(self._columns)), dtype=np.float32)
+
+    def add(self, top: int, band: Pixels) -> None:
+        first, last = np.searchsorted(self._rows, (top, top + len(band)))
+        if first < last:
+            chosen = band[self._rows[first:last] - top][:, self._columns]
+            self._light[:, first:last] = in_srgb(light_of(chosen, self._source.space), self._source.space)
+
+    def mean(self, stops: Floats | None = None, added: float = 0.0) -> float:
+        """The mean of the sRGB-encoded values, exposed by cells of stops (h, w) and as many more everywhere."""
+        encoded = np.clip(to_encoded(self._light), 0, 1)
+        if stops is not None:
+            source = self._source
+            here = tiles.spread_at(stops, source.height, source.width, self._rows, self._columns)
+            encoded = expose(encoded, here + np.float32(added))
+        return float(encoded.mean(dtype=np.float64))
+
+
+def stops_at(cells: Floats | None, source: Source, rows: slice, columns: slice) -> Floats | None:
+    """The stops of every pixel (rows, columns) in a window of a picture, of a map of cells (h, w)."""
+    return None if cells is None else tiles.spread(cells, source.height, source.width, rows, columns)
+
+
+def network_input(crop: Pixels, stops: Floats | None, warmth: float, space: Space | None,
+                  card: Card) -> tuple[NDArray[np.float32], Floats | None]:  # fmt: skip
+    """A crop (h, w, C) as the graph wants it: exposed (1, 3, H, W), and its stops (1, 1, H, W); padded to multiples."""
+    seen = exposed(crop, stops, warmth, space).seen
+    padded = tiles.pad_to_multiple(seen[None], card.size_multiple)
+    return padded, None if stops is None else tiles.pad_to_multiple(stops[None, None], card.size_multiple)
