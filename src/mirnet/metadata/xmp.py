@@ -1,0 +1,334 @@
+"""XMP: a packet of RDF in XML, of which single properties are taken out, byte by byte, and everything else stays.
+
+A real parser (expat) finds where elements and attributes lie, whatever prefixes a program chose; a packet that is not
+well-formed, or that defines entities, raises Damaged.
+"""
+
+import hashlib
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from xml.parsers import expat
+from xml.sax.saxutils import escape, quoteattr
+
+from mirnet.metadata.directories import Damaged
+
+NAMESPACE = "urn:mirnet:1.0:"  # of our one property
+RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+XMP_BASIC = "http://ns.adobe.com/xap/1.0/"
+XMP_NOTE = "http://ns.adobe.com/xmp/note/"
+HDR_GAIN_MAP = "http://ns.adobe.com/hdr-gain-map/1.0/"
+APPLE_GAIN_MAP = "http://ns.apple.com/HDRGainMap/1.0/"
+CONTAINER = "http://ns.google.com/photos/1.0/container/"
+CAMERA = "http://ns.google.com/photos/1.0/camera/"
+IMAGE = "http://ns.google.com/photos/1.0/image/"
+LARGEST_PACKET_BYTES = 64 << 20
+
+Name = tuple[str, str]  # namespace and local name
+_ATTRIBUTE = re.compile(rb"""(?<!\s)\s++([^\s=>"'/]++)\s*+=\s*+("[^"]*"|'[^']*')""")
+_TAG = re.compile(rb"""<(?:[^"'>]|"[^"]*"|'[^']*')*+>""")
+_EMPTY_OURS = re.compile(r'<rdf:Description rdf:about="[^"<]*" xmlns:mirnet="[^"<]*"></rdf:Description>')
+_FRESH = (
+    '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+).encode()
+
+
+@dataclass
+class _Element:
+    name: Name
+    start: int
+    depth: int
+    tag_end: int
+    attributes: list[tuple[Name, str, int, int]]  # name, value, and where they lie
+    end: int = 0
+
+
+@dataclass
+class _Walk:
+    """One pass over a packet; `visit` sees every element when it ends."""
+
+    packet: bytes
+    visit: Callable[[_Element], None]
+    open: list[_Element] = field(default_factory=list)
+
+    def go(self) -> None:
+        if len(self.packet) > LARGEST_PACKET_BYTES:
+            raise Damaged("XMP of more than 64 MB")
+        parser = expat.ParserCreate("UTF-8", namespace_separator=" ")
+        parser.ordered_attributes = True
+        parser.StartElementHandler = lambda name, attributes: self._start(parser.CurrentByteIndex, name, attributes)
+        parser.EndElementHandler = lambda name: self._end(parser.CurrentByteIndex)
+        parser.StartDoctypeDeclHandler = self._refuse
+        try:
+            parser.Parse(self.packet, True)
+        except expat.ExpatError as error:
+            raise Damaged(f"XMP that is no XML: {error}") from error
+
+    def _refuse(self, *ignored: Any) -> None:
+        raise Damaged("XMP that defines entities")
+
+    def _start(self, place: int, name: str, attributes: list[str]) -> None:
+        tag = _TAG.match(self.packet, place)
+        if tag is None:
+            raise Damaged("XMP whose tags end nowhere")
+        spans = [
+            match.span()
+            for match in _ATTRIBUTE.finditer(tag[0])
+            if match[1] != b"xmlns" and not match[1].startswith(b"xmlns:")
+        ]
+        if 2 * len(spans) != len(attributes):
+            raise Damaged("XMP whose attributes cannot be told apart")
+        named = [
+            (_name(attributes[2 * index]), attributes[2 * index + 1], place + start, place + end)
+            for index, (start, end) in enumerate(spans)
+        ]
+        self.open.append(_Element(_name(name), place, len(self.open), tag.end(), named))
+
+    def _end(self, place: int) -> None:
+        element = self.open.pop()
+        empty = self.packet[element.tag_end - 2 : element.tag_end] == b"/>"
+        element.end = element.tag_end if empty else self.packet.index(b">", place) + 1
+        self.visit(element)
+
+
+def _name(joined: str) -> Name:
+    namespace, _, local = joined.rpartition(" ")
+    return namespace, local
+
+
+def _decoded(xmp: bytes) -> bytes:
+    """A packet as UTF-8, without the zeros that some programs end it with."""
+    for mark, encoding in ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
+        if xmp.startswith(mark):
+            try:
+                return xmp.decode(encoding).encode()
+            except UnicodeDecodeError as error:
+                raise Damaged("XMP that is no text") from error
+    return xmp.rstrip(b"\0")
+
+
+def properties(xmp: bytes) -> set[Name]:
+    """The names of all elements and attributes, and as ("=", VALUE) those values that are a single word."""
+    found: set[Name] = set()
+
+    def visit(element: _Element) -> None:
+        found.add(element.name)
+        for name, value, _, _ in element.attributes:
+            found.add(name)
+            if len(value) < 40 and len(found) < 10_000:
+                found.add(("=", value))
+
+    _Walk(_decoded(xmp), visit).go()
+    return found
+
+
+def without(xmp: bytes, unwanted: Callable[[str, str], bool]) -> bytes:
+    """A packet without the properties, elements or attributes, whose namespace and name are unwanted."""
+    packet = _decoded(xmp)
+    spans: list[tuple[int, int]] = []
+
+    def visit(element: _Element) -> None:
+        if unwanted(*element.name):
+            spans.append((element.start, element.end))
+        spans.extend((start, end) for name, _, start, end in element.attributes if unwanted(*name))
+
+    _Walk(packet, visit).go()
+    return _cut(packet, spans) if spans else xmp
+
+
+def _cut(packet: bytes, spans: list[tuple[int, int]]) -> bytes:
+    kept, place = [], 0
+    for start, end in sorted(spans):  # one within another is cut with it
+        kept.append(packet[place:start])
+        place = max(place, end)
+    return b"".join([*kept, packet[place:]])
+
+
+@dataclass
+class _Sections:
+    """A packet's RDF section, the descriptions in it, and what they say that they describe."""
+
+    rdf: _Element | None = None
+    descriptions: list[_Element] = field(default_factory=list)
+    about: str = ""
+
+
+def _sections(packet: bytes) -> _Sections:
+    found = _Sections()
+
+    def visit(element: _Element) -> None:
+        if element.name == (RDF, "RDF"):
+            found.rdf = element
+        elif element.name == (RDF, "Description") and walk.open and walk.open[-1].name == (RDF, "RDF"):
+            found.descriptions.append(element)
+            found.about = found.about or next((value for name, value, _, _ in element.attributes
+                                               if name in ((RDF, "about"), ("", "about"))), "")  # fmt: skip
+
+    walk = _Walk(packet, visit)
+    walk.go()
+    return found
+
+
+def with_provenance(xmp: bytes | None, provenance: str) -> bytes:
+    """A packet that says how the picture was made, in a property of our own; all that it said before stays.
+
+    A packet without an RDF section, or that is damaged, is returned as it is.
+    """
+    try:
+        packet = without(xmp, lambda namespace, _: namespace == NAMESPACE) if xmp else _FRESH
+        packet = _EMPTY_OURS.sub("", _decoded(packet).decode()).encode()
+        sections = _sections(packet)
+    except (Damaged, UnicodeDecodeError):
+        return xmp or b""
+    if sections.rdf is None:
+        return xmp or b""
+    ours = (
+        f"<rdf:Description rdf:about={quoteattr(sections.about)} xmlns:mirnet={quoteattr(NAMESPACE)}>"
+        f"<mirnet:provenance>{escape(provenance)}</mirnet:provenance></rdf:Description>"
+    ).encode()
+    return _inserted(packet, sections.rdf, ours)
+
+
+def _inserted(packet: bytes, rdf: _Element, content: bytes) -> bytes:
+    """Content at the end of the RDF section."""
+    if packet[rdf.tag_end - 2 : rdf.tag_end] == b"/>":  # it was empty
+        name = packet[rdf.start + 1 :].split(None, 1)[0].rstrip(b"/>")
+        opened = packet[: rdf.tag_end - 2] + b">"
+        return opened + content + b"</" + name + b">" + packet[rdf.tag_end :]
+    place = packet.rindex(b"</", rdf.start, rdf.end)
+    return packet[:place] + content + packet[place:]
+
+
+def without_padding(xmp: bytes) -> bytes:
+    """A packet without the blank room for editors at its end."""
+    before, mark, after = xmp.rpartition(b"<?xpacket end")
+    return before.rstrip() + mark + after if mark else xmp
+
+
+def upright_xmp(xmp: bytes) -> bytes:
+    """A packet whose orientation, where it states one, is 1."""
+    xmp = re.sub(rb"(tiff:Orientation=[\"'])[1-8]", rb"\g<1>1", xmp)
+    return re.sub(rb"(<tiff:Orientation>)[1-8]", rb"\g<1>1", xmp)
+
+
+# What goes -----------------------------------------------------------------------------------------------------------
+
+# Not among them: the address of the photographer (CiAdrCity and the like)
+_PLACES = {"city", "state", "country", "countrycode", "locationcreated", "locationshown", "provincestate",
+           "countryname", "worldregion"}  # fmt: skip
+_MOTION = ("MotionPhoto", "MicroVideo")
+
+
+def says_place(namespace: str, name: str) -> bool:
+    """Whether a property says where a picture was taken: IPTC's, EXIF's GPS, and what drones call it."""
+    lower = name.lower()
+    return lower in _PLACES or "gps" in lower or lower.endswith(("latitude", "longitude", "location"))
+
+
+def is_gain_map(namespace: str, name: str) -> bool:
+    return namespace in (HDR_GAIN_MAP, APPLE_GAIN_MAP)
+
+
+def is_motion(namespace: str, name: str) -> bool:
+    return namespace == CAMERA and name.startswith(_MOTION)
+
+
+def is_container(namespace: str, name: str) -> bool:
+    """The list of the pictures and films that lie behind the picture in its file."""
+    return namespace == CONTAINER and name == "Directory"
+
+
+def is_former_picture(namespace: str, name: str) -> bool:
+    """A thumbnail, or the whole picture as it was before a filter of the phone's."""
+    return (namespace, name) in ((XMP_BASIC, "Thumbnails"), (IMAGE, "Data"), (IMAGE, "Mime"))
+
+
+def is_stale(namespace: str, name: str) -> bool:
+    """All that does not hold for another picture."""
+    tests = (is_gain_map, is_motion, is_container, is_former_picture)
+    return any(test(namespace, name) for test in tests)
+
+
+# More than one JPEG segment ------------------------------------------------------------------------------------------
+
+EXTENSION_HEAD = b"http://ns.adobe.com/xmp/extension/\0"
+_EXTENSION_CHUNK_BYTES = 65_400
+_NOTE_BYTES = 400  # of what names the extension, more or less
+
+
+def joined(main: bytes, extension: bytes) -> bytes:
+    """A packet and its extension, which holds what did not fit into one segment, as one packet."""
+    main = _decoded(without(main, lambda namespace, name: (namespace, name) == (XMP_NOTE, "HasExtendedXMP")))
+    sections, further = _sections(main), _sections(extension)
+    if sections.rdf is None or further.rdf is None:
+        raise Damaged("extended XMP without RDF")
+    outside = _declared_outside(extension, further.rdf)
+    parts = []
+    for element in further.descriptions:
+        tag = extension[element.start : element.tag_end]
+        missing = b"".join(b" " + name + b"=" + value for name, value in outside.items() if name + b"=" not in tag)
+        name_end = len(tag.split(None, 1)[0].rstrip(b"/>"))
+        parts.append(tag[:name_end] + missing + tag[name_end:] + extension[element.tag_end : element.end])
+    return _inserted(main, sections.rdf, b"".join(parts))
+
+
+def _declared_outside(packet: bytes, rdf: _Element) -> dict[bytes, bytes]:
+    """The namespaces declared around the descriptions: "xmlns:NAME" and its value in quotes; rdf is always there."""
+    found = {match[1]: match[2] for match in _ATTRIBUTE.finditer(packet[: rdf.tag_end])}
+    return {b"xmlns:rdf": quoteattr(RDF).encode()} | {
+        name: value for name, value in found.items() if name.startswith(b"xmlns")
+    }
+
+
+def split(xmp: bytes, room: int) -> tuple[bytes, bytes | None]:
+    """A packet of at most `room` bytes, and what does not fit into it as a packet of its own, named by its MD5 sum.
+
+    Raises Damaged where it cannot be divided like that.
+    """
+    packet = xmp if len(xmp) <= room else without_padding(_decoded(xmp))
+    if len(packet) <= room:
+        return packet, None
+    sections = _sections(packet)
+    if sections.rdf is None:
+        raise Damaged("XMP without RDF")
+    moved, length = [], len(packet) + _NOTE_BYTES
+    for element in sorted(sections.descriptions, key=lambda each: each.start - each.end):  # the longest first
+        if length > room:
+            moved.append((element.start, element.end))
+            length -= element.end - element.start
+    content = b"".join(packet[start:end] for start, end in sorted(moved))
+    outside = b"".join(b" " + name + b"=" + value for name, value in _declared_outside(packet, sections.rdf).items())
+    extension = b"<rdf:RDF" + outside + b">" + content + b"</rdf:RDF>"
+    main = _with_note(_cut(packet, moved), sections.about, _md5(extension))
+    if length > room or len(main) > room:
+        raise Damaged("XMP that cannot be divided")
+    return main, extension
+
+
+def _with_note(packet: bytes, about: str, sum: str) -> bytes:
+    """A packet that names its extension."""
+    rdf = _sections(packet).rdf
+    assert rdf is not None, "only descriptions were cut out"
+    note = (
+        f"<rdf:Description rdf:about={quoteattr(about)} xmlns:rdf={quoteattr(RDF)} "
+        f'xmlns:xmpNote="{XMP_NOTE}" xmpNote:HasExtendedXMP="{sum}"/>'
+    )
+    return _inserted(packet, rdf, note.encode())
+
+
+def _md5(extension: bytes) -> str:
+    return hashlib.md5(extension, usedforsecurity=False).hexdigest().upper()
+
+
+def extension_segments(extension: bytes) -> list[bytes]:
+    """What the segments hold that carry an extension."""
+    return [
+        EXTENSION_HEAD
+        + _md5(extension).encode()
+        + struct.pack(">LL", len(extension), place)
+        + extension[place : place + _EXTENSION_CHUNK_BYTES]
+        for place in range(0, len(extension), _EXTENSION_CHUNK_BYTES)
+    ]
