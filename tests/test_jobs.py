@@ -8,7 +8,7 @@ import pytest
 
 from mirnet import write_image
 from mirnet.errors import PictureError, SettingsError
-from mirnet.inference import jobs
+from mirnet.inference import jobs, planning
 from mirnet.inference.enhancer import Enhancer
 from mirnet.inference.settings import Settings
 
@@ -24,7 +24,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 def planned(*inputs: Path, output: Path | None = None) -> list[tuple[Path, Path]]:
-    return [(job.source, job.target) for job in jobs.plan(inputs, output)]
+    return [(job.source, job.target) for job in planning.plan(inputs, output)]
+
+
+def problems(*inputs: Path, output: Path | None = None) -> dict[str, str]:
+    """The sentence about each source, by its name, that cannot be done; the others can."""
+    found = planning.plan(inputs, output)
+    assert not all(job.problem for job in found)
+    return {job.source.name: job.problem for job in found if job.problem}
 
 
 def test_without_an_output_results_go_beside_their_originals(folder):
@@ -55,28 +62,41 @@ def test_a_file_that_is_named_twice_is_enhanced_once(folder, monkeypatch):
     assert len(planned(folder / "a.jpg", Path("a.jpg"), folder)) == 2
 
 
-def test_two_results_in_one_file_are_refused(folder, tmp_path):
+def test_two_results_in_one_file_are_none(folder, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     (other / "a.jpg").write_bytes(b"")
-    with pytest.raises(SettingsError, match=r"a\.jpg and .*a\.jpg would both become .*out/a\.jpg"):
-        planned(folder, other, output=tmp_path / "out")
+    (sentence,) = {job.problem for job in planning.plan([folder, other], tmp_path / "out") if job.problem}
+    assert sentence.startswith(f"{folder}/a.jpg and {other}/a.jpg would both become {tmp_path}/out/a.jpg; ")
+    with pytest.raises(SettingsError, match="would both become"):  # nothing else to do: told before anything is done
+        planned(folder / "a.jpg", other, output=tmp_path / "out")
 
 
-@pytest.mark.parametrize("link", [None, os.symlink, os.link])
-def test_a_result_that_would_be_an_original_is_refused(folder, tmp_path, link):
-    out = folder
-    if link:
-        out = tmp_path / "out"
-        out.mkdir()
-        link(folder / "a.jpg", out / "a.jpg")
+def test_two_formats_that_become_one_are_none(folder, tmp_path):
+    (folder / "b.gif").write_bytes(b"")
+    (folder / "b.PNG").rename(folder / "b.png")
+    assert list(problems(folder, output=tmp_path / "out")) == ["b.gif", "b.png"]
+    assert planned(folder / "b.gif", output=tmp_path / "out") == [(folder / "b.gif", tmp_path / "out/b.png")]
+    assert planned(folder / "b.gif") == [(folder / "b.gif", folder / "b.bright.png")]
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_a_result_that_would_be_an_original_is_none(folder, tmp_path, link):
+    out = tmp_path / "out"
+    out.mkdir()
+    link(folder / "a.jpg", out / "a.jpg")
+    (sentence,) = problems(folder, output=out).values()
+    assert sentence == f"{folder}/a.jpg: its result would replace {folder}/a.jpg, an original; choose another output."
+
+
+def test_a_folder_into_itself_is_refused(folder):
     with pytest.raises(SettingsError, match=r"a\.jpg: its result would replace .*a\.jpg, an original"):
-        planned(folder, output=out)
+        planned(folder, output=folder)
 
 
-def test_a_result_that_would_be_another_input_is_refused(folder):
-    with pytest.raises(SettingsError, match=r"a\.jpg: its result would replace .*a\.bright\.jpg, an original"):
-        planned(folder / "a.jpg", folder / "a.bright.jpg")
+def test_a_result_that_would_be_another_input_is_none(folder):
+    (sentence,) = problems(folder / "a.jpg", folder / "a.bright.jpg").values()
+    assert f"its result would replace {folder}/a.bright.jpg, an original" in sentence
 
 
 @pytest.mark.parametrize(
@@ -86,6 +106,7 @@ def test_a_result_that_would_be_another_input_is_refused(folder):
         ("deeper/none", None, r"none: there is no such file or folder"),
         ("empty", None, r"empty: expected pictures in this folder \(\.jpg.*\), and there are none"),
         ("a.jpg", "new.gif", r"new\.gif: expected a name that ends in \.jpg"),
+        ("a.jpg", "new.nef", r"new\.nef: expected a name that ends in \.jpg"),
         (".", "in/notes.txt", r"notes\.txt: expected a folder for several pictures; this is a file"),
         ("a.jpg", "in/notes.txt", r"notes\.txt: expected a name that ends in"),
     ],
@@ -100,7 +121,7 @@ def test_a_folder_that_may_not_be_read_is_refused(folder, monkeypatch):
     def refuse(self):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "iterdir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(SettingsError, match=r"in: cannot be looked at \(Permission denied\)"):
         planned(folder)
 
@@ -119,7 +140,10 @@ def test_what_fails_is_told_and_the_others_go_on(tmp_path, fake_weights, fake_ru
     out = tmp_path / "out"
     out.mkdir()
     (out / "c.png").write_bytes(b"earlier")
-    outcomes = list(jobs.run(jobs.plan([tmp_path], out), Enhancer(fake_weights(), runtime=fake_runtime), Settings()))
+    outcomes = list(
+        jobs.run(planning.plan([tmp_path], out), Enhancer(fake_weights(), runtime=fake_runtime), Settings())
+    )
+    assert [o.job.source.name for o in outcomes] == ["a.png", "b.png", "c.png", "d.png"]  # one at once: in order
     assert [(bool(o.report), o.skipped, type(o.error)) for o in outcomes] == [
         (True, False, type(None)),
         (False, False, PictureError),
@@ -134,7 +158,7 @@ def test_an_output_folder_that_cannot_be_made_is_a_sentence(tmp_path, fake_weigh
     write_image(tmp_path / "a.png", np.full((9, 9, 3), 30, np.uint8))
     (tmp_path / "file").write_bytes(b"")
     (outcome,) = jobs.run(
-        jobs.plan([tmp_path / "a.png"], tmp_path / "file/deep/a.png"),
+        planning.plan([tmp_path / "a.png"], tmp_path / "file/deep/a.png"),
         Enhancer(fake_weights(), runtime=fake_runtime),
         Settings(),
     )

@@ -3,10 +3,11 @@
 Only typer is loaded here; what a command needs is imported inside it, so that `mirnet --help` answers at once.
 """
 
+import io
+import os
 import signal
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
@@ -15,6 +16,7 @@ from mirnet.apps.data import data
 from mirnet.apps.enhance import enhance
 from mirnet.apps.evaluate import evaluate
 from mirnet.apps.runs import runs
+from mirnet.apps.signals import Interrupted, interrupt
 from mirnet.apps.train import train
 from mirnet.errors import Cancelled, DataError, MirnetError, SettingsError, WeightsError
 
@@ -29,35 +31,32 @@ app = typer.Typer(
 REFUSED, FAILED, INTERRUPTED = 2, 1, 130
 
 
-class _Interrupted(BaseException):
-    """Ctrl-C. No Exception, so that no library on the way takes it for a failure of its own."""
-
-
 def main() -> NoReturn:
     """Run the command line and end the process: 0 done, 1 failed on the way, 2 refused before work, 130 interrupted."""
-    signal.signal(signal.SIGINT, _interrupted)
+    signal.signal(signal.SIGINT, interrupt)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what a terminal cannot show
     try:
         app()
-    except (Cancelled, _Interrupted) as error:
+    except (Cancelled, Interrupted) as error:
         _end(error, INTERRUPTED)
     except (SettingsError, WeightsError, DataError) as error:
         _end(error, REFUSED)
     except MirnetError as error:
         _end(error, FAILED)
+    except BrokenPipeError:  # whoever read what we say has heard enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python's last flush shall not fail, too
+        sys.exit(FAILED)
     except OSError as error:  # of a file that nobody thought of: still a sentence
         _end(MirnetError(f"{error.filename or 'a file'}: {error.strerror}; check the disk and the path."), FAILED)
     sys.exit(0)
 
 
-def _end(error: MirnetError | _Interrupted, code: int) -> NoReturn:
+def _end(error: MirnetError | Interrupted, code: int) -> NoReturn:
     if not (isinstance(error, MirnetError) and error.told):
         sentence = f"{error}" or "Interrupted; what was finished stays, nothing is left half-done."
         typer.echo(f"mirnet: {sentence}", err=True)
     sys.exit(code)
-
-
-def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
-    raise _Interrupted
 
 
 def _show_version(asked: bool) -> None:

@@ -1,21 +1,29 @@
 """`mirnet enhance`: pictures and folders of them, brightened and denoised."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from mirnet.apps import options
-from mirnet.apps.progress import progress_bar
+from mirnet.apps.signals import terminated_like_ctrl_c
+from mirnet.errors import SettingsError
 
 FAILED = 1
 
-WHERE = "A file, or a folder for several.  [default: NAME.bright.EXT beside each original]"
+WHERE = "A file, or a folder for several; - is standard output.  [default: NAME.bright.EXT beside each original]"
 
 
 def enhance(
-    inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Pictures, and folders of pictures.")],
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="IN...", help="Pictures, and folders of pictures; - is standard input.")
+    ],
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="OUT", help=WHERE)] = None,
+    recursive: options.Recursive = False,
+    watch: options.Watch = False,
+    shard: options.ShardOption = None,
+    jobs: options.Jobs = 2,
+    report: options.ReportOption = None,
     strength: options.Strength = 1.0,
     exposure: options.Exposure = 0.0,
     keep_exposure: options.KeepExposure = False,
@@ -33,11 +41,14 @@ def enhance(
     max_megapixels: options.MaxMegapixels = 500.0,
     tile: options.Tile = None,
     weights: options.WeightsOption = "lite",
+    runtime: options.Runtime = "openvino",
     device: options.Device = "cpu",
+    fast: options.Fast = False,
     threads: options.Threads = None,
 ) -> None:
     """Brighten and denoise pictures; the originals are never touched."""
-    from mirnet.inference import jobs
+    from mirnet.apps import piping, work
+    from mirnet.inference import planning
     from mirnet.inference.enhancer import Enhancer
     from mirnet.inference.settings import Settings
 
@@ -47,28 +58,23 @@ def enhance(
         quality=quality, strip_location=strip_location, provenance=provenance, overwrite=overwrite, clip=clip,
         max_megapixels=max_megapixels, tile=tile,
     )  # fmt: skip
-    planned = jobs.plan(inputs, output)
-    failures = 0
-    with progress_bar("enhancing", len(planned)) as bar:
-        enhancer = Enhancer(weights, device=device, threads=threads, progress=bar.within)
-        enhancer.check(settings)
-        for outcome in jobs.run(planned, enhancer, settings):
-            bar.advance()
-            failures += outcome.error is not None
-            bar.say(told(outcome), failed=outcome.error is not None)
-    if failures:
+    if jobs < 1:
+        raise SettingsError(f"jobs must be at least 1, not {jobs}.")
+
+    def enhancer() -> Enhancer:  # made last: loading a network takes longer than refusing
+        made = Enhancer(weights, runtime=runtime, device=device, threads=threads, fast=fast)
+        made.check(settings)
+        return made
+
+    with terminated_like_ctrl_c():
+        if piping.is_piped(inputs, output):
+            if recursive or watch or shard or report:
+                raise SettingsError(
+                    "- stands for one picture, and --recursive, --watch, --shard and --report for many."
+                )
+            piping.pipe(inputs, output, piping.checked(inputs, output, settings), enhancer)
+            return
+        files = work.Files(inputs, output, recursive, settings.format, planning.Shard.parse(shard) if shard else None)
+        failed = (work.watch if watch else work.enhance)(files, settings, enhancer, at_once=jobs, report=report)
+    if failed:
         raise typer.Exit(FAILED)
-
-
-def told(outcome: Any) -> str:
-    """One line about what became of a file, and one for each remark about it."""
-    job, report = outcome.job, outcome.report
-    if outcome.error:
-        return f"mirnet: {outcome.error}"
-    if outcome.skipped:
-        return f"{job.target}: is there already, left alone (--overwrite replaces it)"
-    line = (
-        f"{job.source} -> {job.target}  {report.width}x{report.height}  "
-        f"{report.stops:+.1f} stops  {report.seconds:.2f} s"
-    )
-    return "\n".join([line, *(f"  {remark}" for remark in report.remarks)])

@@ -40,6 +40,19 @@ Provenance = Annotated[bool, typer.Option(help="Say in the file's XMP what made 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace earlier results, never an original.")]
 WeightsOption = Annotated[str, typer.Option(help="The name of installed weights, or a path NAME.onnx.")]
 Device = Annotated[str, typer.Option(help="Where the network runs; `mirnet info` lists what is here.")]
+Recursive = Annotated[bool, typer.Option("-r", "--recursive", help="Folders within folders, too; OUT is built alike.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Go on with what arrives in the folders, until Ctrl-C.")]
+ShardOption = Annotated[
+    str | None, typer.Option("--shard", metavar="I/N", help="This machine's share: 2/3 is the second of three.")
+]
+Jobs = Annotated[int, typer.Option("-j", "--jobs", help="Pictures in work at once: one is read while one is rendered.")]
+ReportOption = Annotated[
+    Path | None, typer.Option("--report", metavar="FILE", help="A JSON line about each picture is appended to it.")
+]
+Runtime = Annotated[
+    Literal["openvino", "onnxruntime", "torch"], typer.Option(help="What runs the network; the others are extras.")
+]
+Fast = Annotated[bool, typer.Option("--fast", help="Compute in bfloat16 or int8, a bit less exactly.")]
 Threads = Annotated[int | None, typer.Option(help="Processor threads. Default: all cores.")]
 
 

@@ -1,6 +1,7 @@
 """A progress bar on standard error, for commands that work through pictures."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,29 +12,45 @@ class Bar:
     """A progress bar over several pictures, with progress within each; lines go above it."""
 
     def __init__(self, progress: Any, task: Any, total: int) -> None:
+        """`progress` of rich, or None where no bar is shown."""
         self._progress, self._task, self._total, self._done = progress, task, total, 0
+        self._within: dict[Hashable, float] = {}  # 0 to 1, of each picture that is in work
 
-    def within(self, done: float) -> None:
-        self._progress.update(self._task, completed=min(self._done + done, self._total))
+    def within(self, done: float, picture: Hashable = None) -> None:
+        """How much of a picture is done, 0 to 1; of which one, where several are in work. From any thread."""
+        self._within[picture] = done
+        self._show()
 
-    def advance(self) -> None:
+    def advance(self, picture: Hashable = None) -> None:
+        """A picture is done."""
+        self._within.pop(picture, None)
         self._done += 1
-        self.within(0)
+        self._show()
 
     def say(self, line: str, failed: bool) -> None:
         """A result goes to standard output as it is, a failure to standard error; nothing is wrapped or cut."""
-        self._progress.stop()
+        if self._progress:
+            self._progress.stop()
         typer.echo(line, err=failed)
-        self._progress.start()
+        if self._progress:
+            self._progress.start()
+
+    def _show(self) -> None:
+        if self._progress:
+            done = self._done + sum(list(self._within.values()))
+            self._progress.update(self._task, completed=min(done, self._total))
 
 
 @contextmanager
 def progress_bar(what: str, total: int) -> Iterator[Bar]:
-    """A bar on standard error, shown on a terminal only."""
+    """A bar on standard error, shown on a terminal only: elsewhere nobody waits for rich to load."""
+    if not sys.stderr.isatty():
+        yield Bar(None, None, total)
+        return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn(what), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    count = (TextColumn("{task.fields[pictures]}"),) if total > 1 else ()
+    columns = (TextColumn(what), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), *count, TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         yield Bar(progress, progress.add_task(what, total=total), total)

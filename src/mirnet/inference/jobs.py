@@ -1,100 +1,25 @@
-"""Which files are enhanced, and where their results go; decided before anything is written."""
+"""Files to enhance into other files: done one after the other or a few at once, and what became of each."""
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 
-from mirnet import images
-from mirnet.errors import MirnetError, OutputExists, PictureError, SettingsError
-from mirnet.inference.enhancer import Enhancer, Report, beside
+from mirnet.errors import Cancelled, MirnetError, OutputExists, PictureError, SettingsError
+from mirnet.files import clear_drafts
+from mirnet.inference.enhancer import Enhancer, Report
+from mirnet.inference.limits import Disk, Memory
 from mirnet.inference.settings import Settings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
-    """One file to enhance into another."""
+    """One file to enhance into another; `problem` is a sentence where that cannot be."""
 
     source: Path
     target: Path
-
-
-def plan(inputs: Sequence[Path], output: Path | None) -> list[Job]:
-    """The jobs for files and folders, in order; a file that is named twice is enhanced once.
-
-    Without `output` results go beside their originals as NAME.bright.EXT. With a folder or several
-    inputs, `output` is a folder, and names stay. With one file it is a file, or a folder (one that
-    exists, or a name without suffix). A folder gives its pictures, not those in folders within it, and
-    not earlier *.bright.* results. Raises SettingsError where an input is missing, a folder has no
-    pictures, an output would be an input, or two results would be one file.
-    """
-    sources = list({_identity(source): source for given in inputs for source in _sources(given)}.values())
-    several = len(inputs) > 1 or inputs[0].is_dir()
-    if several and output is not None and output.suffix.lower() in images.SUFFIXES and not output.is_dir():
-        raise SettingsError(f"{output}: names a picture, but several are to be enhanced; name a folder.")
-    jobs = [Job(source, _target(source, output, several)) for source in sources]
-    _refuse_collisions(jobs)
-    return jobs
-
-
-def _sources(given: Path) -> list[Path]:
-    try:
-        if not given.is_dir():
-            given.stat()
-            return [given]
-        found = [path for path in sorted(given.iterdir()) if _is_picture(path)]
-    except FileNotFoundError as error:
-        raise SettingsError(f"{given}: there is no such file or folder; check the path.") from error
-    except OSError as error:
-        raise SettingsError(f"{given}: cannot be looked at ({error.strerror}); check its permissions.") from error
-    if not found:
-        raise SettingsError(
-            f"{given}: expected pictures in this folder ({', '.join(images.SUFFIXES)}), and there are none."
-        )
-    return found
-
-
-def _is_picture(path: Path) -> bool:
-    earlier = Path(path.stem).suffix == ".bright"
-    return images.format_of_suffix(path.suffix) is not None and not earlier and path.name[0] != "." and path.is_file()
-
-
-def _target(source: Path, output: Path | None, several: bool) -> Path:
-    if output is None:
-        return beside(source)
-    if several and output.is_file():
-        raise SettingsError(f"{output}: expected a folder for several pictures; this is a file. Choose a folder.")
-    if several or output.is_dir() or not (output.suffix or output.is_file()):
-        return output / source.name
-    if output.suffix.lower() != source.suffix.lower() and images.format_of_suffix(output.suffix) is None:
-        raise SettingsError(
-            f"{output}: expected a name that ends in {', '.join(images.SUFFIXES)}; choose one of these."
-        )
-    return output
-
-
-def _identity(path: Path) -> object:
-    """Equal for two names of one file, whatever links lead there."""
-    try:
-        found = path.stat()
-    except OSError:
-        return path.resolve()
-    return found.st_dev, found.st_ino
-
-
-def _refuse_collisions(jobs: Sequence[Job]) -> None:
-    originals = {_identity(job.source): job.source for job in jobs}
-    taken: dict[object, Path] = {}
-    for job in jobs:
-        target = _identity(job.target)
-        if target in originals:
-            raise SettingsError(
-                f"{job.source}: its result would replace {originals[target]}, an original; choose another output."
-            )
-        if target in taken:
-            raise SettingsError(
-                f"{taken[target]} and {job.source} would both become {job.target}; enhance them into different folders."
-            )
-        taken[target] = job.source
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -105,18 +30,36 @@ class Outcome:
     report: Report | None = None
     skipped: bool = False
     error: MirnetError | None = None
+    remarks: tuple[str, ...] = ()  # of what was skipped; a report has its own
+
+    @property
+    def failed(self) -> bool:
+        return self.error is not None
 
 
-def run(jobs: Sequence[Job], enhancer: Enhancer, settings: Settings) -> Iterator[Outcome]:
-    """Enhance one file after the other; what fails is told and the others go on. Raises Cancelled."""
-    for job in jobs:
-        try:
-            make_folder(job.target.parent)
-            yield Outcome(job, report=enhancer.enhance_file(job.source, job.target, settings))
-        except OutputExists:
-            yield Outcome(job, skipped=True)
-        except PictureError as error:
-            yield Outcome(job, error=error)
+Progress = Callable[[Job, float], None]
+Stamp = tuple[int, ...] | None  # of a file as it is now; None where there is none
+
+
+def run(jobs: Sequence[Job], enhancer: Enhancer, settings: Settings, *, at_once: int = 1,
+        progress: Progress = lambda job, done: None) -> Generator[Outcome, None, None]:  # fmt: skip
+    """Enhance files, `at_once` of them in threads of their own; outcomes come as they end, failures among them.
+
+    While one picture is in the network, others are read and written; large pictures wait until there is room in
+    memory. `progress(job, done)` is called from those threads with 0 to 1. Whoever leaves the iterator, or an
+    exception where it waits, ends all that is in work with nothing half-written. Raises Cancelled.
+    """
+    crew = _Crew(jobs, enhancer, settings, progress)
+    try:
+        yield from crew.work(min(at_once, len(jobs)))
+    finally:
+        crew.stop()
+
+
+def clear_output(jobs: Sequence[Job]) -> None:
+    """Delete what killed processes left half-written where these jobs will write."""
+    for folder in dict.fromkeys(job.target.parent for job in jobs):
+        clear_drafts(folder)
 
 
 def make_folder(folder: Path) -> None:
@@ -125,3 +68,119 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PictureError(f"{folder}: cannot be made ({error.strerror}); choose another.") from error
+
+
+class _Crew:
+    """Threads that take one job after the other until there are none, or until somebody says stop."""
+
+    def __init__(self, jobs: Sequence[Job], enhancer: Enhancer, settings: Settings, progress: Progress) -> None:
+        self._waiting, self._taking = iter(jobs), threading.Lock()
+        self._enhancer, self._settings, self._progress = enhancer, settings, progress
+        self._ended: SimpleQueue[Outcome | BaseException | None] = SimpleQueue()
+        self._memory, self._disk = Memory(), Disk()
+        self._threads: list[threading.Thread] = []
+        self._stopped = False
+
+    def work(self, threads: int) -> Iterator[Outcome]:
+        self._threads = [threading.Thread(target=self._take_jobs, name=f"mirnet-{n}") for n in range(threads)]
+        for thread in self._threads:
+            thread.start()
+        working = threads
+        while working:
+            ended = self._ended.get()
+            if isinstance(ended, BaseException):
+                raise ended
+            if ended is None:
+                working -= 1
+            else:
+                yield ended
+
+    def stop(self) -> None:
+        """End what is in work, with nothing half-written; returns when all have ended."""
+        self._stopped = True
+        for thread in self._threads:
+            thread.join()
+
+    def _take_jobs(self) -> None:
+        try:
+            while (job := self._next()) is not None:
+                self._ended.put(self._done(job))
+        except BaseException as error:  # noqa: BLE001  told where the outcomes are awaited
+            self._ended.put(error)
+        self._ended.put(None)
+
+    def _next(self) -> Job | None:
+        with self._taking:
+            return None if self._stopped else next(self._waiting, None)
+
+    def _done(self, job: Job) -> Outcome:
+        try:
+            return self._enhanced(job)
+        except OutputExists:
+            return _skipped(job)
+        except (PictureError, SettingsError) as error:
+            self._disk.learn(error)
+            return Outcome(job, error=error)
+        except OSError as error:  # of a file that nobody thought of
+            told = f"{error.filename or job.source}: {error.strerror}; check the disk and the path."
+            return Outcome(job, error=PictureError(told))
+        except MemoryError:
+            told = f"{job.source}: needs more memory than there is; fewer --jobs, or a smaller --tile, need less."
+            return Outcome(job, error=PictureError(told))
+
+    def _enhanced(self, job: Job) -> Outcome:
+        if job.problem:
+            raise PictureError(job.problem)
+        if job.target.exists() and not self._settings.overwrite:
+            return _skipped(job)
+        self._disk.refuse_hopeless(job.source, job.target.parent)
+        make_folder(job.target.parent)
+        with self._memory.share(job.source, lambda: self._stopped):
+            try:
+                return Outcome(job, self._attempt(job))
+            except _Changed:  # once more: a result that is half of one picture and half of another is none
+                return Outcome(job, self._attempt(job))
+
+    def _attempt(self, job: Job) -> Report:
+        before = stamp_of(job.source)
+        changed = _Changed(f"{job.source}: changed while it was read, twice; repeat the command when it rests.")
+
+        def progress(done: float) -> None:
+            if self._stopped:
+                raise Cancelled("Interrupted; what was finished stays, nothing is left half-done.")
+            if done >= 1 and stamp_of(job.source) != before:  # all is read, nothing is written yet
+                raise changed
+            self._progress(job, done)
+
+        try:
+            progress(0.0)
+            return self._enhancer.enhance_file(job.source, job.target, self._settings, progress)
+        except OutputExists:
+            raise
+        except PictureError as error:
+            if stamp_of(job.source) != before:
+                raise changed from error
+            raise
+
+
+class _Changed(PictureError):
+    """The source became another file while it was read."""
+
+
+def stamp_of(path: Path) -> Stamp:
+    """Another one after whatever change."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+def _skipped(job: Job) -> Outcome:
+    """The output is there already: it was renamed into place, so it is whole."""
+    if not job.target.is_file():
+        return Outcome(job, error=PictureError(f"{job.target}: expected room for a file, and there is a folder or a "
+                                               "link that leads nowhere; move it away."))  # fmt: skip
+    changed = job.source.stat().st_mtime_ns > job.target.stat().st_mtime_ns
+    newer = (f"{job.source}: is newer than its result {job.target}, which was left alone (--overwrite replaces it)",)
+    return Outcome(job, skipped=True, remarks=newer if changed else ())

@@ -1,0 +1,154 @@
+"""A run over files as a person sees it: a line for each, a bar, a report, and a summary at the end."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from mirnet.apps.progress import progress_bar
+from mirnet.apps.signals import Interrupted
+from mirnet.errors import SettingsError
+from mirnet.inference import jobs
+from mirnet.inference.enhancer import Enhancer
+from mirnet.inference.jobs import Job, Outcome
+from mirnet.inference.planning import Shard, plan
+from mirnet.inference.reports import ReportFile
+from mirnet.inference.settings import Settings
+from mirnet.inference.watching import arrivals
+
+
+@dataclass(frozen=True)
+class Files:
+    """Which files a command is about, in the words of `planning.plan`."""
+
+    inputs: list[Path]
+    output: Path | None
+    recursive: bool
+    format: str | None
+    shard: Shard | None
+
+    def plan(self, say: Callable[[str], None], may_be_empty: bool = False) -> list[Job]:
+        return plan(self.inputs, self.output, recursive=self.recursive, format=self.format, shard=self.shard,
+                    may_be_empty=may_be_empty, say=say)  # fmt: skip
+
+
+def enhance(files: Files, settings: Settings, enhancer: Callable[[], Enhancer], *, at_once: int,
+            report: Path | None) -> bool:  # fmt: skip
+    """Enhance files and say what becomes of each; whether any failed."""
+    planned = files.plan(say=_note)
+    with _run(settings, enhancer(), at_once, report, several=len(planned) != 1) as run:
+        run.batch(planned)
+    return run.tally.failed > 0
+
+
+def watch(files: Files, settings: Settings, enhancer: Callable[[], Enhancer], *, at_once: int,
+          report: Path | None) -> bool:  # fmt: skip
+    """Enhance what is in folders and what arrives there, until somebody asks to stop; whether any failed."""
+    if not all(folder.is_dir() for folder in files.inputs):
+        raise SettingsError("--watch looks after folders; name some that are there.")
+    noted: set[str] = set()
+
+    def note_once(sentence: str) -> None:
+        if sentence not in noted:
+            noted.add(sentence)
+            _note(sentence)
+
+    try:
+        with _run(settings, enhancer(), at_once, report, several=True) as run:
+            for batch in arrivals(lambda: files.plan(note_once, may_be_empty=True), _note):
+                run.batch(batch)
+    except Interrupted:  # the way in which watching ends
+        pass
+    return run.tally.failed > 0
+
+
+def _note(sentence: str) -> None:
+    typer.echo(f"mirnet: {shown(sentence)}", err=True)
+
+
+class _Run:
+    """One command's work: batches of jobs with everything that is said about them."""
+
+    def __init__(self, settings: Settings, enhancer: Enhancer, at_once: int, report: ReportFile | None,
+                 several: bool) -> None:  # fmt: skip
+        self._settings, self._enhancer, self._at_once, self._report = settings, enhancer, at_once, report
+        self._several = several
+        self.tally = Tally()
+
+    def batch(self, batch: Sequence[Job]) -> None:
+        jobs.clear_output(batch)
+        with progress_bar("enhancing", len(batch)) as bar:
+            outcomes = jobs.run(batch, self._enhancer, self._settings, at_once=self._at_once,
+                                progress=lambda job, done: bar.within(done, job))  # fmt: skip
+            with closing(outcomes):
+                for outcome in outcomes:
+                    if self._report:
+                        self._report.add(outcome)
+                    self.tally.add(outcome)
+                    bar.advance(outcome.job)
+                    for line in told(outcome, self._several):
+                        bar.say(line, failed=outcome.failed)
+
+
+@contextmanager
+def _run(settings: Settings, enhancer: Enhancer, at_once: int, report: Path | None, several: bool) -> Iterator[_Run]:
+    """A run with its report, and with a summary at its end, even one that somebody asked for."""
+    file = ReportFile(report, enhancer.weights) if report else None
+    run = _Run(settings, enhancer, at_once, file, several)
+    try:
+        yield run
+    except Interrupted:
+        if several:
+            typer.echo(run.tally.summary())
+        raise
+    else:
+        if several:
+            typer.echo(run.tally.summary())
+    finally:
+        if file:
+            file.close()
+
+
+class Tally:
+    """Counts what became of pictures."""
+
+    def __init__(self) -> None:
+        self.enhanced = self.skipped = self.failed = 0
+        self._megapixels, self._began = 0.0, time.monotonic()
+
+    def add(self, outcome: Outcome) -> None:
+        self.enhanced += outcome.report is not None
+        self.skipped += outcome.skipped
+        self.failed += outcome.failed
+        if outcome.report:
+            self._megapixels += outcome.report.width * outcome.report.height / 1e6
+
+    def summary(self) -> str:
+        """ "3 enhanced, 1 there already, 1 failed; 36.0 megapixels in 12.0 s, 3.00 a second"."""
+        seconds = max(time.monotonic() - self._began, 1e-3)
+        there = f", {self.skipped} there already (--overwrite replaces them)" if self.skipped else ""
+        failed = f", {self.failed} failed" if self.failed else ""
+        speed = f"; {self._megapixels:.1f} megapixels in {seconds:.1f} s, {self._megapixels / seconds:.2f} a second"
+        return f"{self.enhanced} enhanced{there}{failed}" + (speed if self.enhanced else "")
+
+
+def told(outcome: Outcome, several: bool = False) -> Iterator[str]:
+    """Lines about what became of a file; of `several`, those that were there already have only their remarks."""
+    job, report = outcome.job, outcome.report
+    if outcome.error:
+        yield f"mirnet: {shown(outcome.error)}"
+    elif report:
+        size = f"{report.width}x{report.height}"
+        yield f"{shown(job.source)} -> {shown(job.target)}  {size}  {report.stops:+.1f} stops  {report.seconds:.2f} s"
+    elif not several:
+        yield f"{shown(job.target)}: is there already, left alone (--overwrite replaces it)"
+    for remark in report.remarks if report else outcome.remarks:
+        yield f"  {shown(remark)}"
+
+
+def shown(text: object) -> str:
+    """On one line and in letters, whatever a file's name holds: a line break in it is shown as \\n."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(text))
