@@ -30,7 +30,7 @@ class Files:
     format: str | None
     shard: Shard | None
 
-    def plan(self, say: Callable[[str], None], may_be_empty: bool = False) -> list[Job]:
+    def plan(self, say: Callable[[str], None], may_be_empty: bool = False) -> Sequence[Job]:
         return plan(self.inputs, self.output, recursive=self.recursive, format=self.format, shard=self.shard,
                     may_be_empty=may_be_empty, say=say)  # fmt: skip
 

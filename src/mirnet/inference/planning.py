@@ -2,9 +2,10 @@
 
 import unicodedata
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 from mirnet.errors import SettingsError
 from mirnet.formats import FORMATS, WRITABLE, of_suffix, result_name
@@ -39,7 +40,7 @@ class Shard:
 
 def plan(inputs: Sequence[Path], output: Path | None, *, recursive: bool = False, format: str | None = None,
          shard: Shard | None = None, may_be_empty: bool = False,
-         say: Callable[[str], None] = lambda sentence: None) -> list[Job]:  # fmt: skip
+         say: Callable[[str], None] = lambda sentence: None) -> "Jobs":  # fmt: skip
     """The jobs for files and folders, in order; a file that is named twice is enhanced once.
 
     Without `output` results go beside their originals as NAME.bright.EXT. With a folder or several
@@ -54,20 +55,22 @@ def plan(inputs: Sequence[Path], output: Path | None, *, recursive: bool = False
     """
     several = len(inputs) > 1 or inputs[0].is_dir()
     _refuse_output(output, several, format)
-    places, jobs, mine = _Places(), dict[str, Job](), list[bool]()
+    places, jobs, mine = _Places(), Jobs(), list[int]()
+    known = _Index(lambda index: places.of(jobs[index].source))
     for given in inputs:
         for found in _found(given, output, recursive, may_be_empty, say):
-            place = places.of(found.path)
-            if place in jobs:
+            first = known.setdefault(places.of(found.path), len(jobs))
+            if first < len(jobs):
                 if found.path.is_symlink():
-                    say(f"{found.path}: links to {jobs[place].source}, which is enhanced once.")
+                    say(f"{found.path}: links to {jobs[first].source}, which is enhanced once.")
                 continue
-            jobs[place] = Job(found.path, _target(found, output, several, format), found.problem)
-            mine.append(shard is None or shard.holds(found.relative))
-    checked = _with_collisions(list(jobs.values()), places)
-    if checked and not may_be_empty and all(job.problem for job in checked):
-        raise SettingsError(checked[0].problem)
-    return [job for job, is_mine in zip(checked, mine, strict=True) if is_mine]
+            if shard is None or shard.holds(found.relative):
+                mine.append(len(jobs))
+            jobs.append(Job(found.path, _target(found, output, several, format), found.problem))
+    _tell_collisions(jobs, places)
+    if jobs and not may_be_empty and all(job.problem for job in jobs):
+        raise SettingsError(jobs[0].problem)
+    return jobs if shard is None else jobs.only(mine)
 
 
 def _found(given: Path, output: Path | None, recursive: bool, may_be_empty: bool,
@@ -122,6 +125,51 @@ def _target(found: Found, output: Path | None, several: bool, format: str | None
     return output
 
 
+class Jobs(Sequence[Job]):
+    """Jobs, kept as the texts of their paths: path objects take three times as much, and there may be a million."""
+
+    def __init__(self, texts: list[tuple[str, str, str | None]] | None = None) -> None:
+        self._texts = texts or []
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    @overload
+    def __getitem__(self, index: int) -> Job: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Jobs": ...
+    def __getitem__(self, index: int | slice) -> "Job | Jobs":
+        if isinstance(index, slice):
+            return Jobs(self._texts[index])
+        source, target, problem = self._texts[index]
+        return Job(Path(source), Path(target), problem)
+
+    def append(self, job: Job) -> None:
+        self._texts.append((str(job.source), str(job.target), job.problem))
+
+    def tell(self, problem: str, *indices: int) -> None:
+        """Say why some cannot be done, where nothing is said yet."""
+        for index in indices:
+            source, target, known = self._texts[index]
+            self._texts[index] = (source, target, known or problem)
+
+    def only(self, indices: Iterable[int]) -> "Jobs":
+        return Jobs([self._texts[index] for index in indices])
+
+
+class _Index:
+    """Finds the first that had a text by the text's hash, which is all that is kept of it; `text_of` gives it back."""
+
+    def __init__(self, text_of: Callable[[int], str]) -> None:
+        self._text_of = text_of
+        self._first: dict[int, int] = {}
+
+    def setdefault(self, text: str, index: int) -> int:
+        """As of a dict."""
+        first = self._first.setdefault(hash(text), index)
+        return first if first == index or self._text_of(first) == text else index
+
+
 class _Places:
     """Where a path really lies: equal for two paths to one name in one folder, whatever links lead there."""
 
@@ -129,44 +177,44 @@ class _Places:
         self._folders: dict[Path, str] = {}  # asked once: files are many, folders few
 
     def of(self, path: Path) -> str:
-        real = path.resolve() if path.is_symlink() else path
+        real = path.resolve() if path.is_symlink() and path.exists() else path
         return f"{self.folder(real.parent)}/{real.name}"
 
     def folder(self, folder: Path) -> str:
         if folder not in self._folders:
-            self._folders[folder] = str(folder.resolve())
+            try:
+                self._folders[folder] = str(folder.resolve())
+            except (OSError, RuntimeError):  # a loop of links, which making the folder will tell
+                self._folders[folder] = str(folder)
         return self._folders[folder]
 
 
-def _with_collisions(jobs: list[Job], places: _Places) -> list[Job]:
-    """The jobs, with a sentence for each whose result would be an original, or the same file as another's result."""
-    originals: dict[object, Path] = {}
-    taken: dict[str, int] = {}
+def _tell_collisions(jobs: Jobs, places: _Places) -> None:
+    """A sentence for each whose result would be an original, or the same file as another's result."""
+
+    def name_of(target: Path) -> str:
+        """One on a Mac or Windows: there letters may differ in case, or in how an accent is put together."""
+        return unicodedata.normalize("NFC", f"{places.folder(target.parent)}/{target.name}").casefold()
+
+    originals: set[object] = set()
+    taken = _Index(lambda index: name_of(jobs[index].target))
     for index, job in enumerate(jobs):
         there = identity(job.target)
         if there is not None:
-            originals = originals or {identity(each.source): each.source for each in jobs}
-        if there in originals:
-            replaced = f"{job.source}: its result would replace {originals[there]}, an original; choose another output."
-            _tell(jobs, replaced, index)
-        # one name on a Mac or Windows: letters may differ in case, or in how an accent is put together
-        key = unicodedata.normalize("NFC", f"{places.folder(job.target.parent)}/{job.target.name}").casefold()
-        first = taken.setdefault(key, index)
+            originals = originals or {identity(each.source) for each in jobs}
+        if there is not None and there in originals:
+            original = next(each.source for each in jobs if identity(each.source) == there)
+            jobs.tell(f"{job.source}: its result would replace {original}, an original; choose another output.", index)
+        first = taken.setdefault(name_of(job.target), index)
         if first != index:
-            same_folder = places.folder(jobs[first].target.parent) == places.folder(job.target.parent)
-            _tell(jobs, _collision(jobs[first], job, same_folder), first, index)
-    return jobs
+            other = jobs[first].target
+            same = places.folder(other.parent) == places.folder(job.target.parent) and other.name == job.target.name
+            if same or not tells_case_apart(job.target.parent):
+                jobs.tell(_collision(jobs[first], job, same), first, index)
 
 
-def _collision(first: Job, second: Job, same_folder: bool) -> str | None:
+def _collision(first: Job, second: Job, same: bool) -> str:
     both = f"{first.source} and {second.source} would"
-    if same_folder and first.target.name == second.target.name:
+    if same:
         return f"{both} both become {second.target}; enhance them into different folders."
-    if tells_case_apart(second.target.parent):
-        return None
     return f"{both} be one file where case makes no difference, as it seems in {second.target.parent}; rename one."
-
-
-def _tell(jobs: list[Job], problem: str | None, *indices: int) -> None:
-    for index in indices:
-        jobs[index] = replace(jobs[index], problem=jobs[index].problem or problem)

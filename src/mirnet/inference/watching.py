@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from mirnet.errors import MirnetError
@@ -13,7 +13,7 @@ REST_SECONDS = 2.0  # a file that has not changed for so long, and that nobody w
 SHARE_OF_TIME = 0.1  # that looking may take, where a folder is large
 
 
-def arrivals(look: Callable[[], list[Job]], say: Callable[[str], None], look_seconds: float = LOOK_SECONDS,
+def arrivals(look: Callable[[], Sequence[Job]], say: Callable[[str], None], look_seconds: float = LOOK_SECONDS,
              rest_seconds: float = REST_SECONDS) -> Iterator[list[Job]]:  # fmt: skip
     """The jobs of `look()` whose sources are complete, for ever: what is there at first, then what comes or changes.
 
