@@ -6,9 +6,11 @@ between that order and the one a person sees.
 """
 
 from mirnet.images.library import SUFFIXES, format_of_suffix, versions
-from mirnet.images.opening import Header, Metadata, Picture, open_picture, read_image, upright_size
+from mirnet.images.opening import open_picture, read_image
 from mirnet.images.orientation import Pixels, stored, upright
-from mirnet.images.writing import copy_file, save_picture, write_image, write_picture
+from mirnet.images.picture import Header, Picture, upright_size
+from mirnet.images.writing import copy_file, refuse_unwritable, save_picture, write_image, write_picture
+from mirnet.metadata import Metadata
 
 __all__ = [
     "SUFFIXES",
@@ -20,6 +22,7 @@ __all__ = [
     "format_of_suffix",
     "open_picture",
     "read_image",
+    "refuse_unwritable",
     "save_picture",
     "stored",
     "upright",

@@ -3,8 +3,9 @@
 import functools
 from typing import Any
 
-SUFFIXES = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp", ".tif": "tiff", ".tiff": "tiff"}
-NAMES = {"jpeg": "JPEG", "png": "PNG", "webp": "WebP", "tiff": "TIFF"}
+from mirnet.formats import FORMATS, WRITABLE, of_suffix
+
+SUFFIXES = {suffix: name for name in WRITABLE for suffix in FORMATS[name].suffixes}
 
 
 @functools.lru_cache(maxsize=1)
@@ -23,6 +24,7 @@ def versions() -> list[str]:
 
 
 def unreadable(name: str, error: OSError) -> str:
+    """A sentence about a file that the system does not give us."""
     if isinstance(error, FileNotFoundError):
         return f"{name}: expected a picture, but there is no such file; check the path"
     if isinstance(error, PermissionError):
@@ -31,13 +33,15 @@ def unreadable(name: str, error: OSError) -> str:
 
 
 def damaged(name: str, format: str, error: Exception) -> str:
+    """A sentence about a file that its format's library does not understand."""
     reason = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (
-        f"{name}: expected a whole {NAMES[format]} picture, but the file is damaged or cut short "
+        f"{name}: expected a whole {FORMATS[format].title} picture, but the file is damaged or cut short "
         f"({reason[-1] if reason else 'no reason given'}); get a fresh copy of it"
     )
 
 
 def format_of_suffix(suffix: str) -> str | None:
     """The format that a suffix such as ".JPG" speaks of; None if it is none of ours."""
-    return SUFFIXES.get(suffix.lower())
+    format = of_suffix(suffix)
+    return format.name if format else None

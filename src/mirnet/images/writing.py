@@ -1,140 +1,28 @@
 """Arrays to files and bytes, with what the pictures that they come from say beside their pixels."""
 
 import errno
+import io
 import os
-from collections.abc import Iterable
-from dataclasses import replace
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 
 from mirnet import metadata
 from mirnet.errors import OutputExists, PictureError, SettingsError
-from mirnet.files import write_whole
-from mirnet.images.library import NAMES, SUFFIXES, format_of_suffix, unreadable, vips
-from mirnet.images.opening import Header, Metadata, Picture
-from mirnet.images.orientation import Pixels, upright
-
-_LONGEST_SIDE_PX = {"jpeg": 65535, "png": 2**31 - 1, "webp": 16383, "tiff": 2**31 - 1}
-_MM_PER_INCH = 25.4
-
-
-def _as_8_bit(pixels: Pixels) -> Pixels:
-    """uint16 to uint8, to the nearest value (65535 is 257 times 255); uint8 as it is."""
-    if pixels.dtype == np.uint8:
-        return pixels
-    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
-def _on_white(pixels: Pixels) -> Pixels:
-    """(H, W, C) uint8 without its alpha, which JPEG lacks: laid on white, as on a page."""
-    if pixels.shape[2] not in (2, 4):
-        return pixels
-    alpha = pixels[..., -1:].astype(np.uint32)
-    return ((pixels[..., :-1] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-
-
-def _encode(pixels: Pixels, format: str, quality: int, about: Metadata, orientation: int, name: str) -> bytes:
-    """(H, W, C) uint8 or uint16 in stored order as the bytes of a file."""
-    if format in ("jpeg", "webp"):
-        pixels = _as_8_bit(pixels)
-    if format == "jpeg":
-        pixels = _on_white(pixels)
-    height, width, channels = pixels.shape
-    if max(height, width) > _LONGEST_SIDE_PX[format]:
-        raise PictureError(
-            f"{name}: {NAMES[format]} holds at most {_LONGEST_SIDE_PX[format]} pixels a side, "
-            f"but the picture has {width} x {height}; write PNG or TIFF instead"
-        )
-    image = _with_metadata(_as_vips(pixels, about), format, about, orientation)
-    try:
-        file: bytes = image.write_to_buffer(f".{format}", **_saver_options(format, quality, about))
-    except vips().Error as error:
-        raise PictureError(f"{name}: could not be written as {NAMES[format]} ({error})") from error
-    try:
-        return _with_exif(file, format, about, (width, height), channels in (2, 4))
-    except PictureError as error:
-        raise PictureError(f"{name}: {error}") from error
-
-
-def _as_vips(pixels: Pixels, about: Metadata) -> Any:
-    height, width, channels = pixels.shape
-    deep = pixels.dtype == np.uint16
-    kind = ("grey16" if deep else "b-w") if channels < 3 else ("rgb16" if deep else "srgb")
-    contiguous = np.ascontiguousarray(pixels)
-    image = vips().Image.new_from_memory(contiguous, width, height, channels, "ushort" if deep else "uchar")
-    across, down = about.pixels_per_mm or (1.0, 1.0)
-    return image.copy(interpretation=kind, xres=across, yres=down)
-
-
-def _with_metadata(image: Any, format: str, about: Metadata, orientation: int) -> Any:
-    """The image with what libvips itself writes well; EXIF, and XMP in JPEG, come later."""
-    blob, text, whole = vips().GValue.blob_type, vips().GValue.gstr_type, vips().GValue.gint_type
-    # libvips leaves XMP of more than 60 kB out of a JPEG without a word, so that is spliced in too
-    xmp = about.xmp if format != "jpeg" else None
-    for name, value in (("xmp-data", xmp), ("icc-profile-data", about.icc), ("iptc-data", about.iptc)):
-        if value is not None:
-            image.set_type(blob, name, value)
-    image.set_type(text, "resolution-unit", about.resolution_unit)
-    image.set_type(whole, "orientation", orientation)  # TIFF alone keeps it apart from the EXIF block
-    return image
-
-
-def _saver_options(format: str, quality: int, about: Metadata) -> dict[str, Any]:
-    keep = {"keep": "xmp|icc|iptc"}
-    if format == "jpeg":  # 4:4:4, since halved colour shows in exactly the dark reds and blues that we brighten
-        return keep | {"Q": quality, "subsample_mode": "off", "optimize_coding": True}
-    if format == "webp" and about.lossless:
-        return keep | {"lossless": True, "exact": True}  # exact: colours under full transparency stay too
-    if format == "webp":
-        return keep | {"Q": quality, "smart_subsample": True}
-    return keep | ({"compression": "deflate", "predictor": "horizontal"} if format == "tiff" else {})
-
-
-def _with_exif(file: bytes, format: str, about: Metadata, size: tuple[int, int], alpha: bool) -> bytes:
-    if format == "jpeg":
-        across, down = about.pixels_per_mm or (0.0, 0.0)
-        dots = (round(across * _MM_PER_INCH), round(down * _MM_PER_INCH))
-        known = all(1 <= value <= 65535 for value in dots)
-        return metadata.into_jpeg(file, about.exif, about.xmp, dots if known else None)
-    if format == "png":
-        return metadata.into_png(file, about.exif, about.pixels_per_mm is not None)
-    if about.exif is None:
-        return file
-    return (
-        metadata.into_webp(file, about.exif, *size, alpha)
-        if format == "webp"
-        else metadata.exif_into_tiff(file, about.exif)
-    )
-
-
-def _described(about: Metadata, header: Header, format: str, provenance: str | None) -> Metadata:
-    """What the output says: all that the source said, as far as it holds for the new file, and how it was made."""
-    if format != header.format:
-        about = _converted(about, header, format)
-    xmp = about.xmp
-    if provenance is not None:
-        xmp = metadata.with_provenance(xmp, provenance)
-    if format == "jpeg" and xmp is not None and not metadata.fits_jpeg(xmp):
-        xmp = metadata.without_padding(xmp)
-        if not metadata.fits_jpeg(xmp):  # then what the source says goes before what we say
-            xmp = about.xmp
-    return replace(about, xmp=xmp)
-
-
-def _converted(about: Metadata, header: Header, format: str) -> Metadata:
-    """What a picture turned upright in another format can say."""
-    resolution = about.pixels_per_mm
-    return replace(
-        about,
-        exif=metadata.clean_exif(about.exif, orientation=1) if about.exif else None,
-        xmp=metadata.upright_xmp(about.xmp) if about.xmp else None,
-        iptc=None,  # JPEG and TIFF wrap it differently, the others hold none
-        pixels_per_mm=resolution[::-1] if resolution and header.orientation >= 5 else resolution,
-        # grey becomes RGB in WebP, so a profile of grey would be wrong there
-        icc=None if format == "webp" and header.channels < 3 else about.icc,
-    )
+from mirnet.files import draft_of
+from mirnet.formats import FORMATS, WRITABLE
+from mirnet.images.describing import described
+from mirnet.images.encoding import bits_in, encode, fitted
+from mirnet.images.library import SUFFIXES, format_of_suffix, unreadable
+from mirnet.images.orientation import Pixels
+from mirnet.images.picture import DTYPES, Header, Picture
+from mirnet.images.scratch import Scratch
+from mirnet.metadata import Metadata
 
 
 def write_picture(
@@ -144,28 +32,23 @@ def write_picture(
     format: str | None = None,
     quality: int = 92,
     provenance: str | None = None,
+    strip_location: bool = False,
 ) -> bytes:
     """A picture file, as bytes, of bands of stored rows, with all that the picture `like` says beside its pixels.
 
-    The bands add up to the header's (H, W, C) and have its depth, uint8 or uint16. Where `format` is another than
-    `like`'s, the pixels are turned upright and the orientation is 1. JPEG and WebP hold 8 bit: deeper values are
-    rounded; JPEG holds no alpha: the picture is laid on white. `quality`, 1 to 100, serves JPEG and lossy WebP.
-    `provenance` goes into the XMP. Raises SettingsError for an unknown format or quality, PictureError where the
-    format cannot hold the picture.
+    The bands add up to the header's (H, W, C) and have its depth, uint8, uint16 or float32 in [0, 1]. `format` is one
+    of `mirnet.formats.WRITABLE`; None: the one that belongs to `like`'s. Where it is another than `like`'s, the pixels
+    are turned upright and the orientation is 1. JPEG and WebP hold 8 bit, AVIF 12, PNG 16: deeper values are rounded;
+    JPEG holds no alpha: the picture is laid on white. `quality`, 1 to 100, serves JPEG, AVIF and lossy WebP.
+    `provenance` goes into the XMP; `strip_location` leaves out where the picture was taken. Raises SettingsError for
+    an unknown format or quality, PictureError where the format cannot hold the picture.
     """
-    header = like.header
-    target = _known(format or header.format, quality)
-    pixels = np.empty((header.height, header.width, header.channels), np.uint8 if header.depth == 8 else np.uint16)
-    top = 0
-    for band in bands:
-        assert band.dtype == pixels.dtype, f"a band of {band.dtype} for a picture of {pixels.dtype}"
-        pixels[top : top + len(band)] = band
-        top += len(band)
-    assert top == header.height, f"{top} rows for a picture of {header.height}"
-    about = _described(like.metadata, header, target, provenance)
-    if target == header.format:
-        return _encode(pixels, target, quality, about, header.orientation, like.name)
-    return _encode(upright(pixels, header.orientation), target, quality, about, 1, like.name)
+    target = refuse_unwritable(like, format, quality)
+    about, _ = described(like, target, provenance, strip_location)
+    file = io.BytesIO()
+    with _gathered(bands, like, target, None) as scratch:
+        _encode(scratch, file, like, target, quality, about)
+    return file.getvalue()
 
 
 def save_picture(
@@ -176,14 +59,71 @@ def save_picture(
     format: str | None = None,
     quality: int = 92,
     provenance: str | None = None,
+    strip_location: bool = False,
     overwrite: bool = False,
-) -> None:
+) -> tuple[str, ...]:
     """`write_picture` into a file, which appears whole or not at all; see there for the arguments.
 
-    Raises OutputExists, before the first band is asked for, if there is a file already and `overwrite` is false.
+    Returns sentences about what the new file cannot hold of what the picture said. No whole picture is held in memory,
+    if the format allows: the rows of a large one wait in the output's folder, in a file without a name. Raises
+    OutputExists, before the first band is asked for, if there is a file already and `overwrite` is false.
     """
+    target = refuse_unwritable(like, format, quality)
     _refuse_existing(path, overwrite)
-    _put(path, write_picture(bands, like, format=format, quality=quality, provenance=provenance), overwrite)
+    about, remarks = described(like, target, provenance, strip_location)
+    with _told(path):
+        _refuse_closed_folder(path.parent)
+        with _gathered(bands, like, target, path.parent) as scratch, draft_of(path, overwrite=overwrite) as file:
+            _encode(scratch, file, like, target, quality, about)
+    return remarks
+
+
+def refuse_unwritable(picture: Picture, format: str | None = None, quality: int = 92) -> str:
+    """The name of the format that a picture will be written in, which can hold it.
+
+    Raises SettingsError for a format or quality that there is not, PictureError for a picture with longer sides than
+    the format holds: before any work is done.
+    """
+    target = _known(format or FORMATS[picture.header.format].result, quality)
+    _refuse_long_sides(picture.header, target, picture.name)
+    return target
+
+
+@contextmanager
+def _gathered(bands: Iterable[Pixels], like: Picture, format: str, folder: Path | None) -> Iterator[Scratch]:
+    """All rows, as deep as the format takes them, and turned upright where it is another than the source's."""
+    header = like.header
+    bits = bits_in(format, header.depth, like.bits)
+    channels = header.channels - (format == "jpeg" and header.channels in (2, 4))
+    turn = 1 if format == header.format else header.orientation
+    with Scratch(
+        (header.height, header.width, channels), DTYPES[bits if bits in DTYPES else 16], turn, folder
+    ) as scratch:
+        for band in fitted(_of_depth(bands, header.depth), format, bits):
+            scratch.add(band)
+        yield scratch
+
+
+def _encode(scratch: Scratch, file: BinaryIO, like: Picture, format: str, quality: int, about: Metadata) -> None:
+    """Fill an empty file with the rows, then with what the picture says."""
+    header = like.header
+    encode(
+        scratch.image(),
+        file,
+        format,
+        quality=quality,
+        bits=bits_in(format, header.depth, like.bits),
+        about=about,
+        orientation=header.orientation if format == header.format else 1,
+        name=like.name,
+    )
+    metadata.finish(file, format, about)
+
+
+def _of_depth(bands: Iterable[Pixels], depth: int) -> Iterator[Pixels]:
+    for band in bands:
+        assert band.dtype == DTYPES[depth], f"a band of {band.dtype} for a picture of depth {depth}"
+        yield band
 
 
 def write_image(path: Path | str, array: Pixels, *, quality: int = 92, overwrite: bool = False) -> None:
@@ -194,30 +134,48 @@ def write_image(path: Path | str, array: Pixels, *, quality: int = 92, overwrite
     """
     path = Path(path)
     format = format_of_suffix(path.suffix)
-    if format is None:
+    if format not in WRITABLE:
         raise SettingsError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}; choose one of these")
-    target = _known(format, quality)
     pixels = _as_pixels(array)
-    _refuse_existing(path, overwrite)
-    _put(path, _encode(pixels, target, quality, Metadata(), 1, str(path)), overwrite)
+    height, width, channels = pixels.shape
+    depth = 8 * pixels.dtype.itemsize
+    header = Header(width, height, channels, depth, format, 1)
+    picture = Picture(header, Metadata(), str(path), path, lambda rows: [pixels], bits=depth)
+    save_picture(path, [pixels], picture, quality=quality, overwrite=overwrite)
 
 
 def copy_file(source: Path, target: Path, *, overwrite: bool = False) -> None:
     """The very bytes of one file in another, which appears whole or not at all; errors as of `save_picture`."""
     _refuse_existing(target, overwrite)
     try:
-        content = source.read_bytes()
+        original = source.open("rb")
     except OSError as error:
         raise PictureError(unreadable(str(source), error)) from error
-    _put(target, content, overwrite)
+    with original, _told(target), draft_of(target, overwrite=overwrite) as file:
+        shutil.copyfileobj(original, file)
+
+
+def _refuse_closed_folder(folder: Path) -> None:
+    """Raises OSError where no file can be made: better before the work than after it."""
+    with tempfile.TemporaryFile(dir=folder, prefix=".mirnet-", suffix=".part"):
+        pass
 
 
 def _known(format: str, quality: int) -> str:
-    if format not in NAMES:
-        raise SettingsError(f"format {format!r}: expected one of {', '.join(NAMES)}")
+    if format not in WRITABLE:
+        raise SettingsError(f"format {format!r}: expected one of {', '.join(WRITABLE)}")
     if not 1 <= quality <= 100:
         raise SettingsError(f"quality {quality}: expected a whole number from 1 to 100")
     return format
+
+
+def _refuse_long_sides(header: Header, format: str, name: str) -> None:
+    limit = FORMATS[format].longest_side_px
+    if max(header.height, header.width) > limit:
+        raise PictureError(
+            f"{name}: {FORMATS[format].title} holds at most {limit} pixels a side, "
+            f"but the picture has {header.width} x {header.height}; write PNG or TIFF instead"
+        )
 
 
 def _as_pixels(array: Pixels) -> Pixels:
@@ -239,10 +197,11 @@ def _refuse_existing(path: Path, overwrite: bool) -> None:
         raise OutputExists(f"{path}: is already there and was left alone; allow overwriting or choose another name")
 
 
-def _put(path: Path, data: bytes, overwrite: bool) -> None:
-    """Write a file that appears whole or not at all; its errors are sentences."""
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What goes wrong with writing a file, as sentences."""
     try:
-        write_whole(path, data, overwrite=overwrite)
+        yield
     except FileExistsError as error:
         raise OutputExists(f"{path}: has appeared meanwhile and was left alone; choose another name") from error
     except OSError as error:

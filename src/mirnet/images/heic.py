@@ -1,0 +1,56 @@
+"""HEIC and HEIF, the photographs of phones, which libheif reads (the extra `heic`). It decodes them whole."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from mirnet import metadata
+from mirnet.errors import PictureError
+from mirnet.extras import needs
+from mirnet.images.library import damaged
+from mirnet.images.orientation import Pixels
+from mirnet.images.picture import File, Header, Picture, whole
+
+_CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
+_DAMAGE = (ValueError, EOFError, SyntaxError, RuntimeError, OSError)  # as pi_heif says it
+
+
+def read(file: File, format: str) -> Picture:
+    """Open a HEIC picture, nothing decoded yet. It becomes a TIFF, so all of it is handed over as 16 bit.
+
+    libheif turns the picture upright by the box that says so; the EXIF's orientation is then 1, whatever it was.
+    """
+    image = _opened(file)
+    file.refuse_size(*image.size)
+    mode = image.mode.split(";")[0].upper()
+    if mode not in _CHANNELS:
+        raise PictureError(f"{file.name}: expected grey or RGB, but this HEIC holds {image.mode}; convert it")
+    header = Header(image.size[0], image.size[1], _CHANNELS[mode], 16, format, 1)
+    info = image.info
+    with file.open() as stream:
+        about = metadata.read(stream, format)
+    about = replace(about, icc=info.get("icc_profile") or about.icc)
+    bits = int(info.get("bit_depth", 8))
+    return Picture(header, about, file.name, file.source, whole(lambda: _pixels(file, header)), (), bits)
+
+
+def _opened(file: File) -> Any:
+    with needs("heic", PictureError, f"{file.name}: a HEIC picture"):
+        import pi_heif
+    try:
+        source = file.source if isinstance(file.source, bytes) else str(file.source)
+        return pi_heif.open_heif(source, convert_hdr_to_8bit=False)
+    except _DAMAGE as error:
+        raise PictureError(damaged(file.name, "heic", error)) from error
+
+
+def _pixels(file: File, header: Header) -> Pixels:
+    image = _opened(file)
+    try:
+        array = np.asarray(image)
+    except _DAMAGE as error:
+        raise PictureError(damaged(file.name, "heic", error)) from error
+    if array.dtype == np.uint8:
+        array = array.astype(np.uint16) * np.uint16(257)
+    return array.reshape(header.height, header.width, header.channels)

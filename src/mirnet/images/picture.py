@@ -1,0 +1,120 @@
+"""An opened picture: what its file says, and its pixels in bands of rows."""
+
+import io
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mirnet.errors import PictureError
+from mirnet.images.library import unreadable
+from mirnet.images.orientation import Pixels
+from mirnet.metadata import Metadata
+
+DTYPES: dict[int, Any] = {8: np.uint8, 16: np.uint16, 32: np.float32}  # of a value, by its depth
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says about its pixels; width and height are of the stored ones, before they are turned upright."""
+
+    width: int
+    height: int
+    channels: int  # 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha; palettes and CMYK count as what they become
+    depth: int  # bits of a value as it is handed over: 8, 16, or 32 for float
+    format: str  # a name of mirnet.formats.FORMATS, by content and never by suffix
+    orientation: int  # the EXIF tag, 1 to 8; 1 where there is none
+
+
+@dataclass(frozen=True)
+class File:
+    """A file to read a picture from, and how much of a picture somebody is willing to take."""
+
+    source: Path | bytes
+    name: str  # what error sentences call it
+    max_megapixels: float = float("inf")
+
+    def open(self) -> BinaryIO:
+        """The file's bytes, from the start."""
+        return io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source.open("rb")
+
+    def refuse_size(self, width: int, height: int) -> None:
+        """Raises PictureError, before anything is decoded, for a picture without pixels or with too many."""
+        if width < 1 or height < 1:
+            raise PictureError(
+                f"{self.name}: expected a picture, but it is {width} x {height} pixels; it shows nothing"
+            )
+        if width * height > self.max_megapixels * 1e6:
+            raise PictureError(
+                f"{self.name}: expected at most {self.max_megapixels:g} megapixels, but the picture says that it has "
+                f"{width * height / 1e6:.1f} ({width} x {height}); if you trust it, allow more with --max-megapixels"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An opened picture. The file is read again for each pass over its bands, so it must stay where it is."""
+
+    header: Header
+    metadata: Metadata
+    name: str  # what error sentences call it
+    source: Path | bytes = field(repr=False)
+    decode: Callable[[int], Iterable[Pixels]] = field(repr=False)  # bands of so many rows, as their library has them
+    remarks: tuple[str, ...] = ()  # sentences that a person should read although nothing failed
+    bits: int = 8  # of a value in the file: 10 or 12 in some AVIF and HEIC, else as its depth
+    clip: bool = False
+
+    def bands(self, rows: int) -> Iterator[Pixels]:
+        """The stored pixels from top to bottom, (at most `rows`, W, C) each; callable again and again.
+
+        uint8, uint16 or, of a depth of 32, float32 in [0, 1]. Raises PictureError where the file turns out to be
+        damaged or cut short, or where floats lie outside and `clip` is false.
+        """
+        try:
+            for band in self.decode(rows):
+                yield self._within_range(band, rows) if self.header.depth == 32 else band
+        except OSError as error:
+            raise PictureError(unreadable(self.name, error)) from error
+
+    def _within_range(self, band: NDArray[np.float32], rows: int) -> Pixels:
+        if band.min() >= 0 and band.max() <= 1:  # written so that a NaN fails too
+            return band
+        if not self.clip:
+            raise PictureError(self._out_of_range(rows))
+        return np.clip(np.nan_to_num(band, nan=0.0, posinf=1.0, neginf=0.0), 0, 1)
+
+    def _out_of_range(self, rows: int) -> str:
+        """The sentence about floats outside [0, 1], with the range of the whole picture."""
+        low, high, others = np.inf, -np.inf, 0
+        for band in self.decode(rows):
+            finite = band[np.isfinite(band)]
+            others += band.size - finite.size
+            if finite.size:
+                low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+        reach = f"they reach from {low:g} to {high:g}" if low <= high else "none of them is finite"
+        also = f", and {others} values are NaN or infinite" if others and low <= high else ""
+        return (
+            f"{self.name}: expected floats in [0, 1], but {reach}{also}; scale the picture, or take each for the "
+            "nearest value within with --clip (NaN becomes 0)"
+        )
+
+
+def upright_size(header: Header) -> tuple[int, int]:
+    """Width and height as a person sees them."""
+    return (header.height, header.width) if header.orientation >= 5 else (header.width, header.height)
+
+
+def whole(pixels: Callable[[], Pixels]) -> Callable[[int], Iterator[Pixels]]:
+    """A `decode` for libraries that give a picture (H, W, C) only whole: it is decoded once, and kept."""
+    kept: list[Pixels] = []
+
+    def decode(rows: int) -> Iterator[Pixels]:
+        if not kept:
+            kept.append(pixels())
+        for top in range(0, len(kept[0]), rows):
+            yield kept[0][top : top + rows]
+
+    return decode
