@@ -135,13 +135,18 @@ def _read_places(found: Items) -> None:
     widths = reader.number(2)
     place_width, length_width, base_width = widths >> 12, widths >> 8 & 15, widths >> 4 & 15
     index_width = widths & 15 if version in (1, 2) else 0
-    for _ in range(min(reader.number(4 if version == 2 else 2), 65535)):
+    room = _MOST_BOXES  # for extents, which may take no bytes at all
+    for _ in range(min(reader.number(4 if version == 2 else 2), _MOST_BOXES)):
         identity = reader.number(4 if version == 2 else 2)
         item = found.items.setdefault(identity, Item(identity))
         item.method = reader.number(2) & 15 if version in (1, 2) else 0
         item.reference = reader.number(2)
         base = reader.number(base_width)
-        for _ in range(reader.number(2)):
+        count = reader.number(2)
+        room -= count
+        if room < 0:
+            raise Damaged("items in more pieces than anybody writes")
+        for _ in range(count):
             reader.number(index_width)
             item.extents.append((base + reader.number(place_width), reader.number(length_width)))
 

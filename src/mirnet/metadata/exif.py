@@ -25,6 +25,7 @@ from mirnet.metadata.directories import (
 
 ORIENTATION = 0x0112
 _MAKE = 0x010F
+_MOST_ENTRIES = 1000  # cameras write fewer than two hundred
 _SIZES = ((0x0100, 0x0101), (0xA002, 0xA003))  # of the first directory, of EXIF's
 _THUMBNAILS = ((0x0201, 0x0202), (0x0111, 0x0117))  # a JPEG; strips of plain pixels
 GEOGRAPHY = frozenset({33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113, 50844})  # GeoTIFF's and GDAL's tags
@@ -45,7 +46,10 @@ class Block:
         self.first = self._directory(first)
 
     def _directory(self, place: int) -> Directory:
-        return directory_at(self._stream, self.layout, place)
+        directory = directory_at(self._stream, self.layout, place)
+        if directory.count > _MOST_ENTRIES:
+            raise Damaged(f"EXIF with {directory.count} tags in a directory")
+        return directory
 
     def below(self, directory: Directory, tag: int) -> Directory | None:
         """The directory that an entry points at; None where there is no such entry, or nothing to read."""

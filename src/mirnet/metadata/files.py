@@ -54,18 +54,14 @@ def read(stream: BinaryIO, format: str, preview: bytes | None = None) -> Metadat
 def _clean_xmp(packet: bytes, left: list[str]) -> bytes | None:
     """A packet without what belongs to the old picture alone; a damaged one goes if it speaks of such things."""
     try:
-        names = xmp.properties(packet)
+        gain_map, motion, stale = xmp.found(packet, (xmp.is_gain_map, xmp.is_motion, xmp.is_stale))
     except Damaged:
         if not any(word in packet for word in (b"hdrgm", b"MotionPhoto", b"MicroVideo", b"GainMap", b"Thumbnails")):
             return packet
         left.append("its XMP is damaged and was left out")
         return None
-    found = [(test, sentence) for test, sentence in ((xmp.is_gain_map, jpeg.GAIN_MAP), (xmp.is_motion, jpeg.MOTION))
-             if any(test(*name) for name in names)]  # fmt: skip
-    left += [sentence for _, sentence in found]
-    if not any(xmp.is_stale(*name) for name in names):
-        return packet
-    return xmp.without(packet, xmp.is_stale)
+    left += [sentence for known, sentence in ((gain_map, jpeg.GAIN_MAP), (motion, jpeg.MOTION)) if known]
+    return xmp.without(packet, xmp.is_stale) if stale else packet
 
 
 def finish(file: BinaryIO, format: str, about: Metadata) -> None:

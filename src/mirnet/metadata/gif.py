@@ -9,17 +9,17 @@ from mirnet.metadata.about import Metadata
 from mirnet.metadata.directories import Damaged, take
 
 _XMP_NAME = b"XMP DataXMP"
-_XMP_TRAILER_BYTES = 257  # counts down, so that readers of sub-blocks find the end
 _LARGEST_BYTES = 1 << 20
-_MOST_BLOCKS = 200_000
+_MOST_LINKS = 500_000
+_MOST_COMMENTS = 100
 
 
 def read(stream: BinaryIO) -> Metadata:
     """The comments of a GIF, wherever they stand, and its XMP."""
     about = Metadata()
     try:
-        for label, data in _extensions(stream):
-            if label == 0xFE:
+        for label, data in _Blocks(stream).extensions():
+            if label == 0xFE and len(about.comments) < _MOST_COMMENTS:
                 about = replace(about, comments=(*about.comments, data))
             elif data.startswith(_XMP_NAME):
                 packet, end, _ = data[len(_XMP_NAME) :].rpartition(b"?>")
@@ -29,38 +29,47 @@ def read(stream: BinaryIO) -> Metadata:
     return about
 
 
-def _extensions(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Label and content of comments and applications' blocks."""
-    place = 13 + _table_bytes(take(stream, 10, 1)[0])
-    for _ in range(1000):
-        kind = take(stream, place, 1)[0]
-        if kind == 0x21:
-            label = take(stream, place + 1, 1)[0]
-            raw = label == 0xFF and take(stream, place + 3, len(_XMP_NAME)) == _XMP_NAME
-            data, place = _sub_blocks(stream, place + 2, with_lengths=raw)
-            if label in (0xFE, 0xFF):
-                yield label, data[1:] if raw else data
-        elif kind == 0x2C:
-            _, place = _sub_blocks(stream, place + 11 + _table_bytes(take(stream, place + 9, 1)[0]), keep=False)
-        else:
-            return
-
-
 def _table_bytes(flags: int) -> int:
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
-def _sub_blocks(stream: BinaryIO, place: int, *, keep: bool = True, with_lengths: bool = False) -> tuple[bytes, int]:
-    """A chain of blocks of up to 255 bytes each, joined; XMP is read with the lengths, which it ignores."""
-    joined = bytearray()
-    for _ in range(_MOST_BLOCKS):
-        length = take(stream, place, 1)[0]
-        if keep and len(joined) < _LARGEST_BYTES:
-            joined += take(stream, place if with_lengths else place + 1, length + with_lengths)
-        place += 1 + length
-        if not length:
-            return bytes(joined), place
-    raise Damaged("a GIF whose blocks end nowhere")
+class _Blocks:
+    """A GIF's blocks, each a chain of up to 255 bytes a link; many links in all are no reason to read for ever."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._room = _MOST_LINKS
+
+    def extensions(self) -> Iterator[tuple[int, bytes]]:
+        """Label and content of comments and applications' blocks."""
+        place = 13 + _table_bytes(self._byte(10))
+        while True:
+            kind = self._byte(place)
+            if kind == 0x21:
+                label = self._byte(place + 1)
+                raw = label == 0xFF and take(self._stream, place + 3, len(_XMP_NAME)) == _XMP_NAME
+                data, place = self._chain(place + 2, with_lengths=raw)
+                if label in (0xFE, 0xFF):
+                    yield label, data[1:] if raw else data
+            elif kind == 0x2C:
+                _, place = self._chain(place + 11 + _table_bytes(self._byte(place + 9)), keep=False)
+            else:
+                return
+
+    def _byte(self, place: int) -> int:
+        self._room -= 1
+        if self._room < 0:
+            raise Damaged("a GIF of more blocks than anybody writes")
+        return take(self._stream, place, 1)[0]
+
+    def _chain(self, place: int, *, keep: bool = True, with_lengths: bool = False) -> tuple[bytes, int]:
+        """The links joined, and the place behind them; XMP is read with the lengths, which it ignores."""
+        joined = bytearray()
+        while length := self._byte(place):
+            if keep and len(joined) < _LARGEST_BYTES:
+                joined += take(self._stream, place if with_lengths else place + 1, length + with_lengths)
+            place += 1 + length
+        return bytes(joined), place + 1
 
 
 def read_ppm(stream: BinaryIO) -> Metadata:

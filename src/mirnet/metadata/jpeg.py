@@ -14,7 +14,7 @@ from mirnet.metadata.splice import replace_span
 SEGMENT_BYTES = 65533  # a segment says its length in 16 bits, which count themselves
 EXIF_HEAD, XMP_HEAD, PHOTOSHOP_HEAD = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"Photoshop 3.0\0"
 _ISO_GAIN_MAP = b"urn:iso:std:iso:ts:21496:-1\0"
-_MOST_HEAD_BYTES = 64 << 20
+_MOST_SEGMENTS = 2000  # a profile may take 255, XMP as many as it needs
 _MM_PER_INCH = 25.4
 _CHUNK_BYTES = 1 << 20
 _REWRITTEN = (
@@ -33,20 +33,18 @@ FORMER = "further pictures in the file (previews, or the picture before a filter
 
 def segments(stream: BinaryIO) -> Iterator[tuple[int, bytes, int]]:
     """Marker and content of each segment ahead of the first scan, and the place behind it."""
-    place, total = 2, 0
-    while total < _MOST_HEAD_BYTES:
+    place = 2
+    for _ in range(_MOST_SEGMENTS):
         head = take(stream, place, 4)
         if head[0] != 0xFF:
             raise Damaged("a JPEG without a marker where one belongs")
         if head[1] == 0xFF:  # padding
             place += 1
-            total += 1
             continue
         (length,) = struct.unpack(">H", head[2:])
         if length < 2:
             raise Damaged("a JPEG segment shorter than its length")
         place += 2 + length
-        total += 2 + length
         yield head[1], take(stream, place - length + 2, length - 2), place
         if head[1] == 0xDA:
             return

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from mirnet.metadata.directories import Damaged, even
 
 IPTC = 1028
+_MOST_PARTS = 10_000
 _IPTC_DIGEST = 1061  # of the IPTC record; wrong as soon as that is edited
 _THUMBNAILS = (1033, 1036)
 _XMP, _EXIF = 1060, (1058, 1059)
@@ -16,19 +17,22 @@ _PLACES = {26, 27, 90, 92, 95, 100, 101}
 
 def resources(block: bytes) -> Iterator[tuple[int, bytes]]:
     """Number and whole bytes, head included, of each resource. Raises Damaged at the first that is cut short."""
-    place = 0
-    while place < len(block.rstrip(b"\0")):
+    place, end = 0, len(block.rstrip(b"\0"))
+    for _ in range(_MOST_PARTS):
+        if place >= end:
+            return
         if block[place : place + 4] not in (b"8BIM", b"MeSa", b"PHUT", b"AgHg", b"DCSR") or place + 12 > len(block):
             raise Damaged("no resource of Photoshop's")
         (kind,) = struct.unpack_from(">H", block, place + 4)
         size_place = place + 6 + even(1 + block[place + 6])
         if size_place + 4 > len(block):
             raise Damaged("a resource without a size")
-        end = size_place + 4 + struct.unpack_from(">L", block, size_place)[0]
-        if end > len(block):
+        stop = size_place + 4 + struct.unpack_from(">L", block, size_place)[0]
+        if stop > len(block):
             raise Damaged("a resource that ends behind the block")
-        yield kind, block[place : even(end)]
-        place = even(end)
+        yield kind, block[place : even(stop)]
+        place = even(stop)
+    raise Damaged("more resources than anybody needs")
 
 
 def resource(kind: int, data: bytes) -> bytes:
@@ -76,7 +80,9 @@ def without_place(block: bytes) -> bytes:
 
 def _record_without_place(record: bytes) -> bytes:
     kept, place = [], 0
-    while record[place : place + 1] == b"\x1c" and place + 5 <= len(record):
+    for _ in range(_MOST_PARTS):
+        if record[place : place + 1] != b"\x1c" or place + 5 > len(record):
+            break
         number, dataset, length = struct.unpack_from(">BBH", record, place + 1)
         end = place + 5 + length
         if length & 0x8000:  # a length of more than 32,767 bytes is written behind

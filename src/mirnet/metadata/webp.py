@@ -10,13 +10,16 @@ from mirnet.metadata.directories import LARGEST_VALUE_BYTES, Damaged, even, leng
 from mirnet.metadata.splice import replace_span
 
 _ICC, _ALPHA, _EXIF, _XMP = 0x20, 0x10, 0x08, 0x04  # the extended head's flags
+_MOST_CHUNKS = 100_000  # an animation has one for each frame
 _PIXELS = (b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ICCP")
 
 
 def chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
     """Name, place of the content and its length of each chunk."""
     place, end = 12, length_of(stream)
-    while place + 8 <= end:
+    for _ in range(_MOST_CHUNKS):
+        if place + 8 > end:
+            return
         name, length = struct.unpack("<4sL", take(stream, place, 8))
         yield name, place + 8, length
         place += 8 + even(length)

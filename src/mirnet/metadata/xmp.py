@@ -7,7 +7,7 @@ well-formed, or that defines entities, raises Damaged.
 import hashlib
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 from xml.parsers import expat
@@ -24,11 +24,14 @@ APPLE_GAIN_MAP = "http://ns.apple.com/HDRGainMap/1.0/"
 CONTAINER = "http://ns.google.com/photos/1.0/container/"
 CAMERA = "http://ns.google.com/photos/1.0/camera/"
 IMAGE = "http://ns.google.com/photos/1.0/image/"
-LARGEST_PACKET_BYTES = 64 << 20
+LARGEST_PACKET_BYTES = 32 << 20
+MOST_MARKS = 400_000
+_CHUNK_BYTES = 1 << 20
 
 Name = tuple[str, str]  # namespace and local name
+Test = Callable[[str, str], bool]  # of both
 _ATTRIBUTE = re.compile(rb"""(?<!\s)\s++([^\s=>"'/]++)\s*+=\s*+("[^"]*"|'[^']*')""")
-_TAG = re.compile(rb"""<(?:[^"'>]|"[^"]*"|'[^']*')*+>""")
+_TAG = re.compile(rb"""<(?:[^"'>]++|"[^"]*+"|'[^']*+')*+>""")
 _EMPTY_OURS = re.compile(r'<rdf:Description rdf:about="[^"<]*" xmlns:mirnet="[^"<]*"></rdf:Description>')
 _FRESH = (
     '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
@@ -56,14 +59,18 @@ class _Walk:
 
     def go(self) -> None:
         if len(self.packet) > LARGEST_PACKET_BYTES:
-            raise Damaged("XMP of more than 64 MB")
+            raise Damaged("XMP longer than anybody writes")
+        if sum(self.packet.count(mark) for mark in (b"<", b'"', b"'")) > MOST_MARKS:
+            raise Damaged("XMP of more elements than anybody writes")
         parser = expat.ParserCreate("UTF-8", namespace_separator=" ")
         parser.ordered_attributes = True
         parser.StartElementHandler = lambda name, attributes: self._start(parser.CurrentByteIndex, name, attributes)
         parser.EndElementHandler = lambda name: self._end(parser.CurrentByteIndex)
         parser.StartDoctypeDeclHandler = self._refuse
         try:
-            parser.Parse(self.packet, True)
+            for place in range(0, len(self.packet), _CHUNK_BYTES):  # an error ends it at a chunk's end
+                parser.Parse(self.packet[place : place + _CHUNK_BYTES], False)
+            parser.Parse(b"", True)
         except expat.ExpatError as error:
             raise Damaged(f"XMP that is no XML: {error}") from error
 
@@ -110,22 +117,21 @@ def _decoded(xmp: bytes) -> bytes:
     return xmp.rstrip(b"\0")
 
 
-def properties(xmp: bytes) -> set[Name]:
-    """The names of all elements and attributes, and as ("=", VALUE) those values that are a single word."""
-    found: set[Name] = set()
+def found(xmp: bytes, tests: Iterable[Test]) -> list[bool]:
+    """Which of the tests some element or attribute meets."""
+    wanted = list(tests)
+    met = [False] * len(wanted)
 
     def visit(element: _Element) -> None:
-        found.add(element.name)
-        for name, value, _, _ in element.attributes:
-            found.add(name)
-            if len(value) < 40 and len(found) < 10_000:
-                found.add(("=", value))
+        names = [element.name, *(name for name, _, _, _ in element.attributes)]
+        for index, test in enumerate(wanted):
+            met[index] = met[index] or any(test(*name) for name in names)
 
     _Walk(_decoded(xmp), visit).go()
-    return found
+    return met
 
 
-def without(xmp: bytes, unwanted: Callable[[str, str], bool]) -> bytes:
+def without(xmp: bytes, unwanted: Test) -> bytes:
     """A packet without the properties, elements or attributes, whose namespace and name are unwanted."""
     packet = _decoded(xmp)
     spans: list[tuple[int, int]] = []
