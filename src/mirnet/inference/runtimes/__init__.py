@@ -1,13 +1,12 @@
 """Run an exported network. OpenVINO is the default; every runtime reads the same ONNX file."""
 
-import os
 from collections.abc import Callable
 
 from mirnet.errors import SettingsError
 from mirnet.inference import catalog
 from mirnet.inference.runtimes import by_onnxruntime, by_openvino, by_torch
 from mirnet.inference.runtimes.by_openvino import OpenVINORuntime
-from mirnet.inference.runtimes.protocol import Floats, Runtime
+from mirnet.inference.runtimes.protocol import Floats, Runtime, cores
 
 # Each is opened by (weights, device, threads, fast).
 RUNTIMES: dict[str, Callable[[catalog.Weights, str, int | None, bool], Runtime]] = {
@@ -29,11 +28,6 @@ def open_runtime(name: str, weights: catalog.Weights, device: str = "cpu", threa
     if name not in RUNTIMES:
         raise SettingsError(f'There is no runtime "{name}"; choose one of {", ".join(RUNTIMES)}.')
     return RUNTIMES[name](weights, device, threads, fast)
-
-
-def cores() -> int:
-    """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def versions() -> list[str]:

@@ -1,5 +1,6 @@
 """What every runtime does for an enhancer, and how a missing one is answered."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -31,6 +32,11 @@ class Runtime(Protocol):
     def propose(self, thumbnail: Floats) -> Floats:
         """The map of stops (1, 1, h/8, w/8) for a thumbnail (1, 3, h, w)."""
         ...
+
+
+def cores() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
