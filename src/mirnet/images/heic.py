@@ -10,7 +10,7 @@ from mirnet.errors import PictureError
 from mirnet.extras import needs
 from mirnet.images.library import damaged
 from mirnet.images.orientation import Pixels
-from mirnet.images.picture import File, Header, Picture, whole
+from mirnet.images.picture import File, Header, Picture, full_range, whole
 
 _CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 _DAMAGE = (ValueError, EOFError, SyntaxError, RuntimeError, OSError)  # as pi_heif says it
@@ -32,7 +32,7 @@ def read(file: File, format: str) -> Picture:
         about = metadata.read(stream, format)
     about = replace(about, icc=info.get("icc_profile") or about.icc)
     bits = int(info.get("bit_depth", 8))
-    return Picture(header, about, file.name, file.source, whole(lambda: _pixels(file, header)), (), bits)
+    return Picture(header, about, file.name, file.source, whole(lambda: _pixels(file, header, bits)), (), bits)
 
 
 def _opened(file: File) -> Any:
@@ -45,12 +45,11 @@ def _opened(file: File) -> Any:
         raise PictureError(damaged(file.name, "heic", error)) from error
 
 
-def _pixels(file: File, header: Header) -> Pixels:
+def _pixels(file: File, header: Header, bits: int) -> Pixels:
     image = _opened(file)
     try:
         array = np.asarray(image)
     except _DAMAGE as error:
         raise PictureError(damaged(file.name, "heic", error)) from error
-    if array.dtype == np.uint8:
-        array = array.astype(np.uint16) * np.uint16(257)
-    return array.reshape(header.height, header.width, header.channels)
+    array = array.reshape(header.height, -1, header.channels)[:, : header.width]  # rows may be padded
+    return array.astype(np.uint16) * np.uint16(257) if array.dtype == np.uint8 else full_range(array, bits)

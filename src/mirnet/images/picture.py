@@ -118,3 +118,11 @@ def whole(pixels: Callable[[], Pixels]) -> Callable[[int], Iterator[Pixels]]:
             yield kept[0][top : top + rows]
 
     return decode
+
+
+def full_range(pixels: Pixels, bits: int) -> Pixels:
+    """10 or 12 bits, which libheif's users hand over as the upper ones of 16, over all of 0 to 65535; others as is."""
+    if bits not in (10, 12):
+        return pixels
+    largest = np.uint32((1 << bits) - 1)
+    return (((pixels >> np.uint16(16 - bits)).astype(np.uint32) * 65535 + largest // 2) // largest).astype(np.uint16)

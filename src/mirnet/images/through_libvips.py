@@ -12,7 +12,7 @@ from mirnet.formats import FORMATS
 from mirnet.images import tags
 from mirnet.images.library import damaged, vips
 from mirnet.images.orientation import Pixels
-from mirnet.images.picture import DTYPES, File, Header, Picture
+from mirnet.images.picture import DTYPES, File, Header, Picture, full_range
 from mirnet.metadata import Metadata
 
 _LOADERS = {"avif": "heif"}  # where libvips calls a format by another name
@@ -87,17 +87,9 @@ def _bands(file: File, header: Header, bits: int, rows: int) -> Iterator[Pixels]
                 part = band[start : start + _FETCHED_ROWS]
                 fetched = region.fetch(0, top + start, header.width, len(part))
                 part[:] = np.frombuffer(fetched, band.dtype).reshape(part.shape)
-            yield _spread(band, bits)
+            yield full_range(band, bits)
     except vips().Error as error:
         raise PictureError(damaged(file.name, header.format, error)) from error
-
-
-def _spread(band: Pixels, bits: int) -> Pixels:
-    """10 or 12 bits, which libvips hands over as the upper ones of 16, over all of 0 to 65535."""
-    if bits not in (10, 12):
-        return band
-    largest = np.uint32((1 << bits) - 1)
-    return (((band >> np.uint16(16 - bits)).astype(np.uint32) * 65535 + largest // 2) // largest).astype(np.uint16)
 
 
 def _in_rgb(image: Any) -> Any:
