@@ -63,6 +63,12 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", connect_here)
 
 
+@pytest.fixture(autouse=True)
+def _no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled networks of tests are kept nowhere; the tests of the cache choose a folder."""
+    monkeypatch.setenv("MIRNET_CACHE", "")
+
+
 # Weights without training --------------------------------------------------------------------------------------------
 
 
