@@ -1,8 +1,8 @@
 """Do folders finish? `python benchmarks/kill_folder.py --kills 50` kills `mirnet enhance FOLDER` at any moment.
 
 The command works through nested folders of small pictures, is killed with SIGKILL and started again, the very same
-command, until it ends by itself; then another round begins. Moments are drawn over the whole run: while the process
-starts, while it works, and, for every third kill, while a result is being written (its draft is seen, and left behind).
+command, until it ends by itself; then another round begins. Moments are drawn: while the process starts, while it
+works, some results later, and, for every fourth kill, as soon as the draft of a result is seen (and left behind).
 
 After each round: results equal byte for byte to those of a run that nobody killed, none missing and none too many, no
 draft left, originals untouched, and one line in the report for each picture. Prints a Markdown table; ends with 1
@@ -29,6 +29,8 @@ from mirnet import write_image
 from mirnet.inference.runtimes import cores
 
 PICTURES = 40
+START_SECONDS = 2.0  # in which a process loads what it needs
+AIMS = ("start", "run", "run", "write")
 
 
 @dataclass
@@ -72,27 +74,34 @@ def drafts(out: Path) -> list[Path]:
     return list(out.rglob(".mirnet-*"))
 
 
-def kill(process: subprocess.Popen[bytes], out: Path, after: float, in_write: bool) -> bool:
-    """Kill a process then, or when the next draft is seen; false where it ended before."""
-    deadline = time.monotonic() + after
-    while process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.002)
-    known = set(drafts(out)) if in_write else set()
-    while in_write and process.poll() is None and not set(drafts(out)) - known:
-        pass
+def kill(process: subprocess.Popen[bytes], out: Path, aim: str, draw: random.Random) -> bool:
+    """Kill a process at a moment of that kind; false where it ended before."""
+    began, there = time.monotonic(), finished(out)
+    moment = began + draw.uniform(0, START_SECONDS) if aim == "start" else began
+    wished = there + draw.randrange(PICTURES // 5)
+    known = set(drafts(out))
+
+    def wait_on() -> bool:
+        if aim == "start":
+            return time.monotonic() < moment
+        return finished(out) < wished or (aim == "write" and not set(drafts(out)) - known)
+
+    while process.poll() is None and wait_on():
+        time.sleep(0 if aim == "write" else 0.002)
+    if aim == "run":
+        time.sleep(draw.uniform(0, 0.1))
     process.kill()
     process.communicate()
     return process.returncode < 0
 
 
-def play(pictures: Path, place: Path, whole: dict[str, str], seconds: float, kills: int, draw: random.Random) -> Round:
+def play(pictures: Path, place: Path, whole: dict[str, str], kills: int, draw: random.Random) -> Round:
     """One round: killed `kills` times at most, then left alone until it ends."""
     played, out = Round(), place / "out"
     shutil.rmtree(out, ignore_errors=True)
     (place / "out.jsonl").unlink(missing_ok=True)
     while played.kills < kills:
-        process, left = start(pictures, place, "out"), 1 - finished(out) / PICTURES
-        if not kill(process, out, draw.uniform(0, seconds) * (0.2 + 0.6 * left), in_write=draw.random() < 1 / 3):
+        if not kill(start(pictures, place, "out"), out, draw.choice(AIMS), draw):
             break
         played.kills += 1
         played.in_write += bool(drafts(out))
@@ -131,12 +140,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         pictures, place = Path(folder) / "in", Path(folder)
         make_pictures(pictures)
-        originals, began = contents(pictures), time.monotonic()
+        originals = contents(pictures)
         if start(pictures, place, "whole").wait():
             sys.exit("The run that nobody killed failed.")
-        seconds, whole = time.monotonic() - began, contents(place / "whole")
+        whole = contents(place / "whole")
         while (left := asked.kills - sum(each.kills for each in rounds)) > 0:
-            rounds.append(play(pictures, place, whole, seconds, left, draw))
+            rounds.append(play(pictures, place, whole, left, draw))
             untouched = contents(pictures) == originals
             print(f"round {len(rounds)}: {rounds[-1]}, originals untouched: {untouched}", file=sys.stderr)
             if not untouched:
