@@ -131,7 +131,10 @@ def test_json_is_all_there_is_on_standard_output(command, fake_weights, data):
     assert (done.code, done.err) == (0, "")
     said = json.loads(done.out)
     assert said["pictures"] == len(said["scores"]) == 4
-    assert said["settings"] == {"strength": 1.0, "exposure": 0.0, "keep_exposure": False, "denoise": "auto"}
+    assert said["settings"] == {
+        "strength": 1.0, "exposure": 0.0, "keep_exposure": False, "denoise": "auto", "denoise_colour": None,
+        "mood": "day", "warmth": 0.0,
+    }  # fmt: skip
     assert set(said["means"]["psnr_true_exposure"]) == {"mean", "low", "high"}
     assert {"stops_error", "stops_error_rms", "proposed_stops"} <= set(said["means"])
     assert said["protocol"].startswith(metrics.PROTOCOL)

@@ -106,7 +106,7 @@ def test_a_large_picture_is_surveyed_by_samples_from_all_over_it(fake_runtime, c
     monkeypatch.setattr(survey, "SAMPLE_PX", 16)
     pixels = picture(160, 240)
     plan = render.look(Source.of(pixels), fake_runtime, card, Settings(keep_exposure=True))
-    assert fake_runtime.calls == [(36, 3, 16, 16)]
+    assert fake_runtime.calls == [(64, 3, 16, 16)]
     np.testing.assert_allclose(plan.scene, (pixels / 255).mean((0, 1)), atol=0.02)
 
 

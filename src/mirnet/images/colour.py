@@ -11,6 +11,7 @@ import functools
 import io
 import struct
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,13 +34,11 @@ class Space:
     to_srgb: Floats  # (3, 3): linear light of this space to that of sRGB
     from_srgb: Floats
 
-    def linear(self, values: NDArray[np.generic]) -> Floats:
+    def linear(self, values: NDArray[Any]) -> Floats:
         """(channels, …) uint8, uint16 or float32 in [0, 1] (to 16 bit) to linear light in [0, 1]."""
         if values.dtype.kind == "f":
-            positions = np.round(values * np.float32(STEPS - 1)).astype(np.uint16)
-        else:
-            positions = values.astype(np.uint16) * (257 if values.dtype == np.uint8 else 1)
-        return _looked_up(self.curves, positions)
+            return _looked_up(self.curves, np.round(values * np.float32(STEPS - 1)).astype(np.uint16))
+        return _looked_up(self.curves, values.astype(np.uint16) * np.uint16(257 if values.dtype == np.uint8 else 1))
 
     def encoded(self, light: Floats) -> Floats:
         """(channels, …) linear light in [0, 1] to values in [0, 1]."""
@@ -73,7 +72,7 @@ def space_of(icc: bytes, channels: int) -> Space | None:
     own = _primaries(icc, channels)
     if not _explains(icc, channels, curves, own):
         raise ValueError("is not made of tone curves and a matrix")
-    to_srgb = np.linalg.solve(_primaries(None, 3), own) if channels == 3 else np.eye(3)
+    to_srgb = np.asarray(np.linalg.solve(_primaries(None, 3), own) if channels == 3 else np.eye(3), dtype=np.float64)
     if _is_srgb(curves, to_srgb):
         return None
     even = np.linspace(0, 1, STEPS)
@@ -100,7 +99,7 @@ def _asked(icc: bytes | None, values: NDArray[np.uint16]) -> NDArray[np.float64]
         found = np.frombuffer(seen.write_to_memory(), dtype=np.float32)
     except pyvips.Error as error:
         raise ValueError("is damaged, or of another kind of picture") from error
-    return found.reshape(count, 3) / 100.0
+    return np.asarray(found.reshape(count, 3) / 100.0, dtype=np.float64)
 
 
 def _primaries(icc: bytes | None, channels: int) -> NDArray[np.float64]:

@@ -59,8 +59,9 @@ class Enhancer:
         self.weights = catalog.find(weights)
         self.card = self.weights.card
         self._progress = progress
-        named = isinstance(runtime, str)
-        self.runtime = open_runtime(runtime, self.weights, device, threads, fast) if named else runtime
+        self.runtime: Runtime = (
+            open_runtime(runtime, self.weights, device, threads, fast) if isinstance(runtime, str) else runtime
+        )
 
     @overload
     def enhance(self, x: str | Path, **settings: Any) -> Path: ...
@@ -115,21 +116,22 @@ class Enhancer:
         started = time.monotonic()
         self.check(settings)
         _refuse_existing(source, target, settings)
-        picture = images.open_picture(source)
-        format = _format(picture, source, target)
+        picture = _opened(source, settings)
+        format = images.refuse_unwritable(picture, _format(picture, source, target, settings), settings.quality)
         pixels = Source.of_picture(picture)
         plan = self._plan(pixels, settings)
-        if settings.strength == 0 and format == picture.header.format:
+        lost: tuple[str, ...] = ()
+        if _stays_as_it_is(picture, format, settings):
             progress(1.0)
             images.copy_file(source, target, overwrite=settings.overwrite)
         else:
-            images.save_picture(target, self._render(pixels, plan, settings, progress), picture, format=format,
-                                quality=settings.quality, provenance=self._provenance(settings),
-                                overwrite=settings.overwrite)  # fmt: skip
+            lost = images.save_picture(target, self._render(pixels, plan, settings, progress), picture, format=format,
+                                       quality=settings.quality, provenance=self._provenance(settings),
+                                       strip_location=settings.strip_location,
+                                       overwrite=settings.overwrite)  # fmt: skip
         width, height = images.upright_size(picture.header)
         return Report(target, width, height, plan.proposed_stops, given_stops(plan, settings),
-                      time.monotonic() - started, settings,
-                      (*picture.remarks, *pixels.remarks, *_lost(picture, format)))  # fmt: skip
+                      time.monotonic() - started, settings, (*picture.remarks, *pixels.remarks, *lost))  # fmt: skip
 
     def check(self, settings: Settings) -> None:
         """Raises SettingsError where these weights cannot do what is asked for."""
@@ -146,20 +148,26 @@ class Enhancer:
             )
 
     def _enhance_bytes(self, content: bytes, settings: Settings) -> bytes:
-        picture = images.open_picture(content)
-        if settings.strength == 0:
+        picture = _opened(content, settings)
+        format = images.refuse_unwritable(picture, settings.format, settings.quality)
+        if _stays_as_it_is(picture, format, settings):
             return content
-        bands = self._bands(Source.of_picture(picture), settings)
-        return images.write_picture(bands, picture, quality=settings.quality, provenance=self._provenance(settings))
+        return images.write_picture(self._bands(Source.of_picture(picture), settings), picture, format=format,
+                                    quality=settings.quality, provenance=self._provenance(settings),
+                                    strip_location=settings.strip_location)  # fmt: skip
 
-    def _enhance_array(self, array: Pixels, settings: Settings, orientation: int = 1) -> Pixels:
-        bands = self._bands(Source.of(_as_bands(array, settings.clip), orientation), settings)
+    def _enhance_array(
+        self, array: Pixels, settings: Settings, orientation: int = 1, icc: bytes | None = None
+    ) -> Pixels:
+        bands = self._bands(Source.of(_as_bands(array, settings.clip), orientation, icc), settings)
         return np.concatenate(list(bands)).reshape(array.shape)
 
     def _enhance_pil(self, image: Any, settings: Settings) -> Any:
         """Pixels as they are stored, orientation and all else that the image says stay."""
         orientation = _orientation_of_pil(image)
-        enhanced = self._enhance_array(np.asarray(_plain_pil(image)), settings, orientation)
+        # a profile holds for the mode that the image has, not for the one that it is turned into
+        icc = image.info.get("icc_profile") if image.mode in PLAIN_MODES else None
+        enhanced = self._enhance_array(np.asarray(_plain_pil(image)), settings, orientation, icc)
         result = sys.modules["PIL.Image"].fromarray(enhanced)
         result.info = {name: value for name, value in image.info.items() if name != "transparency"}
         if _orientation_of_pil(result) != orientation:  # a TIFF's is not in its info
@@ -199,6 +207,15 @@ def _mean_of_photo(photo: Path | bytes) -> float:
     return mean_of(Source.of_picture(images.open_picture(photo)))
 
 
+def _opened(source: Path | bytes, settings: Settings) -> images.Picture:
+    return images.open_picture(source, max_megapixels=settings.max_megapixels, clip=settings.clip)
+
+
+def _stays_as_it_is(picture: images.Picture, format: str, settings: Settings) -> bool:
+    """Whether nothing is asked for that would change a byte."""
+    return settings.strength == 0 and format == picture.header.format and not settings.strip_location
+
+
 def _settings(given: dict[str, Any]) -> Settings:
     known = [field.name for field in fields(Settings)]
     unknown = sorted(given.keys() - set(known))
@@ -218,19 +235,12 @@ def _refuse_existing(source: Path, target: Path, settings: Settings) -> None:
         )
 
 
-def _format(picture: images.Picture, source: Path, target: Path) -> str:
-    """By content where source and target agree in their suffix, even if that lies; else as the target's suffix says."""
+def _format(picture: images.Picture, source: Path, target: Path, settings: Settings) -> str | None:
+    """As asked for; else by content where source and target agree in their suffix, even if that lies; else as the
+    target's suffix says. None for what belongs to the content."""
     wished = images.format_of_suffix(target.suffix)
     stays = wished is None or wished == images.format_of_suffix(source.suffix)
-    return picture.header.format if stays else str(wished)
-
-
-def _lost(picture: images.Picture, format: str) -> Iterator[str]:
-    """What the output's format cannot hold of the picture, a sentence each."""
-    if format == "jpeg" and picture.header.channels in (2, 4):
-        yield "JPEG holds no transparency: the picture is laid on white"
-    if format in ("jpeg", "webp") and picture.header.depth == 16:
-        yield "16 bit became 8, which is all that this format holds; PNG and TIFF hold 16"
+    return settings.format or (None if stays else wished)
 
 
 def _as_bands(array: Pixels, clip: bool = False) -> Pixels:

@@ -81,8 +81,7 @@ def finished(pixels: Pixels, tile: Exposed, restored: Floats, wishes: Wishes, sp
     result = np.empty_like(pixels)
     for strip in _strips(rows, width):
         seen = tile.seen[:, strip]
-        change = np.clip(restored[:, strip], 0, 1) - seen
-        change = _kept(change, _of(wishes.denoise, strip), _of(wishes.denoise_colour, strip))
+        change = _kept(np.clip(restored[:, strip], 0, 1) - seen, wishes, strip)
         encoded = _own(seen + change, None if tile.light is None else tile.light[:, strip], seen, space)
         colour = _merged(encoded, pixels.shape[2], space)
         if wishes.strength != 1:
@@ -132,26 +131,27 @@ def _srgb_light(values: NDArray[Any]) -> Floats:
 
 def _through(matrix: Floats, light: Floats) -> Floats:
     """(3, rows, width), each pixel through a matrix (3, 3)."""
-    return (matrix @ light.reshape(3, -1)).reshape(light.shape)
+    return np.asarray((matrix @ light.reshape(3, -1)).reshape(light.shape), dtype=np.float32)
 
 
-def _of(share: float | Floats | None, strip: slice) -> float | Floats | None:
+def _of(share: float | Floats, strip: slice) -> float | Floats:
     return share[strip] if isinstance(share, np.ndarray) else share
 
 
-def _kept(change: Floats, denoise: float | Floats | None, colour: float | Floats | None) -> Floats:
+def _kept(change: Floats, wishes: Wishes, strip: slice) -> Floats:
     """What is kept of a change (3, rows, width) of encoded values: so much of its luma, and so much of the rest."""
-    if colour is None:
+    denoise = _of(wishes.denoise, strip)
+    if wishes.denoise_colour is None:
         return change if isinstance(denoise, float) and denoise == 1 else np.asarray(change * denoise, dtype=np.float32)
     luma = np.tensordot(LUMINANCE, change, 1)
-    return np.asarray(luma * denoise + (change - luma) * colour, dtype=np.float32)
+    return np.asarray(luma * denoise + (change - luma) * _of(wishes.denoise_colour, strip), dtype=np.float32)
 
 
 def _own(wanted: Floats, light: Floats | None, seen: Floats, space: Space | None) -> Floats:
     """(3, rows, width) as the picture encodes it: `wanted` instead of `seen`, both sRGB, where it showed `light`."""
     if space is None or light is None:
         return np.clip(wanted, 0, 1)
-    change = to_linear(np.clip(wanted, 0, 1)) - to_linear(seen)
+    change = np.asarray(to_linear(np.clip(wanted, 0, 1)) - to_linear(seen), dtype=np.float32)
     light = np.clip(light + _through(space.from_srgb, change), 0, 1)
     return light if len(space.curves) == 1 else space.encoded(light)  # grey: merged first, then encoded
 
@@ -167,6 +167,6 @@ def _merged(colour: Floats, channels: int, space: Space | None) -> Floats:
 
 def _rounded(colour: Floats, dtype: np.dtype[Any]) -> NDArray[Any]:
     if dtype.kind == "f":
-        return np.clip(colour, 0, 1).astype(dtype)
+        return np.asarray(np.clip(colour, 0, 1), dtype=dtype)
     top = np.float32(np.iinfo(dtype).max)
-    return np.clip(np.rint(colour * top), 0, top).astype(dtype)
+    return np.asarray(np.clip(np.rint(colour * top), 0, top), dtype=dtype)

@@ -19,11 +19,11 @@ from mirnet.inference.pixels import Floats, Pixels, Wishes, exposed, finished, t
 from mirnet.inference.runtimes import Runtime
 from mirnet.inference.settings import Settings
 from mirnet.inference.source import BAND_ROWS, Source
-from mirnet.inference.survey import WHOLE_PX, Grid, Samples, Thumbnail, stops_at, watch
+from mirnet.inference.survey import WHOLE_PX, Grid, Onlooker, Samples, Thumbnail, stops_at, watch
 
 __all__ = ["Pixels", "Plan", "Source", "look", "propose", "render", "to_rgb"]
 
-TILE_PX = 1024  # the fastest of those measured (docs/performance.md)
+TILE_PX = 768  # the fastest of those measured (docs/performance.md)
 HELD_BYTES = 96 * 2**20  # of stored rows at a time; the tiles of a very wide picture are less high
 WORKERS = 2  # tiles in work at a time: what numpy does for one overlaps with the network on the other
 NIGHT_SHARE = 0.5  # of the proposed stops: what stays dark to the eye on a street at night
@@ -60,7 +60,11 @@ def look(source: Source, runtime: Runtime, card: Card, settings: Settings, added
     one_piece = small and tile_px >= longest
     thumbnail, samples, grid = Thumbnail(source), Samples(source), Grid(source)
     matched = target_mean is not None and card.takes_exposure
-    onlookers = [thumbnail, *([] if one_piece and not matched else [samples]), *([grid] if matched else [])]
+    onlookers: list[Onlooker] = [
+        thumbnail,
+        *([] if one_piece and not matched else [samples]),
+        *([grid] if matched else []),
+    ]
     watch(source, onlookers if card.takes_exposure else onlookers[1:])
     proposal = thumbnail.proposal(runtime) if card.takes_exposure else None
     stops = _chosen(proposal, settings, added_stops)

@@ -28,25 +28,29 @@ class Source:
     remarks: tuple[str, ...] = ()
 
     @staticmethod
-    def of(array: Pixels, orientation: int = 1) -> "Source":
-        """A whole (H, W, C) array: the case of one band."""
-        return Source(array.shape[0], array.shape[1], lambda rows: [array], orientation)
+    def of(array: Pixels, orientation: int = 1, icc: bytes | None = None) -> "Source":
+        """A whole (H, W, C) array: the case of one band. `icc` is the profile of its colours."""
+        space, remarks = _space(icc, array.shape[2])
+        return Source(array.shape[0], array.shape[1], lambda rows: [array], orientation, space, remarks)
 
     @staticmethod
     def of_picture(picture: images.Picture) -> "Source":
         """An opened picture, with what its profile means."""
-        header, icc = picture.header, picture.metadata.icc
-        space, remarks = None, ()
-        if icc:
-            try:
-                space = space_of(icc, 1 if header.channels < 3 else 3)
-            except ValueError as error:
-                remarks = (
-                    f"its colour profile {error}: the profile stays, but the network takes the colours for sRGB",
-                )
+        header = picture.header
+        space, remarks = _space(picture.metadata.icc, header.channels)
         small = header.height * header.width * header.channels * (header.depth // 8) <= REMEMBERED_BYTES
         bands = _Remembered(picture.bands) if small else picture.bands
         return Source(header.height, header.width, bands, header.orientation, space, remarks)
+
+
+def _space(icc: bytes | None, channels: int) -> tuple[Space | None, tuple[str, ...]]:
+    """What a profile means, and what is to be said of one that means nothing to us."""
+    if not icc:
+        return None, ()
+    try:
+        return space_of(icc, 1 if channels < 3 else 3), ()
+    except ValueError as error:
+        return None, (f"its colour profile {error}: the profile stays, but the network takes the colours for sRGB",)
 
 
 @dataclass

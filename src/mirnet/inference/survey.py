@@ -21,7 +21,10 @@ from mirnet.inference.source import BAND_ROWS, Source
 from mirnet.thumbnail import CELL_PX, ThumbnailBuilder
 
 WHOLE_PX = 1_500_000  # pictures up to this many pixels are surveyed whole, and rendered in one piece
-SAMPLE_PX, SAMPLES_A_SIDE = 192, 6  # of larger ones: 36 crops, as many pixels as a picture of 1.3 megapixels
+# Of larger ones: 64 crops, 0.6 megapixels. On ten megapixels of 42 different dark photos the result is then 54.8 dB
+# away from one with the statistics of every pixel, on one photo 59.1 dB; 36 crops of 192 px, twice the work: 53.1 and
+# 62.5 dB.
+SAMPLE_PX, SAMPLES_A_SIDE = 96, 8
 GRID_PX = 512  # at most so many pixels on each side stand for a picture where its mean is asked for
 
 
