@@ -12,7 +12,7 @@ from PIL import Image
 HERE = Path(__file__).parent
 
 down, across = np.mgrid[0:1:48j, 0:1:64j]
-ramp = np.stack([down, across, (down + across) / 2], axis=-1)  # as smooth() of test_images.py
+ramp = np.stack([down, across, (down + across) / 2], axis=-1)  # as smooth() of pictures.py
 
 eight = np.rint(255 * ramp).astype(np.uint8).tobytes()
 tags = Image.Exif()
