@@ -1,7 +1,7 @@
 """HEIC and HEIF, the photographs of phones, which libheif reads (the extra `heic`). It decodes them whole."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -11,9 +11,10 @@ from mirnet.extras import needs
 from mirnet.images.library import damaged
 from mirnet.images.orientation import Pixels
 from mirnet.images.picture import File, Header, Picture, full_range, whole
+from mirnet.metadata import bmff
 
 _CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
-_DAMAGE = (ValueError, EOFError, SyntaxError, RuntimeError, OSError)  # as pi_heif says it
+_DAMAGE = (ValueError, EOFError, SyntaxError, RuntimeError, OSError, IndexError, bmff.Damaged)  # as pi_heif says it
 
 
 def read(file: File, format: str) -> Picture:
@@ -22,7 +23,6 @@ def read(file: File, format: str) -> Picture:
     libheif turns the picture upright by the box that says so; the EXIF's orientation is then 1, whatever it was.
     """
     image = _opened(file)
-    file.refuse_size(*image.size)
     mode = image.mode.split(";")[0].upper()
     if mode not in _CHANNELS:
         raise PictureError(f"{file.name}: expected grey or RGB, but this HEIC holds {image.mode}; convert it")
@@ -39,17 +39,34 @@ def _opened(file: File) -> Any:
     with needs("heic", PictureError, f"{file.name}: a HEIC picture"):
         import pi_heif
     try:
-        source = file.source if isinstance(file.source, bytes) else str(file.source)
-        return pi_heif.open_heif(source, convert_hdr_to_8bit=False)
+        with file.open() as stream:
+            content = _without_descriptions(stream)
+        image = pi_heif.open_heif(content, convert_hdr_to_8bit=False)
+        file.refuse_size(*image.size)
+        return image
     except _DAMAGE as error:
         raise PictureError(damaged(file.name, "heic", error)) from error
+
+
+def _without_descriptions(stream: BinaryIO) -> bytes:
+    """The file with nothing that describes its picture (EXIF, XMP), on some of whose damage pi_heif 1.4 crashes.
+
+    We read these ourselves. What describes is told by its reference (cdsc), which gets a name that says nothing.
+    """
+    content = stream.read()
+    for box in bmff.top_boxes(stream):
+        if box.kind == b"meta":
+            meta = content[box.place : box.end].replace(b"cdsc", b"skip")
+            return content[: box.place] + meta + content[box.end :]
+    return content
 
 
 def _pixels(file: File, header: Header, bits: int) -> Pixels:
     image = _opened(file)
     try:
-        array = np.asarray(image)
+        array = np.asarray(image).reshape(header.height, -1, header.channels)[:, : header.width]  # rows may be padded
     except _DAMAGE as error:
         raise PictureError(damaged(file.name, "heic", error)) from error
-    array = array.reshape(header.height, -1, header.channels)[:, : header.width]  # rows may be padded
+    if array.shape[1] < header.width:
+        raise PictureError(damaged(file.name, "heic", ValueError("its size is not the one that it states")))
     return array.astype(np.uint16) * np.uint16(257) if array.dtype == np.uint8 else full_range(array, bits)
