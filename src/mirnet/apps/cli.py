@@ -87,7 +87,9 @@ def export(
     output: Annotated[Path, typer.Option("-o", "--output", help="NAME.onnx; the card NAME.json goes beside it.")],
     last: Annotated[bool, typer.Option("--last", help="The newest weights of a run instead of its best.")] = False,
     about: Annotated[Path | None, typer.Option(help="JSON for the card: data, licence, known_failures, …")] = None,
-) -> None:
+    int8: Annotated[Path | None, typer.Option(metavar="PICTURES", help="RUN is NAME.onnx: make its int8 weights "
+                                              "NAME.int8.onnx, by some dark pictures.")] = None,
+) -> None:  # fmt: skip
     """Turn a run or a checkpoint into weights.
 
     They are two files, NAME.onnx and its card NAME.json, for `mirnet enhance --weights NAME.onnx`.
@@ -96,6 +98,13 @@ def export(
 
     with needs("train"):
         from mirnet.training import export as exporting
+        from mirnet.training import quantise
+    if int8:
+        from mirnet.inference import catalog
+
+        rounded = quantise.quantise(catalog.find(source), int8, output)
+        typer.echo(f"{rounded.onnx}  {rounded.onnx.stat().st_size / 1e6:.1f} MB")
+        return
     exported = exporting.export(source, output, last=last, about=about)
     card = exported.card
     typer.echo(

@@ -1,0 +1,128 @@
+"""Exported weights to int8 weights, by NNCF: half a fast way, for processors without bfloat16.
+
+NNCF looks at what flows through the network for some pictures, chooses a scale for each stream, and writes the
+roundings into the graph; OpenVINO and ONNX Runtime then multiply 8-bit numbers. The exposure head stays as it is: it
+costs nothing, and what it says decides more than all else.
+"""
+
+import hashlib
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from mirnet import images
+from mirnet.errors import SettingsError, TrainingError
+from mirnet.files import write_whole
+from mirnet.inference.catalog import Weights
+from mirnet.inference.enhancer import Enhancer
+from mirnet.inference.runtimes import Floats, Runtime, open_runtime
+from mirnet.training.export import NOT_MEASURED, Exported
+
+SIDE_PX = 256  # of the middles that are looked at
+MOST_PICTURES = 36  # evenly chosen; with more than these nothing was seen to change
+KEPT = "head/.*"  # nodes that stay in float32
+
+
+def quantise(weights: Weights, pictures: Path, target: Path) -> Exported:
+    """Write int8 weights of `weights` and their card, calibrated on the pictures of a folder.
+
+    To be found by `--fast` they are called NAME.int8.onnx and lie beside NAME.onnx. Raises SettingsError where NNCF is
+    missing or the folder has no pictures, PictureError, TrainingError where nothing can be written there.
+    """
+    if not target.name.endswith(".int8.onnx"):
+        raise SettingsError(f"{target}: expected an output NAME.int8.onnx; its card goes beside it.")
+    files = _chosen(pictures)
+    seen = _seen(weights, files)
+    content = _rounded(weights, seen)
+    card = replace(
+        weights.card,
+        name=target.name.removesuffix(".onnx"),
+        sha256=hashlib.sha256(content).hexdigest(),
+        scores={},
+        protocol=NOT_MEASURED,
+        fast={},
+        export={},
+        source=f"int8 weights of {weights.card.name} (sha256 {weights.card.sha256}), made by NNCF "
+        f"{_nncf().__version__}, calibrated on {len(files)} pictures",
+    )
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(target, content)
+        write_whole(target.with_suffix(".json"), card.to_json().encode())
+    except OSError as error:
+        raise TrainingError(f"{target}: cannot be written ({error.strerror}); choose another place.") from error
+    return Exported(target, card)
+
+
+def _chosen(folder: Path) -> list[Path]:
+    found = (
+        sorted(path for path in folder.rglob("*") if images.format_of_suffix(path.suffix)) if folder.is_dir() else []
+    )
+    if not found:
+        raise SettingsError(f"{folder}: expected a folder of dark pictures to calibrate with; there are none.")
+    places = np.linspace(0, len(found) - 1, min(MOST_PICTURES, len(found))).round().astype(int)
+    return [found[place] for place in dict.fromkeys(places.tolist())]
+
+
+class _Watched:
+    """A runtime that remembers what the restorer was given."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime, self.seen = runtime, list[tuple[Floats, Floats | None]]()
+        self.precision = runtime.precision
+
+    def restore(self, picture: Floats, stops: Floats | None, scene: Floats | None) -> tuple[Floats, Floats]:
+        self.seen.append((picture, stops))
+        return self._runtime.restore(picture, stops, scene)
+
+    def propose(self, thumbnail: Floats) -> Floats:
+        return self._runtime.propose(thumbnail)
+
+
+def _seen(weights: Weights, files: Sequence[Path]) -> list[tuple[Floats, Floats | None]]:
+    """What the network gets for the middles of pictures, exposed as the head proposes."""
+    watched = _Watched(open_runtime("openvino", weights))
+    enhancer = Enhancer(weights.path, runtime=watched)
+    for file in files:
+        picture = images.read_image(file)
+        top, left = (max(0, (side - SIDE_PX) // 2) for side in picture.shape[:2])
+        enhancer.enhance(np.ascontiguousarray(picture[top : top + SIDE_PX, left : left + SIDE_PX]))
+    return watched.seen
+
+
+def _rounded(weights: Weights, seen: Sequence[tuple[Floats, Floats | None]]) -> bytes:
+    """The int8 ONNX file."""
+    nncf = _nncf()
+    model = onnx.load_from_string(weights.verified())
+    unasked: dict[str, Any] = {
+        "scene": np.zeros(weights.card.scene_size, np.float32), "use_scene": np.array(False),
+        "thumbnail": np.zeros((1, 3, 8, 8), np.float32),
+    }  # fmt: skip
+    names = {value.name for value in model.graph.input}
+    fed = [{"picture": picture, "stops": stops} | unasked for picture, stops in seen]
+    data = nncf.Dataset([{name: value for name, value in each.items() if name in names} for each in fed])
+    whole = nncf.IgnoredScope(patterns=[KEPT], validate=False)
+    rounded = nncf.quantize(
+        model, data, preset=nncf.QuantizationPreset.MIXED, subset_size=len(fed), ignored_scope=whole
+    )
+    content: bytes = rounded.SerializeToString(deterministic=True)
+    return content
+
+
+def _nncf() -> Any:
+    """The package, without its telemetry. Raises SettingsError where it is missing."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    try:
+        import nncf
+    except ImportError as error:
+        raise SettingsError(
+            f"int8 weights are made by NNCF, which is missing ({error}). Run: pip install nncf"
+        ) from error
+    logging.getLogger("nncf").setLevel(logging.ERROR)
+    return nncf
