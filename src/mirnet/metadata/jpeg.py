@@ -146,7 +146,7 @@ def _behind(stream: BinaryIO, scan: int) -> list[str]:
         return [MOTION]
     further = start.find(b"\xff\xd8\xff")
     if 0 <= further < 65536:
-        gain = b"hdrgm" in start or _ISO_GAIN_MAP in start or b"HDRGainMap" in start
+        gain = any(mark in start for mark in (b"/hdr-gain-map/", _ISO_GAIN_MAP, b"/HDRGainMap/"))
         film = [MOTION] if _film(stream, end, length) else []
         return [GAIN_MAP if gain else FORMER, *film]
     return [f"{length - end} bytes behind the picture's end were left out, which nobody but their maker can read"]

@@ -25,7 +25,7 @@ CONTAINER = "http://ns.google.com/photos/1.0/container/"
 CAMERA = "http://ns.google.com/photos/1.0/camera/"
 IMAGE = "http://ns.google.com/photos/1.0/image/"
 LARGEST_PACKET_BYTES = 32 << 20
-MOST_MARKS = 400_000
+MOST_MARKS = 200_000
 _CHUNK_BYTES = 1 << 20
 
 Name = tuple[str, str]  # namespace and local name
