@@ -12,9 +12,10 @@ from mirnet.images.library import damaged
 from mirnet.images.orientation import Pixels
 from mirnet.images.picture import File, Header, Picture, full_range, whole
 from mirnet.metadata import bmff
+from mirnet.metadata.directories import Damaged
 
 _CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
-_DAMAGE = (ValueError, EOFError, SyntaxError, RuntimeError, OSError, IndexError, bmff.Damaged)  # as pi_heif says it
+_DAMAGE = (ValueError, EOFError, SyntaxError, RuntimeError, OSError, IndexError, Damaged)  # as pi_heif says it
 
 
 def read(file: File, format: str) -> Picture:

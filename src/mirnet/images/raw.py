@@ -7,10 +7,12 @@ import numpy as np
 from mirnet import metadata
 from mirnet.errors import PictureError
 from mirnet.extras import needs
+from mirnet.images import tags
 from mirnet.images.library import damaged
 from mirnet.images.orientation import Pixels
 from mirnet.images.picture import File, Header, Picture, whole
 
+_DATA = ((273, 279), (324, 325))  # tags: where strips and tiles lie, and how long they are
 SRGB_GAMMA = (2.4, 12.92)  # power and slope at black: LibRaw's name for sRGB's curve
 
 
@@ -19,11 +21,24 @@ def read(file: File, format: str) -> Picture:
 
     LibRaw turns it upright.
     """
+    _refuse_cut_short(file)
     pixels, preview = _developed(file)
     header = Header(pixels.shape[1], pixels.shape[0], pixels.shape[2], 16, format, 1)
     with file.open() as stream:
         about = metadata.read(stream, format, preview)
     return Picture(header, about, file.name, file.source, whole(lambda: pixels), (), 16)
+
+
+def _refuse_cut_short(file: File) -> None:
+    """LibRaw makes up what is missing at the end, so where a TIFF says where its pixels lie, that is looked at."""
+    with file.open() as stream:
+        found = tags.directories(stream)
+        length = stream.seek(0, 2)
+    for each in found:
+        for places, counts in _DATA:
+            ends = [sum(pair) for pair in zip(each.get(places, ()), each.get(counts, ()), strict=False)]
+            if max(ends, default=0) > length:
+                raise PictureError(damaged(file.name, "raw", EOFError("it ends before its pixels do")))
 
 
 def _developed(file: File) -> tuple[Pixels, bytes | None]:
