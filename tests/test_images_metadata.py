@@ -158,13 +158,6 @@ def test_iptc_stays_and_the_thumbnail_beside_it_goes():
     assert PIL.Image.open(io.BytesIO(again(data, format="tiff"))).getexif()[33723] == caption
 
 
-@pytest.mark.parametrize(
-    "block", [b"", b"IPTC as in TIFF", b"Photoshop 3.0\0", b"Photoshop 3.0\08BIM\4\0\xff\0\0\0\0\0"]
-)
-def test_photoshop_blocks_that_are_built_otherwise_stay(block):
-    assert metadata.clean_photoshop(block) == block
-
-
 @pytest.mark.parametrize("block", [b"", b"nonsense", b"II*\0", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff"])
 def test_an_exif_block_that_nobody_can_read_is_left_out(block):
     assert metadata.clean_exif(block) is None

@@ -29,6 +29,7 @@ _MOST_ENTRIES = 1000  # cameras write fewer than two hundred
 _SIZES = ((0x0100, 0x0101), (0xA002, 0xA003))  # of the first directory, of EXIF's
 _THUMBNAILS = ((0x0201, 0x0202), (0x0111, 0x0117))  # a JPEG; strips of plain pixels
 GEOGRAPHY = frozenset({33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113, 50844})  # GeoTIFF's and GDAL's tags
+_FURTHER_BLOCKS = (700, 33723, 34377)  # XMP, IPTC and Photoshop's within EXIF, left by a stay in a TIFF
 # Makers whose notes, as far as exiftool knows them, never say where a picture was taken. Nikon, Panasonic, Pentax,
 # Samsung, Casio, Kodak and FLIR have tags for the place, the city or a landmark there, and of others nobody knows.
 _MAKERS_WITHOUT_PLACES = ("apple", "canon", "fujifilm", "konica", "minolta", "olympus", "om digital", "sony")
@@ -181,7 +182,7 @@ def without_place(block: bytes) -> tuple[bytes | None, bool]:
         kept = [span for each in edited.directories(gps=False) for span in spans_of(each)]
         if place := edited.below(edited.first, GPS):
             edited.blank(spans_of(place), kept)
-        for tag in sorted({GPS, *GEOGRAPHY} & set(edited.first.entries), reverse=True):
+        for tag in sorted({GPS, *GEOGRAPHY, *_FURTHER_BLOCKS} & set(edited.first.entries)):
             edited = _without_entry(edited, edited.first, tag)
         shot = edited.below(edited.first, EXIF)
         if shot and GPS in shot.entries:  # nobody should, some do

@@ -118,7 +118,10 @@ def _with_texts(about: Metadata, target: str, left: list[str]) -> Metadata:
         left.append(f"its texts ({named}) were left behind: {title} has no place for them")
     if about.comments and target != "jpeg":
         left.append(f"its comment was left behind: {title} has no place for it")
-    kept = (*about.comments, *(png.content(text)[: jpeg.SEGMENT_BYTES] for text in found))
+    kept = (*about.comments, *(png.content(text) for text in found))
+    if any(len(comment) > jpeg.SEGMENT_BYTES for comment in kept):
+        left.append("its comment was cut to the 64 kB that a JPEG has for it")
+    kept = tuple(comment[: jpeg.SEGMENT_BYTES] for comment in kept)
     return replace(about, comments=kept if target == "jpeg" else (), texts=())
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import BinaryIO
 
-from mirnet.metadata import photoshop, xmp
+from mirnet.metadata import extended, photoshop
 from mirnet.metadata.about import Metadata
 from mirnet.metadata.directories import Damaged, length_of, take
 from mirnet.metadata.splice import replace_span
@@ -52,7 +52,9 @@ def segments(stream: BinaryIO) -> Iterator[tuple[int, bytes, int]]:
 
 def read(stream: BinaryIO) -> Metadata:
     """What a JPEG says; what cannot be read of it is named in `left`."""
-    found: dict[bytes, list[bytes]] = {name: [] for name in (EXIF_HEAD, XMP_HEAD, xmp.EXTENSION_HEAD, PHOTOSHOP_HEAD)}
+    found: dict[bytes, list[bytes]] = {
+        name: [] for name in (EXIF_HEAD, XMP_HEAD, extended.EXTENSION_HEAD, PHOTOSHOP_HEAD)
+    }
     about, others, left, end = Metadata(), [], [], 2
     try:
         for marker, data, end in segments(stream):  # noqa: B007 (it is used behind the loop)
@@ -100,9 +102,9 @@ def _joined(found: dict[bytes, list[bytes]]) -> tuple[bytes | None, bytes | None
     """XMP and Photoshop's resources out of their segments, and what could not be read."""
     left = []
     packet = found[XMP_HEAD][0] if found[XMP_HEAD] else None
-    if packet and found[xmp.EXTENSION_HEAD]:
+    if packet and found[extended.EXTENSION_HEAD]:
         try:
-            packet = xmp.joined(packet, _extension(packet, found[xmp.EXTENSION_HEAD]))
+            packet = extended.joined(packet, _extension(packet, found[extended.EXTENSION_HEAD]))
         except Damaged:
             left.append("the extension of its XMP is damaged and was left out")
     try:
@@ -184,7 +186,7 @@ def fits_exif(exif: bytes) -> bool:
 
 def packets(packet: bytes) -> tuple[bytes, bytes | None]:
     """XMP as JPEG holds it: a packet and perhaps an extension. Raises Damaged where it cannot be divided."""
-    return xmp.split(packet, SEGMENT_BYTES - len(XMP_HEAD))
+    return extended.split(packet, SEGMENT_BYTES - len(XMP_HEAD))
 
 
 def _segment(marker: int, data: bytes) -> bytes:
@@ -211,11 +213,11 @@ def finish(file: BinaryIO, about: Metadata) -> None:
     if about.xmp:
         main, extension = packets(about.xmp)
         head.append(_segment(0xE1, XMP_HEAD + main))
-        head += [_segment(0xE1, part) for part in xmp.extension_segments(extension or b"")]
+        head += [_segment(0xE1, part) for part in extended.extension_segments(extension or b"")]
     resources, room = about.photoshop or b"", SEGMENT_BYTES - len(PHOTOSHOP_HEAD)
     parts = [resources[place : place + room] for place in range(0, len(resources), room)]
     head += [_segment(0xED, PHOTOSHOP_HEAD + part) for part in parts]
-    head += [_segment(0xFE, comment) for comment in about.comments if len(comment) <= SEGMENT_BYTES]
+    head += [_segment(0xFE, comment) for comment in about.comments]
     start = 2
     if take(file, 2, 4)[:2] == b"\xff\xe0":  # an encoder's own JFIF head
         start = 4 + struct.unpack(">H", take(file, 4, 2))[0]

@@ -38,7 +38,13 @@ DESCRIPTIVE = frozenset({269, 270, 271, 272, 285, 305, 306, 315, 316, 18246, 182
 _EXIF_TAGS = DESCRIPTIVE | {EXIF, GPS}
 _OF_PIXELS = frozenset({*range(254, 269), 273, 274, *range(277, 285), *range(286, 302), *range(317, 348), 351, 353,
                         *range(512, 533), 32995, 32996, 32997, 32998, 34016})  # fmt: skip
-_TITLES = {37724: "Photoshop's layers", 50784: "the Alias layers", 34118: "a microscope's notes", 51022: "DNG opcodes"}
+_TITLES = {
+    330: "further versions of the picture",
+    37724: "Photoshop's layers",
+    50784: "the Alias layers",
+    34118: "a microscope's notes",
+    51022: "DNG opcodes",
+}
 
 
 def read(stream: BinaryIO) -> Metadata:

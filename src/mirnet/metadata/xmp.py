@@ -4,9 +4,7 @@ A real parser (expat) finds where elements and attributes lie, whatever prefixes
 well-formed, or that defines entities, raises Damaged.
 """
 
-import hashlib
 import re
-import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +16,6 @@ from mirnet.metadata.directories import Damaged
 NAMESPACE = "urn:mirnet:1.0:"  # of our one property
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 XMP_BASIC = "http://ns.adobe.com/xap/1.0/"
-XMP_NOTE = "http://ns.adobe.com/xmp/note/"
 HDR_GAIN_MAP = "http://ns.adobe.com/hdr-gain-map/1.0/"
 APPLE_GAIN_MAP = "http://ns.apple.com/HDRGainMap/1.0/"
 CONTAINER = "http://ns.google.com/photos/1.0/container/"
@@ -30,7 +27,7 @@ _CHUNK_BYTES = 1 << 20
 
 Name = tuple[str, str]  # namespace and local name
 Test = Callable[[str, str], bool]  # of both
-_ATTRIBUTE = re.compile(rb"""(?<!\s)\s++([^\s=>"'/]++)\s*+=\s*+("[^"]*"|'[^']*')""")
+ATTRIBUTE = re.compile(rb"""(?<!\s)\s++([^\s=>"'/]++)\s*+=\s*+("[^"]*"|'[^']*')""")
 _TAG = re.compile(rb"""<(?:[^"'>]++|"[^"]*+"|'[^']*+')*+>""")
 _EMPTY_OURS = re.compile(r'<rdf:Description rdf:about="[^"<]*" xmlns:mirnet="[^"<]*"></rdf:Description>')
 _FRESH = (
@@ -40,7 +37,7 @@ _FRESH = (
 
 
 @dataclass
-class _Element:
+class Element:
     name: Name
     start: int
     depth: int
@@ -54,8 +51,8 @@ class _Walk:
     """One pass over a packet; `visit` sees every element when it ends."""
 
     packet: bytes
-    visit: Callable[[_Element], None]
-    open: list[_Element] = field(default_factory=list)
+    visit: Callable[[Element], None]
+    open: list[Element] = field(default_factory=list)
 
     def go(self) -> None:
         if len(self.packet) > LARGEST_PACKET_BYTES:
@@ -83,7 +80,7 @@ class _Walk:
             raise Damaged("XMP whose tags end nowhere")
         spans = [
             match.span()
-            for match in _ATTRIBUTE.finditer(tag[0])
+            for match in ATTRIBUTE.finditer(tag[0])
             if match[1] != b"xmlns" and not match[1].startswith(b"xmlns:")
         ]
         if 2 * len(spans) != len(attributes):
@@ -92,7 +89,7 @@ class _Walk:
             (_name(attributes[2 * index]), attributes[2 * index + 1], place + start, place + end)
             for index, (start, end) in enumerate(spans)
         ]
-        self.open.append(_Element(_name(name), place, len(self.open), tag.end(), named))
+        self.open.append(Element(_name(name), place, len(self.open), tag.end(), named))
 
     def _end(self, place: int) -> None:
         element = self.open.pop()
@@ -106,7 +103,7 @@ def _name(joined: str) -> Name:
     return namespace, local
 
 
-def _decoded(xmp: bytes) -> bytes:
+def decoded(xmp: bytes) -> bytes:
     """A packet as UTF-8, without the zeros that some programs end it with."""
     for mark, encoding in ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
         if xmp.startswith(mark):
@@ -122,30 +119,30 @@ def found(xmp: bytes, tests: Iterable[Test]) -> list[bool]:
     wanted = list(tests)
     met = [False] * len(wanted)
 
-    def visit(element: _Element) -> None:
+    def visit(element: Element) -> None:
         names = [element.name, *(name for name, _, _, _ in element.attributes)]
         for index, test in enumerate(wanted):
             met[index] = met[index] or any(test(*name) for name in names)
 
-    _Walk(_decoded(xmp), visit).go()
+    _Walk(decoded(xmp), visit).go()
     return met
 
 
 def without(xmp: bytes, unwanted: Test) -> bytes:
     """A packet without the properties, elements or attributes, whose namespace and name are unwanted."""
-    packet = _decoded(xmp)
+    packet = decoded(xmp)
     spans: list[tuple[int, int]] = []
 
-    def visit(element: _Element) -> None:
+    def visit(element: Element) -> None:
         if unwanted(*element.name):
             spans.append((element.start, element.end))
         spans.extend((start, end) for name, _, start, end in element.attributes if unwanted(*name))
 
     _Walk(packet, visit).go()
-    return _cut(packet, spans) if spans else xmp
+    return cut(packet, spans) if spans else xmp
 
 
-def _cut(packet: bytes, spans: list[tuple[int, int]]) -> bytes:
+def cut(packet: bytes, spans: list[tuple[int, int]]) -> bytes:
     kept, place = [], 0
     for start, end in sorted(spans):  # one within another is cut with it
         kept.append(packet[place:start])
@@ -154,18 +151,18 @@ def _cut(packet: bytes, spans: list[tuple[int, int]]) -> bytes:
 
 
 @dataclass
-class _Sections:
+class Sections:
     """A packet's RDF section, the descriptions in it, and what they say that they describe."""
 
-    rdf: _Element | None = None
-    descriptions: list[_Element] = field(default_factory=list)
+    rdf: Element | None = None
+    descriptions: list[Element] = field(default_factory=list)
     about: str = ""
 
 
-def _sections(packet: bytes) -> _Sections:
-    found = _Sections()
+def sections(packet: bytes) -> Sections:
+    found = Sections()
 
-    def visit(element: _Element) -> None:
+    def visit(element: Element) -> None:
         if element.name == (RDF, "RDF"):
             found.rdf = element
         elif element.name == (RDF, "Description") and walk.open and walk.open[-1].name == (RDF, "RDF"):
@@ -185,20 +182,20 @@ def with_provenance(xmp: bytes | None, provenance: str) -> bytes:
     """
     try:
         packet = without(xmp, lambda namespace, _: namespace == NAMESPACE) if xmp else _FRESH
-        packet = _EMPTY_OURS.sub("", _decoded(packet).decode()).encode()
-        sections = _sections(packet)
+        packet = _EMPTY_OURS.sub("", decoded(packet).decode()).encode()
+        parts = sections(packet)
     except (Damaged, UnicodeDecodeError):
         return xmp or b""
-    if sections.rdf is None:
+    if parts.rdf is None:
         return xmp or b""
     ours = (
-        f"<rdf:Description rdf:about={quoteattr(sections.about)} xmlns:mirnet={quoteattr(NAMESPACE)}>"
+        f"<rdf:Description rdf:about={quoteattr(parts.about)} xmlns:mirnet={quoteattr(NAMESPACE)}>"
         f"<mirnet:provenance>{escape(provenance)}</mirnet:provenance></rdf:Description>"
     ).encode()
-    return _inserted(packet, sections.rdf, ours)
+    return inserted(packet, parts.rdf, ours)
 
 
-def _inserted(packet: bytes, rdf: _Element, content: bytes) -> bytes:
+def inserted(packet: bytes, rdf: Element, content: bytes) -> bytes:
     """Content at the end of the RDF section."""
     if packet[rdf.tag_end - 2 : rdf.tag_end] == b"/>":  # it was empty
         name = packet[rdf.start + 1 :].split(None, 1)[0].rstrip(b"/>")
@@ -256,85 +253,3 @@ def is_stale(namespace: str, name: str) -> bool:
     """All that does not hold for another picture."""
     tests = (is_gain_map, is_motion, is_container, is_former_picture)
     return any(test(namespace, name) for test in tests)
-
-
-# More than one JPEG segment ------------------------------------------------------------------------------------------
-
-EXTENSION_HEAD = b"http://ns.adobe.com/xmp/extension/\0"
-_EXTENSION_CHUNK_BYTES = 65_400
-_NOTE_BYTES = 400  # of what names the extension, more or less
-
-
-def joined(main: bytes, extension: bytes) -> bytes:
-    """A packet and its extension, which holds what did not fit into one segment, as one packet."""
-    main = _decoded(without(main, lambda namespace, name: (namespace, name) == (XMP_NOTE, "HasExtendedXMP")))
-    sections, further = _sections(main), _sections(extension)
-    if sections.rdf is None or further.rdf is None:
-        raise Damaged("extended XMP without RDF")
-    outside = _declared_outside(extension, further.rdf)
-    parts = []
-    for element in further.descriptions:
-        tag = extension[element.start : element.tag_end]
-        missing = b"".join(b" " + name + b"=" + value for name, value in outside.items() if name + b"=" not in tag)
-        name_end = len(tag.split(None, 1)[0].rstrip(b"/>"))
-        parts.append(tag[:name_end] + missing + tag[name_end:] + extension[element.tag_end : element.end])
-    return _inserted(main, sections.rdf, b"".join(parts))
-
-
-def _declared_outside(packet: bytes, rdf: _Element) -> dict[bytes, bytes]:
-    """The namespaces declared around the descriptions: "xmlns:NAME" and its value in quotes; rdf is always there."""
-    found = {match[1]: match[2] for match in _ATTRIBUTE.finditer(packet[: rdf.tag_end])}
-    return {b"xmlns:rdf": quoteattr(RDF).encode()} | {
-        name: value for name, value in found.items() if name.startswith(b"xmlns")
-    }
-
-
-def split(xmp: bytes, room: int) -> tuple[bytes, bytes | None]:
-    """A packet of at most `room` bytes, and what does not fit into it as a packet of its own, named by its MD5 sum.
-
-    Raises Damaged where it cannot be divided like that.
-    """
-    packet = xmp if len(xmp) <= room else without_padding(_decoded(xmp))
-    if len(packet) <= room:
-        return packet, None
-    sections = _sections(packet)
-    if sections.rdf is None:
-        raise Damaged("XMP without RDF")
-    moved, length = [], len(packet) + _NOTE_BYTES
-    for element in sorted(sections.descriptions, key=lambda each: each.start - each.end):  # the longest first
-        if length > room:
-            moved.append((element.start, element.end))
-            length -= element.end - element.start
-    content = b"".join(packet[start:end] for start, end in sorted(moved))
-    outside = b"".join(b" " + name + b"=" + value for name, value in _declared_outside(packet, sections.rdf).items())
-    extension = b"<rdf:RDF" + outside + b">" + content + b"</rdf:RDF>"
-    main = _with_note(_cut(packet, moved), sections.about, _md5(extension))
-    if length > room or len(main) > room:
-        raise Damaged("XMP that cannot be divided")
-    return main, extension
-
-
-def _with_note(packet: bytes, about: str, sum: str) -> bytes:
-    """A packet that names its extension."""
-    rdf = _sections(packet).rdf
-    assert rdf is not None, "only descriptions were cut out"
-    note = (
-        f"<rdf:Description rdf:about={quoteattr(about)} xmlns:rdf={quoteattr(RDF)} "
-        f'xmlns:xmpNote="{XMP_NOTE}" xmpNote:HasExtendedXMP="{sum}"/>'
-    )
-    return _inserted(packet, rdf, note.encode())
-
-
-def _md5(extension: bytes) -> str:
-    return hashlib.md5(extension, usedforsecurity=False).hexdigest().upper()
-
-
-def extension_segments(extension: bytes) -> list[bytes]:
-    """What the segments hold that carry an extension."""
-    return [
-        EXTENSION_HEAD
-        + _md5(extension).encode()
-        + struct.pack(">LL", len(extension), place)
-        + extension[place : place + _EXTENSION_CHUNK_BYTES]
-        for place in range(0, len(extension), _EXTENSION_CHUNK_BYTES)
-    ]
