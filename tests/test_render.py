@@ -133,3 +133,86 @@ def test_stops_are_spread_as_in_training():
     ours = tiles.spread(cells, 61, 83, slice(10, 50), slice(3, 83))
     theirs = spread(torch.from_numpy(cells)[None, None], 61, 83)[0, 0].numpy()[10:50, 3:83]
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+# What a person may ask for --------------------------------------------------------------------------------------------
+
+
+def test_a_tile_larger_than_the_picture_gives_the_picture_in_one_piece(fake_runtime, card):
+    source = Source.of(picture(120, 90))
+    whole, tiled, large = (
+        rendered(source, render.look(source, fake_runtime, card, wish), fake_runtime, card, wish)
+        for wish in (CALM, Settings(denoise=1.0, tile=64), Settings(denoise=1.0, tile=4000))
+    )
+    np.testing.assert_array_equal(whole, large)
+    assert np.abs(whole.astype(int) - tiled).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(129, 67), (65, 64), (200, 3), (64, 130), (193, 71)])
+@pytest.mark.parametrize("tile", [64, 65, 72, 128])
+def test_sizes_of_tiles_agree_and_two_runs_are_equal(fake_runtime, card, monkeypatch, size, tile):
+    """Sizes that leave a last tile a few rows wide are among them."""
+    monkeypatch.setattr(render, "WHOLE_PX", 100)
+    monkeypatch.setattr(survey, "WHOLE_PX", 100)
+    source = Source.of(picture(*size))
+    results = []
+    for wish in (Settings(tile=tile), Settings(tile=tile), Settings(tile=4000)):
+        plan = render.look(source, fake_runtime, card, wish)
+        results.append(rendered(source, plan, fake_runtime, card, wish).astype(int))
+    np.testing.assert_array_equal(results[0], results[1])
+    assert np.abs(results[0] - results[2]).max() <= 1
+
+
+def test_a_survey_does_not_depend_on_the_tiles(fake_runtime, card, monkeypatch):
+    monkeypatch.setattr(render, "WHOLE_PX", 1000)
+    monkeypatch.setattr(survey, "WHOLE_PX", 1000)
+    source = Source.of(picture(300, 260))
+    scenes = [render.look(source, fake_runtime, card, Settings(tile=tile)).scene for tile in (None, 64, 512)]
+    np.testing.assert_array_equal(scenes[0], scenes[1])
+    np.testing.assert_array_equal(scenes[0], scenes[2])
+
+
+def test_rows_of_a_very_wide_picture_are_held_within_bounds(fake_runtime, card, monkeypatch):
+    monkeypatch.setattr(render, "WHOLE_PX", 1000)
+    monkeypatch.setattr(survey, "WHOLE_PX", 1000)
+    monkeypatch.setattr(render, "HELD_BYTES", 300 * 3 * 64)
+    source = Source.of(picture(200, 300))
+    plan = render.look(source, fake_runtime, card, CALM)
+    fake_runtime.calls.clear()
+    low = rendered(source, plan, fake_runtime, card)
+    assert max(height for _, _, height, _ in fake_runtime.calls) <= 64
+    monkeypatch.setattr(render, "HELD_BYTES", 10**9)
+    assert np.abs(low.astype(int) - rendered(source, plan, fake_runtime, card)).max() <= 1
+
+
+def test_night_is_a_share_of_the_proposal_and_exposure_adds_to_it(fake_runtime, card):
+    source = Source.of(picture(40, 60))
+    day, night, brighter = (
+        render.look(source, fake_runtime, card, wish).stops
+        for wish in (Settings(), Settings(mood="night"), Settings(mood="night", exposure=0.5))
+    )
+    np.testing.assert_allclose(night, day * render.NIGHT_SHARE)
+    np.testing.assert_allclose(brighter, night + 0.5)
+
+
+@pytest.mark.parametrize("size", [(60, 80), (150, 170)])
+@pytest.mark.parametrize("wanted", [0.2, 0.5, 0.7])
+def test_a_picture_is_matched_to_a_mean(fake_runtime, card, monkeypatch, size, wanted):
+    monkeypatch.setattr(render, "WHOLE_PX", 20_000)
+    monkeypatch.setattr(survey, "WHOLE_PX", 20_000)
+    source = Source.of(picture(*size))
+    plan = render.look(source, fake_runtime, card, CALM, target_mean=wanted)
+    assert rendered(source, plan, fake_runtime, card).mean() / 255 == pytest.approx(wanted, abs=0.01)
+
+
+@pytest.mark.parametrize("tile", [None, 64])
+def test_denoising_alone_leaves_the_mean_where_it_is(fake_runtime, card, tile):
+    """The fake network brightens by what its scene lies over 0.3."""
+    pixels = picture(150, 170)
+    source, wish = Source.of(pixels), Settings(keep_exposure=True, tile=tile)
+    result = rendered(source, render.look(source, fake_runtime, card, wish), fake_runtime, card, wish)
+    assert result.mean() == pytest.approx(pixels.mean(), rel=0.01)
+    bare = Settings(denoise=1.0, exposure=-2)
+    assert rendered(source, render.look(source, fake_runtime, card, bare), fake_runtime, card, bare).mean() != (
+        pytest.approx(pixels.mean(), rel=0.01)
+    )

@@ -19,7 +19,7 @@ from mirnet.inference.pixels import Floats, Pixels, Wishes, exposed, finished, t
 from mirnet.inference.runtimes import Runtime
 from mirnet.inference.settings import Settings
 from mirnet.inference.source import BAND_ROWS, Source
-from mirnet.inference.survey import WHOLE_PX, Grid, Onlooker, Samples, Thumbnail, stops_at, watch
+from mirnet.inference.survey import WHOLE_PX, Grid, Onlooker, Samples, Survey, Thumbnail, balance_of, stops_at, watch
 
 __all__ = ["Pixels", "Plan", "Source", "look", "propose", "render", "to_rgb"]
 
@@ -27,7 +27,7 @@ TILE_PX = 768  # the fastest of those measured (docs/performance.md)
 HELD_BYTES = 96 * 2**20  # of stored rows at a time; the tiles of a very wide picture are less high
 WORKERS = 2  # tiles in work at a time: what numpy does for one overlaps with the network on the other
 NIGHT_SHARE = 0.5  # of the proposed stops: what stays dark to the eye on a street at night
-MATCH_ROUNDS = 2
+MATCH_ROUNDS, MATCHED_TO = 8, 0.001  # a small network moves the mean little: mostly two rounds
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Plan:
     stops: Floats | None  # (h, w) stops that the picture gets
     scene: Floats | None  # (K,); None: the picture pools itself, in one piece
     tile_px: int
+    balance: float | None = None  # restored is multiplied by it; None: as the tile itself asks for, or by nothing
 
     @property
     def proposed_stops(self) -> float:
@@ -69,9 +70,11 @@ def look(source: Source, runtime: Runtime, card: Card, settings: Settings, added
     proposal = thumbnail.proposal(runtime) if card.takes_exposure else None
     stops = _chosen(proposal, settings, added_stops)
     if matched and stops is not None and target_mean is not None:
-        stops = _matched(stops, target_mean, grid, partial(samples.change_of_mean, runtime, card), settings.warmth)
-    scene = None if one_piece else samples.survey(runtime, card, stops, settings.warmth)
-    return Plan(proposal, stops, scene, tile_px)
+        stops = _matched(stops, target_mean, grid, partial(samples.survey, runtime, card), settings.warmth)
+    if one_piece:
+        return Plan(proposal, stops, None, tile_px)
+    survey = samples.survey(runtime, card, stops, settings.warmth)
+    return Plan(proposal, stops, survey.scene, tile_px, survey.balance if settings.keep_exposure else 1.0)
 
 
 def propose(source: Source, runtime: Runtime, card: Card) -> Floats | None:
@@ -102,7 +105,7 @@ def _chosen(proposal: Floats | None, settings: Settings, added_stops: float) -> 
     return np.float32(share) * proposal + np.float32(settings.exposure + added_stops)
 
 
-def _matched(stops: Floats, target_mean: float, grid: Grid, change: Callable[[Floats, float], float],
+def _matched(stops: Floats, target_mean: float, grid: Grid, survey: Callable[[Floats, float], Survey],
              warmth: float) -> Floats:  # fmt: skip
     """The stops, as many more or fewer everywhere as give the result the mean; the network's own share included."""
     found, changed = stops, 0.0
@@ -112,7 +115,9 @@ def _matched(stops: Floats, target_mean: float, grid: Grid, change: Callable[[Fl
             middle = (low + high) / 2
             low, high = (middle, high) if grid.mean(stops, middle) + changed < target_mean else (low, middle)
         found = stops + np.float32((low + high) / 2)
-        changed = change(found, warmth)
+        before, changed = changed, survey(found, warmth).change
+        if abs(changed - before) < MATCHED_TO:
+            break
     return found
 
 
@@ -154,6 +159,8 @@ def _tile(source: Source, plan: Plan, runtime: Runtime, card: Card, settings: Se
     picture = tiles.pad_to_multiple(tile.seen[None], card.size_multiple)
     map_ = None if stops is None else tiles.pad_to_multiple(stops[None, None], card.size_multiple)
     restored = runtime.restore(picture, map_, plan.scene)[0][0, :, :height, :width]
+    if settings.keep_exposure:  # what only takes noise away leaves the mean where it is
+        restored = restored * np.float32(balance_of(tile.seen, restored) if plan.balance is None else plan.balance)
     if stops is None and settings.exposure:
         restored = expose(np.clip(restored, 0, 1), settings.exposure)
     core = (rows.core, column.core)

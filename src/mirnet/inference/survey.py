@@ -5,6 +5,7 @@ survey says depends on the picture and its stops alone: never on tiles, memory o
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -66,6 +67,22 @@ class Thumbnail:
         return np.ascontiguousarray(images.stored(cells, self._orientation))
 
 
+@dataclass(frozen=True)
+class Survey:
+    """What the network makes of a picture, by its samples."""
+
+    scene: Floats  # (K,)
+    change: float  # of the mean of its encoded values
+    balance: float  # by which restored values are multiplied to leave that mean where it was
+
+
+def balance_of(seen: Floats, restored: Floats) -> float:
+    """What the restored values are to be multiplied by, so that their mean is that of what the network saw."""
+    after = float(np.clip(restored, 0, 1).mean(dtype=np.float64))
+    before = float(seen.mean(dtype=np.float64))
+    return float(np.clip(before / after, 0.8, 1.25)) if after > 0 else 1.0
+
+
 class Samples:
     """Collects crops on an even grid that touches all sides; of a small picture the whole."""
 
@@ -91,14 +108,11 @@ class Samples:
             if first < last:
                 crop[first - crop_top : last - crop_top] = band[first - top : last - top, left : left + self._crop[1]]
 
-    def survey(self, runtime: Runtime, card: Card, stops: Floats | None, warmth: float) -> Floats:
-        """The scene (K,) of all crops together."""
-        return self._through(runtime, card, stops, warmth)[2]
-
-    def change_of_mean(self, runtime: Runtime, card: Card, stops: Floats | None, warmth: float) -> float:
-        """How much brighter the network makes the exposed crops in the mean of their encoded values."""
-        seen, restored, _ = self._through(runtime, card, stops, warmth)
-        return float(np.clip(restored, 0, 1).mean(dtype=np.float64) - seen.mean(dtype=np.float64))
+    def survey(self, runtime: Runtime, card: Card, stops: Floats | None, warmth: float) -> "Survey":
+        """What the network makes of all crops together, exposed by cells of stops (h, w)."""
+        seen, restored, scene = self._through(runtime, card, stops, warmth)
+        change = float(np.clip(restored, 0, 1).mean(dtype=np.float64) - seen.mean(dtype=np.float64))
+        return Survey(scene, change, balance_of(seen, restored))
 
     def _through(self, runtime: Runtime, card: Card, stops: Floats | None, warmth: float) -> tuple[Floats, ...]:
         batch, maps = [], []
