@@ -17,7 +17,7 @@ import pyvips
 from PIL.TiffImagePlugin import IFDRational
 
 from mirnet import metadata
-from mirnet.metadata import bmff, colours, directories, exif, photoshop, png, splice, xmp
+from mirnet.metadata import bmff, colours, directories, exif, notes, photoshop, png, splice, xmp
 from mirnet.metadata.about import Metadata, Text
 from mirnet.metadata.jpeg import CREDENTIALS, FORMER, GAIN_MAP, MOTION
 
@@ -225,9 +225,9 @@ def test_exif_of_more_than_64_kb_leaves_only_the_makers_notes_behind_in_jpeg():
 
 
 def test_notes_that_count_from_their_own_start_are_not_touched():
-    for notes in (b"Nikon\0\2\x10\0\0II*\0\x08\0\0\0" + canon_notes(8)[:30], b"Apple iOS\0\0\1MM", b"", b"\xff" * 50):
-        assert directories.moved_note(notes, 500, 9000, "<") == notes
-    assert directories.moved_note(canon_notes(500), 500, 9000, ">") == canon_notes(9000)
+    for own in (b"Nikon\0\2\x10\0\0II*\0\x08\0\0\0" + canon_notes(8)[:30], b"Apple iOS\0\0\1MM", b"", b"\xff" * 50):
+        assert notes.moved_note(own, 500, 9000, "<") == own
+    assert notes.moved_note(canon_notes(500), 500, 9000, ">") == canon_notes(9000)
 
 
 # TIFF ----------------------------------------------------------------------------------------------------------------
@@ -370,10 +370,10 @@ def test_the_location_goes_where_asked_and_nothing_else_with_it(source, tmp_path
 
 def test_no_byte_of_the_place_is_left_in_the_block_and_none_moves():
     block = camera_exif()
-    stripped, notes = exif.without_place(block)
+    stripped, notes_went = exif.without_place(block)
     assert stripped is not None
     assert len(stripped) == len(block)
-    assert not notes
+    assert not notes_went
     assert struct.pack("<LL", 48, 1) in block
     assert struct.pack("<LL", 48, 1) not in stripped
     assert block.index(b"Firmware") == stripped.index(b"Firmware")

@@ -13,10 +13,9 @@ from mirnet.metadata import colours
 from mirnet.metadata.about import Metadata
 from mirnet.metadata.directories import LARGEST_VALUE_BYTES, Damaged, length_of, take
 from mirnet.metadata.jpeg import CREDENTIALS, GAIN_MAP, MOTION
-from mirnet.metadata.splice import replace_span
 
 _MOST_BOXES = 10_000
-_XMP_TYPE = b"application/rdf+xml"
+XMP_TYPE = b"application/rdf+xml"
 _GAIN_MAPS = (b"hdrgainmap", b"gainmap")  # in the names of auxiliary pictures
 _DEPTH = "its depth map was left out, as the new file has one picture only"
 _FURTHER = "further pictures in the file (previews, mattes, bursts) were left out"
@@ -161,7 +160,7 @@ def _content(stream: BinaryIO, found: Items, item: Item) -> bytes:
     return b"".join(take(stream, place, length or length_of(stream) - place) for place, length in item.extents)
 
 
-def _meta(stream: BinaryIO) -> tuple[Box, Items] | None:
+def meta_of(stream: BinaryIO) -> tuple[Box, Items] | None:
     for box in top_boxes(stream):
         if box.kind == b"meta":
             return box, _items(take(stream, box.place, box.end - box.place))
@@ -174,7 +173,7 @@ def read(stream: BinaryIO) -> Metadata:
     try:
         if any(box.kind == b"mpvd" for box in top_boxes(stream)):
             left.append(MOTION)
-        meta = _meta(stream)
+        meta = meta_of(stream)
         if meta is None:
             return about
         found = meta[1]
@@ -182,7 +181,7 @@ def read(stream: BinaryIO) -> Metadata:
         return about  # whether the pixels can be read all the same, others say
     for item in found.items.values():
         name = {b"Exif": "EXIF", b"mime": "XMP"}.get(item.kind)
-        if name is None or (name == "XMP" and item.content_type != _XMP_TYPE):
+        if name is None or (name == "XMP" and item.content_type != XMP_TYPE):
             continue
         try:
             data = _content(stream, found, item)
@@ -218,77 +217,3 @@ def _further(found: Items) -> list[str]:
     if b"c2pa" in names or b"jumb" in names or b"c2pa" in kinds:
         left.append(CREDENTIALS)
     return left
-
-
-# Writing -------------------------------------------------------------------------------------------------------------
-
-
-def _box(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">L4s", len(content) + 8, kind) + content
-
-
-def finish(file: BinaryIO, about: Metadata) -> None:
-    """Put EXIF and XMP as items into an encoder's AVIF, in place: their bytes at the end, `meta` written anew."""
-    contents = []
-    if about.exif:
-        contents.append((b"Exif\0", bytes(4) + about.exif))
-    if about.xmp:
-        contents.append((b"mime\0" + _XMP_TYPE + b"\0", about.xmp))
-    meta = _meta(file)
-    if not contents:
-        return
-    if meta is None or not {b"iinf", b"iloc", b"pitm"} <= set(meta[1].boxes):
-        raise Damaged("an AVIF without a list of its items")
-    box, found = meta
-    start, first = box.place - 8, max(found.items) + 1
-    added = [Item(first + index, kind, extents=[(0, len(data))]) for index, (kind, data) in enumerate(contents)]
-    length = len(_rewritten(found, added, 0))
-    shift, place = start + length - box.end, length_of(file) + 8
-    for item in found.items.values():
-        if item.method == 0:
-            item.extents = [(at + shift if at >= box.end else at, size) for at, size in item.extents]
-    place += shift
-    for item, (_, data) in zip(added, contents, strict=True):
-        item.extents = [(place, len(data))]
-        place += len(data)
-    replace_span(file, start, box.end, _rewritten(found, added, length))
-    file.seek(0, 2)
-    file.write(_box(b"mdat", b"".join(data for _, data in contents)))
-
-
-def _rewritten(found: Items, added: list[Item], length: int) -> bytes:
-    """The box `meta` with further items that describe the primary one; of `length` bytes, if it is not 0."""
-    content = found.data[:4]
-    wide = b"iref" in found.boxes and found.data[found.boxes[b"iref"].place] == 1
-    link = ">LHL" if wide else ">HHH"
-    links = b"".join(_box(b"cdsc", struct.pack(link, item.number, 1, found.primary)) for item in added)
-    for box in boxes(found.data, 4, len(found.data)):
-        data = found.data[box.place : box.end]
-        if box.kind == b"iloc":
-            data = _places([*found.items.values(), *added])
-        elif box.kind == b"iinf":
-            data = _kinds(data, added)
-        elif box.kind == b"iref":
-            data, links = data + links, b""
-        content += _box(box.kind, data)
-    content += _box(b"iref", bytes(4) + links) if links else b""
-    whole = _box(b"meta", content)
-    assert not length or len(whole) == length, "the places of items changed the length of their list"
-    return whole
-
-
-def _kinds(data: bytes, added: list[Item]) -> bytes:
-    width = 4 if data[0] else 2
-    count = int.from_bytes(data[4 : 4 + width], "big") + len(added)
-    entries = b"".join(_box(b"infe", b"\2\0\0\1" + struct.pack(">HH", item.number, 0) + item.kind) for item in added)
-    return data[:4] + count.to_bytes(width, "big") + data[4 + width :] + entries
-
-
-def _places(items: list[Item]) -> bytes:
-    """`iloc` of version 1 with places of 8 bytes and lengths of 4."""
-    content = b"\1\0\0\0" + struct.pack(">HH", 0x8400, len([item for item in items if item.extents]))
-    for item in items:
-        if item.extents:
-            content += struct.pack(">HHHH", item.number, item.method, item.reference, len(item.extents))
-            content += b"".join(struct.pack(">QL", *extent) for extent in item.extents)
-    return content

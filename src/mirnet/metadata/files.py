@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import BinaryIO
 
-from mirnet.metadata import bmff, exif, gif, jpeg, png, raw, tiff, webp, xmp
+from mirnet.metadata import bmff, bmff_items, exif, gif, jpeg, png, raw, tiff, webp, xmp
 from mirnet.metadata.about import Metadata
 from mirnet.metadata.directories import Damaged
 
@@ -23,7 +23,7 @@ _FINISHERS: dict[str, Callable[[BinaryIO, Metadata], None]] = {
     "png": png.finish,
     "webp": webp.finish,
     "tiff": tiff.finish,
-    "avif": bmff.finish,
+    "avif": bmff_items.finish,
 }
 _TURNED_BY_DECODER = ("avif", "heic", "raw")  # whose pixels come upright, whatever their EXIF says
 

@@ -23,12 +23,12 @@ from mirnet.metadata.directories import (
     Tree,
     directory_at,
     layout_of,
-    moved_note,
     number,
     take,
     tree_at,
     written,
 )
+from mirnet.metadata.notes import moved_note
 from mirnet.metadata.tiff import DESCRIPTIVE
 
 _CANON_BOX = bytes.fromhex("85c0b687820f11e08111f4ce462b6a48")
