@@ -14,6 +14,7 @@ from mirnet.images.picture import File, Header, Picture, full_range, whole
 from mirnet.metadata import bmff
 from mirnet.metadata.directories import Damaged
 
+_WHOLE_BYTES = 9  # of memory a pixel
 _CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 _DAMAGE = (ValueError, EOFError, SyntaxError, RuntimeError, OSError, IndexError, Damaged)  # as pi_heif says it
 
@@ -33,7 +34,8 @@ def read(file: File, format: str) -> Picture:
         about = metadata.read(stream, format)
     about = replace(about, icc=info.get("icc_profile") or about.icc)
     bits = int(info.get("bit_depth", 8))
-    return Picture(header, about, file.name, file.source, whole(lambda: _pixels(file, header, bits)), (), bits)
+    decode = whole(lambda: _pixels(file, header), lambda band: _deepened(band, bits))
+    return Picture(header, about, file.name, file.source, decode, (), bits)
 
 
 def _opened(file: File) -> Any:
@@ -43,7 +45,7 @@ def _opened(file: File) -> Any:
         with file.open() as stream:
             content = _without_descriptions(stream)
         image = pi_heif.open_heif(content, convert_hdr_to_8bit=False)
-        file.refuse_size(*image.size)
+        file.refuse_size(image.size[0], image.size[1], _WHOLE_BYTES)
         return image
     except _DAMAGE as error:
         raise PictureError(damaged(file.name, "heic", error)) from error
@@ -62,7 +64,7 @@ def _without_descriptions(stream: BinaryIO) -> bytes:
     return content
 
 
-def _pixels(file: File, header: Header, bits: int) -> Pixels:
+def _pixels(file: File, header: Header) -> Pixels:
     image = _opened(file)
     try:
         array = np.asarray(image).reshape(header.height, -1, header.channels)[:, : header.width]  # rows may be padded
@@ -70,4 +72,8 @@ def _pixels(file: File, header: Header, bits: int) -> Pixels:
         raise PictureError(damaged(file.name, "heic", error)) from error
     if array.shape[1] < header.width:
         raise PictureError(damaged(file.name, "heic", ValueError("its size is not the one that it states")))
-    return array.astype(np.uint16) * np.uint16(257) if array.dtype == np.uint8 else full_range(array, bits)
+    return array
+
+
+def _deepened(band: Pixels, bits: int) -> Pixels:
+    return band.astype(np.uint16) * np.uint16(257) if band.dtype == np.uint8 else full_range(band, bits)

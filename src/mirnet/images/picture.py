@@ -1,6 +1,7 @@
 """An opened picture: what its file says, and its pixels in bands of rows."""
 
 import io
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from mirnet.images.library import unreadable
 from mirnet.images.orientation import Pixels
 from mirnet.metadata import Metadata
 
+STREAMED_BYTES = 2.6  # of memory a pixel: at the usual limit of 500 megapixels no picture then takes more than 1.3 GB
+Decode = Callable[[int], Iterable[Pixels]]  # a picture in bands of so many rows, as its library has them
 DTYPES: dict[int, Any] = {8: np.uint8, 16: np.uint16, 32: np.float32}  # of a value, by its depth
 
 
@@ -41,16 +44,21 @@ class File:
         """The file's bytes, from the start."""
         return io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source.open("rb")
 
-    def refuse_size(self, width: int, height: int) -> None:
-        """Raises PictureError, before anything is decoded, for a picture without pixels or with too many."""
+    def refuse_size(self, width: int, height: int, whole_bytes: float = 0) -> None:
+        """Raises PictureError, before anything is decoded, for a picture without pixels or with too many.
+
+        `whole_bytes`: of memory that a pixel takes in a library that decodes it whole, of which fewer are taken.
+        """
+        size = f"{width} x {height}"
         if width < 1 or height < 1:
+            raise PictureError(f"{self.name}: expected a picture, but it has {size} pixels and shows nothing")
+        megapixels, share = width * height / 1e6, min(1, STREAMED_BYTES / whole_bytes) if whole_bytes else 1
+        if megapixels > self.max_megapixels * share:
+            kind = "" if share == 1 else " of a kind that has to be decoded whole"
             raise PictureError(
-                f"{self.name}: expected a picture, but it is {width} x {height} pixels; it shows nothing"
-            )
-        if width * height > self.max_megapixels * 1e6:
-            raise PictureError(
-                f"{self.name}: expected at most {self.max_megapixels:g} megapixels, but the picture says that it has "
-                f"{width * height / 1e6:.1f} ({width} x {height}); if you trust it, allow more with --max-megapixels"
+                f"{self.name}: expected at most {self.max_megapixels * share:.4g} megapixels{kind}, but the picture "
+                f"says that it has {megapixels:.1f} ({size}); if you trust it, allow more with "
+                f"--max-megapixels {math.ceil(megapixels / share)}"
             )
 
 
@@ -62,7 +70,7 @@ class Picture:
     metadata: Metadata
     name: str  # what error sentences call it
     source: Path | bytes = field(repr=False)
-    decode: Callable[[int], Iterable[Pixels]] = field(repr=False)  # bands of so many rows, as their library has them
+    decode: Decode = field(repr=False)
     remarks: tuple[str, ...] = ()  # sentences that a person should read although nothing failed
     bits: int = 8  # of a value in the file: 10 or 12 in some AVIF and HEIC, else as its depth
     clip: bool = False
@@ -107,15 +115,18 @@ def upright_size(header: Header) -> tuple[int, int]:
     return (header.height, header.width) if header.orientation >= 5 else (header.width, header.height)
 
 
-def whole(pixels: Callable[[], Pixels]) -> Callable[[int], Iterator[Pixels]]:
-    """A `decode` for libraries that give a picture (H, W, C) only whole: it is decoded once, and kept."""
+def whole(pixels: Callable[[], Pixels], finish: Callable[[Pixels], Pixels] = lambda band: band) -> Decode:
+    """A `decode` for libraries that give a picture (H, W, C) only whole: it is decoded once, and kept.
+
+    `finish` makes each band of it what it should be.
+    """
     kept: list[Pixels] = []
 
     def decode(rows: int) -> Iterator[Pixels]:
         if not kept:
             kept.append(pixels())
         for top in range(0, len(kept[0]), rows):
-            yield kept[0][top : top + rows]
+            yield finish(kept[0][top : top + rows])
 
     return decode
 

@@ -20,6 +20,7 @@ _DEPTHS = {"uchar": 8, "ushort": 16, "float": 32}
 _PLAIN = ("b-w", "grey16", "srgb", "rgb16", "scrgb")
 _PHOTOMETRIC, _BITS = 262, 258
 _STRANGE = {8: "CIELab", 9: "CIELab", 10: "CIELab", 32844: "LogL", 32845: "LogLuv"}  # photometric interpretations
+_WHOLE_BYTES = {"webp": 7.8, "avif": 14.5, "gif": 5.0}
 _HEAD_BYTES = 1 << 20
 _FETCHED_ROWS = 32  # at a time: in one go a high band takes twice as long
 
@@ -33,7 +34,7 @@ def read(file: File, format: str) -> Picture:
         image = _load(file, format)
     except vips().Error as error:
         raise PictureError(damaged(file.name, format, error)) from error
-    file.refuse_size(image.width, image.height)
+    file.refuse_size(image.width, image.height, _whole_bytes(image, format))
     _refuse_unsupported(image, file.name, title)
     orientation = (_field(image, "orientation") or 1) if format != "avif" else 1  # AVIF's box has turned it already
     plain = _in_rgb(image)
@@ -90,6 +91,15 @@ def _bands(file: File, header: Header, bits: int, rows: int) -> Iterator[Pixels]
             yield full_range(band, bits)
     except vips().Error as error:
         raise PictureError(damaged(file.name, header.format, error)) from error
+
+
+def _whole_bytes(image: Any, format: str) -> float:
+    """Bytes of memory that a pixel takes where the picture is decoded whole, as measured; 0 where it is streamed."""
+    if format in _WHOLE_BYTES:
+        return _WHOLE_BYTES[format]
+    if _field(image, "interlaced") and format in ("jpeg", "png"):  # JPEG: the coefficients, PNG: the pixels
+        return float(image.bands * (2 if format == "jpeg" or image.format == "ushort" else 1)) + 0.3
+    return 0
 
 
 def _in_rgb(image: Any) -> Any:

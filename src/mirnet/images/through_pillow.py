@@ -15,6 +15,7 @@ from mirnet.metadata import Metadata
 
 _MODES = {"1": "L", "L": "L", "P": "RGB", "PA": "RGBA", "RGB": "RGB", "RGBA": "RGBA", "LA": "LA", "I": "I"}
 _MM_PER_INCH = 25.4
+_WHOLE_BYTES = 7  # of memory a pixel: Pillow's four, and ours
 _DAMAGE = (OSError, SyntaxError, ValueError, struct.error, KeyError, IndexError, OverflowError)  # as Pillow says it
 
 
@@ -26,7 +27,7 @@ def read(file: File, format: str) -> Picture:
             about = metadata.read(stream, format)
     except _DAMAGE as error:
         raise PictureError(damaged(file.name, format, error)) from error
-    file.refuse_size(*image.size)
+    file.refuse_size(image.size[0], image.size[1], _WHOLE_BYTES)
     if image.mode not in _MODES:
         raise PictureError(f"{file.name}: expected 8 or 16 bit values, but this picture holds others; convert it")
     largest = _largest(image)
