@@ -219,7 +219,7 @@ def test_whatever_a_file_may_be_called(work, enhancer, tmp_path, name):
     assert job.target.is_file()
 
 
-def test_a_disk_that_fills_costs_no_time_for_what_has_no_room(tmp_path, work, enhancer, monkeypatch, give_up):
+def test_a_disk_that_fills_costs_no_time_for_what_has_no_room(tmp_path, work, enhancer, give_up):
     disk = tmp_path / "out"
     disk.mkdir()
     mount = shutil.which("mount")
@@ -243,7 +243,7 @@ def test_a_disk_that_fills_costs_no_time_for_what_has_no_room(tmp_path, work, en
         assert any("not begun, for the disk of" in sentence for sentence in said)
         assert len(said) + len(finished) == 6
     finally:
-        subprocess.run(["umount", disk], check=True)
+        subprocess.run(["umount", disk], check=True)  # which also says that no failure holds a file open
 
 
 def test_small_pictures_still_go_onto_a_disk_that_was_full(work, tmp_path, monkeypatch):

@@ -120,7 +120,7 @@ class _Crew:
             return _skipped(job)
         except (PictureError, SettingsError) as error:
             self._disk.learn(error)
-            return Outcome(job, error=error)
+            return Outcome(job, error=_alone(error))
         except OSError as error:  # of a file that nobody thought of
             told = f"{error.filename or job.source}: {error.strerror}; check the disk and the path."
             return Outcome(job, error=PictureError(told))
@@ -155,12 +155,21 @@ class _Crew:
         try:
             progress(0.0)
             return self._enhancer.enhance_file(job.source, job.target, self._settings, progress)
-        except OutputExists:
+        except (OutputExists, _Changed):
             raise
         except PictureError as error:
             if stamp_of(job.source) != before:
                 raise changed from error
             raise
+
+
+def _alone(error: MirnetError) -> MirnetError:
+    """The error without the frames that it came from: they would hold a picture and its files as long as it is kept."""
+    chain: list[BaseException] = [error]
+    for each in chain:
+        each.__traceback__ = None
+        chain += [within for within in (each.__cause__, each.__context__) if within and within not in chain]
+    return error
 
 
 class _Changed(PictureError):
