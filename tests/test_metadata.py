@@ -17,7 +17,7 @@ import pyvips
 from PIL.TiffImagePlugin import IFDRational
 
 from mirnet import metadata
-from mirnet.metadata import bmff, colours, directories, exif, notes, photoshop, png, splice, xmp
+from mirnet.metadata import bmff, colours, directories, exif, extended, notes, photoshop, png, splice, xmp
 from mirnet.metadata.about import Metadata, Text
 from mirnet.metadata.jpeg import CREDENTIALS, FORMER, GAIN_MAP, MOTION
 
@@ -264,6 +264,16 @@ def test_private_tags_of_a_tiff_are_named():
     )
 
 
+def test_a_damaged_tag_is_named_and_its_neighbours_stay():
+    block = tiff_block({271: (2, b"Acme Works\0"), 305: (2, b"A program\0"), 315: (2, b"Somebody\0")})
+    place = block.index(struct.pack("<HHL", 305, 2, 10)) + 8
+    about = read(block[:place] + b"\xff\xff\xff\x7f" + block[place + 4 :], "tiff")
+    assert about.left == ("the tags 305 are damaged and were left out",)
+    assert about.exif is not None
+    assert b"Acme Works" in about.exif
+    assert b"Somebody" in about.exif
+
+
 # Resolution ----------------------------------------------------------------------------------------------------------
 
 
@@ -445,6 +455,37 @@ def test_long_xmp_is_divided_in_jpeg_as_exiftool_and_we_put_it_together_again(tm
         exiftool(require_tool("exiftool"), again, "png", tmp_path, "-XMP:all", "-n")["XMP-photoshop:Instructions"]
         == words
     )
+
+
+def test_an_extension_keeps_the_namespaces_that_were_declared_around_it():
+    p = 'xmlns:p="http://ns.adobe.com/photoshop/1.0/"'
+    inner = '<rdf:Description rdf:about="" p:Credit="Me"/>'
+    extension = f"<rdf:RDF {RDF} {p}>{inner}</rdf:RDF>".encode()
+    whole = extended.joined(packet(TITLE), extension)
+    assert xmp.without(
+        whole, lambda namespace, name: (namespace, name) == ("http://ns.adobe.com/photoshop/1.0/", "Credit")
+    )
+    assert inner.replace("<rdf:Description", f"<rdf:Description {RDF} {p}").encode() in whole
+
+
+def test_entities_are_not_looked_at():
+    trap = (
+        b'<!DOCTYPE x [<!ENTITY a "aaaa">]>'
+        + packet(TITLE)[len('<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'.encode()) :]
+    )
+    assert xmp.with_provenance(trap, "mirnet") == trap
+    assert metadata.fit(Metadata(xmp=trap), "png", "png", size=(1, 1), strip_location=True)[0].xmp is None
+
+
+def test_a_gif_gives_its_xmp():
+    trailer = b"\1" + bytes(range(255, -1, -1)) + b"\0"
+    data = b"GIF89a" + bytes(7) + b"\x21\xff\x0bXMP DataXMP" + packet(TITLE) + trailer + b";"
+    assert read(data, "gif").xmp == packet(TITLE)
+
+
+def test_photoshops_block_of_more_than_64_kb_takes_more_than_one_segment():
+    block = photoshop.resource(1028, IPTC) + photoshop.resource(4000, bytes(range(256)) * 500)
+    assert read(sent(Metadata(photoshop=block), "jpeg", "jpeg")[0], "jpeg").photoshop == block
 
 
 def test_xmp_that_cannot_be_divided_is_named_and_its_neighbours_stay():

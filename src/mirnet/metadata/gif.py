@@ -9,6 +9,7 @@ from mirnet.metadata.about import Metadata
 from mirnet.metadata.directories import Damaged, take
 
 _XMP_NAME = b"XMP DataXMP"
+_XMP_TRAILER = b"\1\xff\xfe\xfd"  # then down to 0: whoever reads it as blocks is led to its end
 _LARGEST_BYTES = 1 << 20
 _MOST_LINKS = 500_000
 _MOST_COMMENTS = 100
@@ -22,8 +23,7 @@ def read(stream: BinaryIO) -> Metadata:
             if label == 0xFE and len(about.comments) < _MOST_COMMENTS:
                 about = replace(about, comments=(*about.comments, data))
             elif data.startswith(_XMP_NAME):
-                packet, end, _ = data[len(_XMP_NAME) :].rpartition(b"?>")
-                about = replace(about, xmp=packet + end or None)
+                about = replace(about, xmp=data[len(_XMP_NAME) :].partition(_XMP_TRAILER)[0] or None)
     except Damaged:
         pass  # whether the pixels can be read all the same, others say
     return about
