@@ -1,14 +1,20 @@
 """What is damaged, too large, or no picture gets a sentence, quickly, and nothing made up."""
 
+import contextlib
 import errno
+import io
 import os
+import resource
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import again, photo, pillow_bytes, refusing
+import tifffile
+from pictures import again, noise, photo, pillow_bytes, refusing, smooth
 
 from mirnet import images
 from mirnet.errors import PictureError
@@ -99,3 +105,103 @@ def test_damaged_files_print_nothing(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, check=True)
     assert (done.stdout, done.stderr) == (b"", b"")
+
+
+# Too much of a good thing --------------------------------------------------------------------------------------------
+
+
+def png_with(chunk: bytes, data: bytes, size: tuple[int, int] = (64, 48)) -> bytes:
+    """A PNG that says its size as given and has one more chunk behind that."""
+    sound = photo("png")
+    head = sound[12:16] + struct.pack(">LL", *size) + sound[24:29]
+    more = struct.pack(">L", len(data)) + chunk + data + struct.pack(">L", zlib.crc32(chunk + data))
+    return sound[:12] + head + struct.pack(">L", zlib.crc32(head)) + more + sound[33:]
+
+
+@pytest.mark.parametrize("chunk", [b"zTXt", b"iCCP"])
+def test_a_text_or_profile_that_swells_is_left_alone(chunk):
+    packer = zlib.compressobj(9)
+    swelling = b"".join(packer.compress(bytes(1_000_000)) for _ in range(500)) + packer.flush()
+    data = png_with(chunk, b"name\0\0" + swelling)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with contextlib.suppress(PictureError):
+        images.read_image(data)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 150_000  # kB
+
+
+@pytest.mark.parametrize("size", [(0, 48), (64, 0), (2**31 - 1, 2**31 - 1), (2**32 - 1, 1)])
+def test_a_size_that_no_picture_has_is_refused(size):
+    with pytest.raises(PictureError, match="expected"):
+        images.read_image(png_with(b"tEXt", b"a\0b", size))
+
+
+@pytest.mark.parametrize(
+    ("format", "most"), [("webp", 166), ("avif", 89), ("gif", 260), ("progressive", 206), ("bmp", 185)]
+)
+def test_what_is_decoded_whole_may_have_fewer_megapixels(format, most, monkeypatch):
+    options = {"progressive": True} if format == "progressive" else {}
+    data = pillow_bytes(smooth(), {"progressive": "jpeg"}.get(format, format), **options)
+    share = 64 * 48 / (most * 1e6)  # as if each of its pixels were this many
+    images.open_picture(data, max_megapixels=500 * share)
+    with pytest.raises(PictureError, match=r"of a kind that has to be decoded whole.*--max-megapixels"):
+        images.open_picture(data, max_megapixels=500 * share * 0.98)
+
+
+def test_the_limit_that_the_sentence_names_is_enough():
+    data = pillow_bytes(np.zeros((1500, 2000), np.uint8), "gif")
+    with pytest.raises(PictureError) as refused:
+        images.open_picture(data, max_megapixels=2)
+    named = float(str(refused.value).split("--max-megapixels ")[1])
+    assert images.open_picture(data, max_megapixels=named).header.width == 2000
+
+
+# Damage of all kinds -------------------------------------------------------------------------------------------------
+
+
+def samples() -> dict[str, bytes]:
+    array = noise()
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, array.astype(np.float32) / 255, photometric="rgb", tile=(16, 16))
+    plain = ("jpeg", "png", "webp", "tiff", "gif", "bmp", "ppm", "avif")
+    return {
+        **{format: pillow_bytes(array, format) for format in plain},
+        "progressive": pillow_bytes(array, "jpeg", progressive=True),
+        "lossless": pillow_bytes(array, "webp", lossless=True),
+        "lzw": pillow_bytes(array, "tiff", compression="tiff_lzw"),
+        "float": stream.getvalue(),
+        "heic": (Path(__file__).parent / "samples" / "eight-bit-turned.heic").read_bytes(),
+        "text": b"P3 4 4 255\n" + b"1 2 3 " * 16,
+    }
+
+
+def damaged(data: bytes, random: np.random.Generator) -> bytes:
+    """A file with flipped bytes, cut short, or with a number that lies."""
+    broken = bytearray(data)
+    match int(random.integers(4)):
+        case 0:
+            for place in random.integers(len(data), size=random.integers(1, 8)):
+                broken[place] = random.integers(256)
+        case 1:
+            del broken[random.integers(1, len(data)) :]
+        case 2:
+            lie = (b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff", b"\xff\xff")[random.integers(4)]
+            place = random.integers(len(data))
+            broken[place : place + len(lie)] = lie
+        case _:
+            broken[random.integers(min(120, len(data)))] = random.integers(256)
+    return bytes(broken)
+
+
+@pytest.mark.parametrize("name", samples())
+def test_damage_is_a_sentence_or_a_picture_and_never_anything_else(name):
+    data, random = samples()[name], np.random.default_rng(7)
+    images.read_image(data)
+    refused = 0
+    for _ in range(60):
+        try:
+            picture = images.open_picture(damaged(data, random), max_megapixels=1)
+            for _ in picture.bands(256):
+                pass
+        except PictureError:
+            refused += 1
+    assert refused > 0

@@ -66,8 +66,8 @@ def _without_descriptions(stream: BinaryIO) -> bytes:
 
 def _pixels(file: File, header: Header) -> Pixels:
     image = _opened(file)
-    try:
-        array = np.asarray(image).reshape(header.height, -1, header.channels)[:, : header.width]  # rows may be padded
+    try:  # rows may be padded, and all of it is gone with `image`
+        array = np.asarray(image).reshape(header.height, -1, header.channels)[:, : header.width].copy()
     except _DAMAGE as error:
         raise PictureError(damaged(file.name, "heic", error)) from error
     if array.shape[1] < header.width:
