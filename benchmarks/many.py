@@ -55,15 +55,16 @@ def memory(folder: Path, count: int, jobs: int) -> None:
         shutil.copyfile(picture, target)
     options = ["--recursive", "--jobs", str(jobs), "--report", str(folder / "report.jsonl")]
     command = enhance_command(folder / "in", folder / "out", *options)
-    began, last = time.monotonic(), ""
+    began, said = time.monotonic(), ""
     print("\n| pictures | resident memory, MB | seconds |\n|---|---|---|")
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        for number, last in enumerate(process.stdout, 1):
+        for number, line in enumerate(process.stdout, 1):
+            said = line
             if number in (1, 100) or (number % 500 == 0 and number <= count):
                 seconds = time.monotonic() - began
                 print(f"| {number:,} | {resident_megabytes(process.pid):.0f} | {seconds:.0f} |", flush=True)
-        print(f"\nThe command ended with {process.wait()}: {last.strip()}")
+        print(f"\nThe command ended with {process.wait()}: {said.strip()}")
 
 
 def speed(folder: Path, count: int, rounds: int, jobs: list[int]) -> None:

@@ -1,5 +1,6 @@
 """`mirnet enhance`: pictures and folders of them, brightened and denoised."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -47,6 +48,8 @@ def enhance(
     threads: options.Threads = None,
 ) -> None:
     """Brighten and denoise pictures; the originals are never touched."""
+    # before numpy is loaded: threads that wait for one another over thumbnails cost more than the pictures do
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from mirnet.apps import piping, work
     from mirnet.inference import planning
     from mirnet.inference.enhancer import Enhancer
