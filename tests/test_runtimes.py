@@ -1,14 +1,16 @@
 """An exported network runs the same everywhere, for everybody at once, and says what it lacks."""
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from mirnet.errors import SettingsError, WeightsError
-from mirnet.inference import catalog
-from mirnet.inference.runtimes import OpenVINORuntime, cores, versions
+from mirnet.inference import catalog, tiles
+from mirnet.inference.runtimes import RUNTIMES, OpenVINORuntime, Runtime, by_openvino, cores, open_runtime, versions
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,7 @@ def test_a_batch_is_one_scene_and_its_scene_can_be_given(runtime):
     for number in range(3):
         one = slice(number, number + 1)
         again, used = runtime.restore(picture[one], stops[one], scene)
-        np.testing.assert_allclose(again, restored[one], atol=1e-6)
+        np.testing.assert_allclose(again, restored[one], atol=1e-5)  # pooled by another graph than given
         np.testing.assert_allclose(used, scene, atol=0)
         alone, own = runtime.restore(picture[one], stops[one], None)
         assert np.abs(own - scene).max() > 1e-4
@@ -66,16 +68,161 @@ def test_threads_do_not_see_each_others_pictures(runtime):
         np.testing.assert_array_equal(one, other)
 
 
+def test_threads_that_render_at_once_do_not_see_each_others_pictures(runtime):
+    scene = runtime.restore(*inputs(), None)[1]
+    sizes = [(16 + 8 * number, 24) for number in range(4)]
+    alone = [runtime.restore(*inputs(1, *size), scene)[0] for size in sizes]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(lambda size: runtime.restore(*inputs(1, *size), scene)[0], sizes * 3))
+    for one, other in zip(alone * 3, together, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_float32_is_stated_whatever_the_processor_could_do(runtime):
-    runtime.restore(*inputs(), None)
+    scene = runtime.restore(*inputs(), None)[1]
+    runtime.restore(*inputs(), scene)
+    runtime.propose(np.zeros((1, 3, 8, 8), np.float32))
+    assert len(runtime._compiled) == 3
     for part in runtime._compiled.values():
         assert str(part.get_property("INFERENCE_PRECISION_HINT")) == "<Type: 'float32'>"
         assert part.get_property("INFERENCE_NUM_THREADS") == 1
 
 
-def test_an_unknown_device_is_answered_with_those_that_are_there():
-    with pytest.raises(SettingsError, match='no device "tpu" here; OpenVINO finds cpu'):
-        OpenVINORuntime(b"", 3, "tpu")
+# One file, several runtimes ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def all_of_them() -> list[Runtime]:
+    return [open_runtime(name, catalog.find("lite"), threads=1) for name in RUNTIMES]
+
+
+@pytest.mark.usefixtures("one_torch_thread")
+@pytest.mark.parametrize("size", [(1, 1), (61, 83), (40, 129)])
+def test_all_runtimes_agree_on_odd_sizes_with_a_scene_given_and_not(all_of_them, size):
+    """On the shipped weights, padded as the enhancer does, a batch of two being one scene."""
+    padded = [tiles.pad_to_multiple(x, 8) for x in inputs(2, *size)]
+    restored, scene = all_of_them[0].restore(*padded, None)
+    again, _ = all_of_them[0].restore(*padded, scene)
+    for other in all_of_them:
+        results = other.restore(*padded, None)
+        np.testing.assert_allclose(results[0], restored, atol=1e-4)
+        np.testing.assert_allclose(results[1], scene, atol=1e-4)
+        given = other.restore(padded[0][:1], padded[1][:1], scene + 0.1)
+        np.testing.assert_allclose(other.restore(*padded, scene)[0], again, atol=1e-4)
+        np.testing.assert_allclose(
+            given[0], all_of_them[0].restore(padded[0][:1], padded[1][:1], scene + 0.1)[0], atol=1e-4
+        )
+        np.testing.assert_array_equal(given[1], scene + 0.1)
+        assert other.precision == "f32"
+
+
+@pytest.mark.usefixtures("one_torch_thread")
+def test_all_runtimes_propose_the_same_stops(all_of_them):
+    thumbnail = np.random.default_rng(0).random((1, 3, 64, 96), dtype=np.float32) / 4
+    expected = all_of_them[0].propose(thumbnail)
+    for other in all_of_them:
+        np.testing.assert_allclose(other.propose(thumbnail), expected, atol=1e-4)
+
+
+@pytest.mark.usefixtures("one_torch_thread")
+def test_all_runtimes_run_a_network_without_exposure(tiny_published):
+    weights = catalog.read(tiny_published)
+    picture = inputs()[0]
+    expected, scene = open_runtime("openvino", weights, threads=1).restore(picture, None, None)
+    for name in ("onnxruntime", "torch"):
+        other = open_runtime(name, weights, threads=1)
+        np.testing.assert_allclose(other.restore(picture, None, None)[0], expected, atol=1e-4)
+        np.testing.assert_allclose(other.restore(picture, None, scene)[0], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "package"), [("onnxruntime", "onnxruntime"), ("torch", "train")])
+def test_a_runtime_that_is_not_installed_says_what_to_install(tiny_lite, monkeypatch, name, package):
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(
+        SettingsError, match=rf'The runtime {name} is not installed .* pip install "mirnet\[{package}\]"'
+    ):
+        open_runtime(name, catalog.read(tiny_lite))
+
+
+def test_an_unknown_runtime_is_answered_with_the_known_ones(tiny_lite):
+    with pytest.raises(SettingsError, match='no runtime "tensorrt"; choose one of openvino, onnxruntime, torch'):
+        open_runtime("tensorrt", catalog.read(tiny_lite))
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "sentence"),
+    [
+        ("onnxruntime", "cuda", 'has cpu, not "cuda", which comes with another package: .* install onnxruntime-gpu'),
+        ("onnxruntime", "directml", "then pip install onnxruntime-directml"),
+        ("onnxruntime", "coreml", "which is part of its package for macOS alone"),
+        ("onnxruntime", "tpu", 'no device "tpu" for ONNX Runtime; it knows cpu, cuda, directml, coreml'),
+        ("torch", "cuda", 'no device "cuda" here; torch finds cpu. For cuda install a build of torch with CUDA'),
+        ("torch", "tpu", 'no device "tpu" here; torch finds cpu'),
+        ("openvino", "tpu", 'no device "tpu" here; OpenVINO finds cpu'),
+    ],
+)
+def test_an_unknown_device_is_answered_with_those_that_are_there(tiny_lite, monkeypatch, name, device, sentence):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(SettingsError, match=sentence):
+        open_runtime(name, catalog.read(tiny_lite), device)
+
+
+def test_threads_are_respected_by_all(tiny_lite):
+    weights, before = catalog.read(tiny_lite), torch.get_num_threads()
+    assert open_runtime("onnxruntime", weights, threads=1)._session.get_session_options().intra_op_num_threads == 1
+    open_runtime("torch", weights, threads=before + 1)
+    assert torch.get_num_threads() == before + 1
+    torch.set_num_threads(before)
+
+
+# Fast ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("capabilities", "precision"), [(["FP32", "BF16"], "bf16"), (["FP32", "INT8"], "int8")])
+def test_fast_is_bf16_where_the_processor_has_it_and_else_int8(monkeypatch, capabilities, precision):
+    monkeypatch.setattr(by_openvino, "_capabilities", lambda core, device: capabilities)
+    assert by_openvino.fast_precision() == precision
+
+
+def test_int8_weights_are_those_that_lie_beside(tiny_lite, tmp_path, monkeypatch):
+    """Here they are other float32 ones, of which one sees that they ran."""
+    monkeypatch.setattr(by_openvino, "_capabilities", lambda core, device: ["FP32"])
+    for suffix in (".onnx", ".json"):
+        (tmp_path / f"a{suffix}").write_bytes(tiny_lite.with_suffix(suffix).read_bytes())
+    weights = catalog.read(tmp_path / "a.onnx")
+    for name in ("openvino", "onnxruntime"):
+        with pytest.raises(SettingsError, match=r"a\.int8\.onnx: expected int8 weights"):
+            open_runtime(name, weights, threads=1, fast=True)
+    lite = catalog.find("lite")
+    (tmp_path / "a.int8.onnx").write_bytes(lite.path.read_bytes())
+    (tmp_path / "a.int8.json").write_text(lite.card.to_json())
+    thumbnail = np.random.default_rng(0).random((1, 3, 64, 96), dtype=np.float32) / 4
+    expected = open_runtime("openvino", lite, threads=1).propose(thumbnail)
+    for name in ("openvino", "onnxruntime"):
+        fast = open_runtime(name, weights, threads=1, fast=True)
+        assert fast.precision == "int8"
+        np.testing.assert_allclose(fast.propose(thumbnail), expected, atol=1e-4)
+
+
+@pytest.mark.usefixtures("one_torch_thread")
+@pytest.mark.parametrize("name", ["openvino", "torch"])
+def test_bf16_is_near_and_not_the_same(tiny_lite, monkeypatch, name):
+    monkeypatch.setattr(by_openvino, "_capabilities", lambda core, device: ["BF16"])
+    weights = catalog.read(tiny_lite)
+    fast = open_runtime(name, weights, threads=1, fast=True)
+    assert fast.precision == "bf16"
+    exact = open_runtime("openvino", weights, threads=1).restore(*inputs(), None)[0]
+    off = np.abs(fast.restore(*inputs(), None)[0] - exact).max()
+    assert off < 0.05
+    if name == "torch" or "BF16" in capabilities_here():
+        assert off > 1e-5
+
+
+def capabilities_here() -> list[str]:
+    core = by_openvino.import_openvino().Core()
+    return list(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
 
 def test_what_is_no_network_is_refused():

@@ -108,9 +108,8 @@ class OpenVINORuntime:
 
     def _key(self, part: str, config: dict[str, Any]) -> str:
         """All on which a compiled network depends."""
-        machine = [
-            self._core.get_property(self._device, name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
-        ]
+        name = self._core.get_property(self._device, "FULL_DEVICE_NAME")
+        machine = (name, _capabilities(self._core, self._device))
         digest = hashlib.sha256(self._onnx).hexdigest()
         return repr((lean.EDITION, digest, part, self._device, sorted(config.items()), machine, self._ov.get_version()))
 
@@ -143,7 +142,11 @@ def import_openvino() -> Any:
 def fast_precision(device: str = "cpu") -> str:
     """What `fast` is on a device: "bf16" where its arithmetic knows that, else "int8". Raises SettingsError."""
     core = import_openvino().Core()
-    return "bf16" if "BF16" in core.get_property(_device(core, device), "OPTIMIZATION_CAPABILITIES") else "int8"
+    return "bf16" if "BF16" in _capabilities(core, _device(core, device)) else "int8"
+
+
+def _capabilities(core: "openvino.Core", device: str) -> list[str]:
+    return list(core.get_property(device, "OPTIMIZATION_CAPABILITIES"))
 
 
 def _device(core: "openvino.Core", name: str) -> str:
