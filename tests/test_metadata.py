@@ -224,6 +224,13 @@ def test_exif_of_more_than_64_kb_leaves_only_the_makers_notes_behind_in_jpeg():
     assert sent(about, "png", "png")[1] == ()
 
 
+def test_exif_in_two_segments_is_one_block_and_a_copy_is_none():
+    block = camera_exif()
+    halves = jpeg_with((0xE1, b"Exif\0\0" + block[:200]), (0xE1, b"Exif\0\0" + block[200:]))
+    copies = jpeg_with((0xE1, b"Exif\0\0" + block), (0xE1, b"Exif\0\0" + block[:99]))
+    assert read(halves, "jpeg").exif == read(copies, "jpeg").exif == block
+
+
 def test_notes_that_count_from_their_own_start_are_not_touched():
     for own in (b"Nikon\0\2\x10\0\0II*\0\x08\0\0\0" + canon_notes(8)[:30], b"Apple iOS\0\0\1MM", b"", b"\xff" * 50):
         assert notes.moved_note(own, 500, 9000, "<") == own
@@ -623,6 +630,19 @@ def test_colours_that_a_png_states_without_a_profile_become_one():
 )
 def test_srgb_nonsense_and_a_profile_that_is_there_need_none(said):
     assert colours.profile_of_png(said) is None
+
+
+def test_code_points_in_an_avif_count_where_it_has_no_profile():
+    stream = io.BytesIO()
+    PIL.Image.new("RGB", (16, 16)).save(stream, "avif")  # Pillow states them, libvips does not
+    plain = stream.getvalue()
+    place = plain.index(b"colrnclx") + 8
+    display_p3 = plain[:place] + struct.pack(">HH", 12, 13) + plain[place + 4 :]
+    assert read(plain, "avif").icc is None
+    assert read(display_p3, "avif").icc == colours.profile_of_code(12, 13)
+    hdr = read(plain[:place] + struct.pack(">HH", 9, 16) + plain[place + 4 :], "avif")
+    assert hdr.icc is None
+    assert hdr.left == ("its colours are those of HDR (PQ) and were taken for plain ones, so they look flat",)
 
 
 # AVIF and HEIC -------------------------------------------------------------------------------------------------------

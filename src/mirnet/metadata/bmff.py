@@ -192,15 +192,18 @@ def read(stream: BinaryIO) -> Metadata:
             about = replace(about, xmp=about.xmp or data)
         elif len(data) > 4 and about.exif is None:  # four bytes say where the block starts behind them
             about = replace(about, exif=data[4 + int.from_bytes(data[:4], "big") :] or None)
-    return replace(about, icc=_profile(found), left=tuple(dict.fromkeys([*left, *_further(found)])))
+    code = _code_points(found)
+    left += [*_further(found), *(colours.hdr(code[1]) if code else ())]
+    return replace(about, icc=colours.profile_of_code(*code) if code else None, left=tuple(dict.fromkeys(left)))
 
 
-def _profile(found: Items) -> bytes | None:
+def _code_points(found: Items) -> tuple[int, int] | None:
+    """Primaries and transfer as the file states them, where it has no profile."""
     place = found.data.find(b"colrnclx")
     if b"colrprof" in found.data or b"colrrICC" in found.data or not 0 <= place <= len(found.data) - 12:
         return None
     primaries, transfer = struct.unpack_from(">HH", found.data, place + 8)
-    return colours.profile_of_code(primaries, transfer)
+    return primaries, transfer
 
 
 def _further(found: Items) -> list[str]:

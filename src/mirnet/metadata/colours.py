@@ -23,7 +23,7 @@ _SRGB_CURVE: tuple[float, ...] = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04
 _BT709_CURVE = (1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081)
 _TRANSFERS = {1: _BT709_CURVE, 6: _BT709_CURVE, 14: _BT709_CURVE, 15: _BT709_CURVE, 4: (2.2,), 5: (2.8,), 8: (1.0,),
               13: _SRGB_CURVE}  # fmt: skip
-HDR = {16: "PQ", 18: "HLG"}
+_HDR = {16: "PQ", 18: "HLG"}
 
 Primaries = tuple[tuple[float, float], tuple[float, float], tuple[float, float], tuple[float, float]]
 
@@ -48,6 +48,12 @@ def profile_of_png(said: Mapping[bytes, bytes]) -> bytes | None:
 
 def _point(values: NDArray[np.float64]) -> tuple[float, float]:
     return float(values[0]), float(values[1])
+
+
+def hdr(transfer: int) -> tuple[str, ...]:
+    """A sentence about colours brighter than white, which no profile of ours can say."""
+    name = _HDR.get(transfer)
+    return (f"its colours are those of HDR ({name}) and were taken for plain ones, so they look flat",) if name else ()
 
 
 def profile_of_code(primaries: int, transfer: int) -> bytes | None:

@@ -17,7 +17,8 @@ _ISO_GAIN_MAP = b"urn:iso:std:iso:ts:21496:-1\0"
 _MOST_SEGMENTS = 2000  # a profile may take 255, XMP as many as it needs
 _MM_PER_INCH = 25.4
 _CHUNK_BYTES = 1 << 20
-_REWRITTEN = (
+# the encoder's own, previews, where other pictures lie, and the quality that Photoshop once chose
+_REWRITTEN = (b"JFIF\0", b"ICC_PROFILE\0", b"Adobe\0", b"JFXX\0", b"MPF\0", b"Ducky")
     b"JFIF\0",
     b"ICC_PROFILE\0",
     b"Adobe\0",
@@ -75,11 +76,14 @@ def read(stream: BinaryIO) -> Metadata:
     except Damaged:
         pass  # a JPEG cut short in its head; whether its pixels can be read, others say
     if others:
+        named = list(dict.fromkeys(others))
         left.append(
-            f"its segments {', '.join(dict.fromkeys(others))} were left behind, since only their maker knows them"
+            f"its segments {', '.join(named[:6])}{', …' if len(named) > 6 else ''} were left behind, since only their maker knows them"
         )
     packet, resources, further = _joined(found)
-    exif = b"".join(found[EXIF_HEAD]) or None
+    first, *further_parts = found[EXIF_HEAD] or [b""]
+    # a long block goes on in further segments; what starts anew is a copy that some program left
+    exif = b"".join([first, *(part for part in further_parts if part[:4] not in (b"II*\0", b"MM\0*"))]) or None
     return replace(about, exif=exif, xmp=packet, photoshop=resources, left=tuple(dict.fromkeys([*left, *further])))
 
 

@@ -66,6 +66,7 @@ def read(stream: BinaryIO) -> Metadata:
         pass  # whether the pixels can be read all the same, others say
     if others:
         left.append(f"left behind, since it would not fit the new file: {', '.join(dict.fromkeys(others))}")
+    left += colours.hdr(said.get(b"cICP", bytes(2))[1]) if len(said.get(b"cICP", b"")) == 4 else ()
     return replace(about, icc=colours.profile_of_png(said), left=tuple(dict.fromkeys(left)))
 
 
