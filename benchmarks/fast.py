@@ -1,0 +1,61 @@
+"""What the fast ways lose: `python benchmarks/fast.py DARK BRIGHT` scores them; --write tells the weights' card.
+
+To be run where the processor has bf16, after `mirnet export lite.onnx --int8 PICTURES -o lite.int8.onnx`.
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from mirnet import Enhancer, SettingsError
+from mirnet.files import write_whole
+from mirnet.inference import catalog
+from mirnet.inference.evaluate import evaluate
+from mirnet.inference.runtimes import OpenVINORuntime, Runtime, open_runtime
+from mirnet.inference.runtimes.by_openvino import fast_precision
+from mirnet.inference.settings import Settings
+from mirnet.pairs import find_pairs
+
+DB = ("psnr", "psnr_gt_mean", "psnr_true_exposure")
+SSIM = ("ssim", "ssim_gt_mean", "ssim_true_exposure")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("dark", type=Path)
+    parser.add_argument("bright", type=Path)
+    parser.add_argument("--weights", default="lite")
+    parser.add_argument("--write", action="store_true", help="into the weights' card")
+    asked = parser.parse_args()
+    weights = catalog.find(asked.weights)
+    pairs = find_pairs(asked.dark, asked.bright)
+    means = {name: evaluate(Enhancer(weights.path, runtime=way), pairs, Settings(), method=name).means
+             for name, way in ways(weights).items()}  # fmt: skip
+    lost = {}
+    for name in list(means)[1:]:
+        difference = {column: means["f32"][column].mean - means[name][column].mean for column in (*DB, *SSIM)}
+        lost[name] = {f"{column}_loss": round(value, 4) + 0.0 for column, value in difference.items()}
+        lost[name]["loss_db"] = round(max(difference[column] for column in DB), 3) + 0.0
+        print(f"{name}: " + ", ".join(f"{column} {value:+.4f}" for column, value in lost[name].items()))
+    if asked.write:
+        card = replace(weights.card, fast=lost)
+        write_whole(weights.path.with_suffix(".json"), card.to_json().encode())
+
+
+def ways(weights: catalog.Weights) -> dict[str, Runtime]:
+    if fast_precision() != "bf16":
+        print("This processor has no bf16: int8 alone is scored.", file=sys.stderr)
+    found = {"f32": open_runtime("openvino", weights)}
+    if fast_precision() == "bf16":
+        found["bf16"] = open_runtime("openvino", weights, fast=True)
+    try:
+        rounded = catalog.int8_of(weights)
+        found["int8"] = OpenVINORuntime(rounded.verified(), rounded.card.scene_size, precision="int8")
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+    return found
+
+
+if __name__ == "__main__":
+    main()
