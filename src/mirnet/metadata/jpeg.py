@@ -19,12 +19,6 @@ _MM_PER_INCH = 25.4
 _CHUNK_BYTES = 1 << 20
 # the encoder's own, previews, where other pictures lie, and the quality that Photoshop once chose
 _REWRITTEN = (b"JFIF\0", b"ICC_PROFILE\0", b"Adobe\0", b"JFXX\0", b"MPF\0", b"Ducky")
-    b"JFIF\0",
-    b"ICC_PROFILE\0",
-    b"Adobe\0",
-    b"JFXX\0",
-    b"MPF\0",
-)  # and thumbnails, and places of other pictures
 
 GAIN_MAP = "its gain map (Ultra HDR) was left out, since it belongs to the darker picture"
 MOTION = "its motion photo's film was left out, since it no longer fits the brighter picture"
@@ -76,10 +70,9 @@ def read(stream: BinaryIO) -> Metadata:
     except Damaged:
         pass  # a JPEG cut short in its head; whether its pixels can be read, others say
     if others:
-        named = list(dict.fromkeys(others))
-        left.append(
-            f"its segments {', '.join(named[:6])}{', …' if len(named) > 6 else ''} were left behind, since only their maker knows them"
-        )
+        names = list(dict.fromkeys(others))
+        named = ", ".join([*names[:6], "…"] if len(names) > 6 else names)
+        left.append(f"its segments {named} were left behind, since only their maker knows them")
     packet, resources, further = _joined(found)
     first, *further_parts = found[EXIF_HEAD] or [b""]
     # a long block goes on in further segments; what starts anew is a copy that some program left
