@@ -97,8 +97,10 @@ def test_a_folder_elsewhere_is_followed_once(photos, tmp_path):
     (photos / "1").symlink_to(tmp_path / "elsewhere")
     (photos / "2").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere/back").symlink_to(photos)
-    found = below(photos, tmp_path / "out")
+    said: list[str] = []
+    found = below(photos, tmp_path / "out", say=said.append)
     assert (found["1/deep/e.jpg"], len(found)) == ("1/deep/e.jpg", 5)
+    assert [sentence.split(":")[0] for sentence in said] == [f"{photos}/2", f"{photos}/1/back"]
 
 
 def test_a_link_to_nowhere_is_a_sentence(photos, tmp_path):

@@ -84,6 +84,21 @@ def test_whoever_leaves_ends_what_is_in_work_with_nothing_half_written(work, enh
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("mirnet")] == []
 
 
+def test_a_picture_that_takes_long_ends_within_its_next_step(work, enhancer, monkeypatch):
+    def take_long(self, source, target, settings, progress):
+        if source != work[0].source:
+            for step in range(2000):  # twenty seconds
+                progress(step / 2000)
+                time.sleep(0.01)
+
+    monkeypatch.setattr(Enhancer, "enhance_file", take_long)
+    outcomes = jobs.run(work, enhancer, Settings(), at_once=2)
+    next(outcomes)
+    began = time.monotonic()
+    outcomes.close()
+    assert time.monotonic() - began < 10
+
+
 def test_an_error_that_is_no_pictures_ends_the_run_where_it_is_awaited(work, enhancer, monkeypatch):
     def fail(*_):
         raise WeightsError("broken")
