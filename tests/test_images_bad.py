@@ -120,8 +120,8 @@ def png_with(chunk: bytes, data: bytes, size: tuple[int, int] = (64, 48)) -> byt
 
 @pytest.mark.parametrize("chunk", [b"zTXt", b"iCCP"])
 def test_a_text_or_profile_that_swells_is_left_alone(chunk):
-    packer = zlib.compressobj(9)
-    swelling = b"".join(packer.compress(bytes(1_000_000)) for _ in range(500)) + packer.flush()
+    packer = zlib.compressobj(1)
+    swelling = b"".join(packer.compress(bytes(1_000_000)) for _ in range(200)) + packer.flush()
     data = png_with(chunk, b"name\0\0" + swelling)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with contextlib.suppress(PictureError):
@@ -205,3 +205,11 @@ def test_damage_is_a_sentence_or_a_picture_and_never_anything_else(name):
         except PictureError:
             refused += 1
     assert refused > 0
+
+
+def test_a_heic_whose_description_is_of_no_known_kind_does_not_end_the_process(tmp_path):
+    data = (Path(__file__).parent / "samples" / "eight-bit-turned.heic").read_bytes()
+    (tmp_path / "odd.heic").write_bytes(data.replace(b"\0\0Exif\0", b"\0\0E\xff\xfff\0", 1))
+    code = "import sys\nfrom mirnet import images\nprint(images.read_image(sys.argv[1]).shape)"
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "odd.heic")], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "(64, 48, 3)\n"), done.stderr

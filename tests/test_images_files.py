@@ -129,8 +129,12 @@ def test_an_interrupt_while_writing_leaves_nothing_behind(tmp_path, picture, mon
 
 
 def test_a_folder_that_is_missing_or_closed_gets_a_sentence(tmp_path, picture, monkeypatch):
+    def never():
+        pytest.fail("bands were asked for though there is nowhere to write them")
+        yield
+
     with pytest.raises(PictureError, match="there is no folder"):
-        images.save_picture(tmp_path / "nowhere" / "out.jpg", picture.bands(9), picture)
+        images.save_picture(tmp_path / "nowhere" / "out.jpg", never(), picture)
     monkeypatch.setattr(Path, "open", refusing(PermissionError(errno.EACCES, "Permission denied")))
     with pytest.raises(PictureError, match="you may not write in"):
         images.save_picture(tmp_path / "out.jpg", picture.bands(9), picture)

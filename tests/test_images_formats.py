@@ -313,6 +313,7 @@ def test_rows_that_wait_on_disk_come_back_upright(orientation, channels, dtype, 
     from mirnet.images import scratch
 
     monkeypatch.setattr(scratch, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(scratch, "_GATHERED_BYTES", 200)
     array = (200 * floats(channels)).astype(dtype)
     with scratch.Scratch(array.shape, dtype, orientation, tmp_path) as rows:
         for top in range(0, 23, 5):

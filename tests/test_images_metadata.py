@@ -236,3 +236,11 @@ def test_exif_too_long_for_jpeg_loses_the_makers_notes_and_says_so(tmp_path):
     remarks = images.save_picture(tmp_path / "out.jpg", picture.bands(9), picture, format="jpeg")
     assert "the camera maker's own notes were left behind" in remarks[0]
     assert PIL.Image.open(io.BytesIO((tmp_path / "out.jpg").read_bytes())).getexif()[0x010F] == "Acme"
+
+
+def test_the_size_in_the_exif_is_that_of_the_turned_picture():
+    tags = exif(6)
+    tags.get_ifd(0x8769)[0xA002], tags.get_ifd(0x8769)[0xA003] = 64, 48
+    written = again(pillow_bytes(smooth(), "jpeg", exif=tags.tobytes()), format="png")
+    shot = PIL.Image.open(io.BytesIO(written)).getexif().get_ifd(0x8769)
+    assert (shot[0xA002], shot[0xA003]) == (48, 64)
