@@ -38,7 +38,7 @@ class Bar:
     def _show(self) -> None:
         if self._progress:
             done = self._done + sum(list(self._within.values()))
-            self._progress.update(self._task, completed=min(done, self._total))
+            self._progress.update(self._task, completed=min(done, self._total), pictures=f"{self._done}/{self._total}")
 
 
 @contextmanager
@@ -53,4 +53,4 @@ def progress_bar(what: str, total: int) -> Iterator[Bar]:
     count = (TextColumn("{task.fields[pictures]}"),) if total > 1 else ()
     columns = (TextColumn(what), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), *count, TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        yield Bar(progress, progress.add_task(what, total=total), total)
+        yield Bar(progress, progress.add_task(what, total=total, pictures=f"0/{total}"), total)

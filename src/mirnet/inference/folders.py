@@ -78,8 +78,8 @@ def pictures(top: Path, *, recursive: bool = False, outside: Path | None = None,
 
 def is_picture(name: str) -> bool:
     """Whether a file's name speaks of a picture that is no earlier result of ours."""
-    path = Path(name)
-    return of_suffix(path.suffix) is not None and Path(path.stem).suffix != ".bright"
+    stem, _, suffix = name.rpartition(".")
+    return bool(stem) and of_suffix(f".{suffix}") is not None and not stem.endswith(".bright")
 
 
 def _enter(folder: Path, entered: set[Identity | None]) -> bool:
