@@ -233,4 +233,5 @@ def test_what_is_no_network_is_refused():
 def test_versions_name_the_runtime_and_its_devices():
     assert versions()[0].startswith("openvino 20")
     assert any(line.startswith("device cpu: ") for line in versions())
+    assert any(line in ("--fast computes in bf16 here", "--fast computes in int8 here") for line in versions())
     assert cores() >= 1

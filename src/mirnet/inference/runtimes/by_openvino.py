@@ -159,10 +159,10 @@ def _device(core: "openvino.Core", name: str) -> str:
 
 
 def versions() -> list[str]:
-    """The runtime's version and the devices that it finds, a line each."""
+    """The runtime's version, the devices that it finds, and what fast would be, a line each."""
     ov = import_openvino()
     core = ov.Core()
     devices = [
         f"device {name.lower()}: {core.get_property(name, 'FULL_DEVICE_NAME')}" for name in core.available_devices
     ]
-    return [f"openvino {ov.get_version()}", *devices]
+    return [f"openvino {ov.get_version()}", *devices, f"--fast computes in {fast_precision()} here"]
