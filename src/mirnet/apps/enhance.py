@@ -1,6 +1,7 @@
 """`mirnet enhance`: pictures and folders of them, brightened and denoised."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -64,8 +65,9 @@ def enhance(
     if jobs < 1:
         raise SettingsError(f"jobs must be at least 1, not {jobs}.")
 
-    def enhancer() -> Enhancer:  # made last: loading a network takes longer than refusing
-        made = Enhancer(weights, runtime=runtime, device=device, threads=threads, fast=fast)
+    def enhancer(progress: Callable[[float], None] = lambda done: None) -> Enhancer:
+        # made last: loading a network takes longer than refusing
+        made = Enhancer(weights, runtime=runtime, device=device, threads=threads, fast=fast, progress=progress)
         made.check(settings)
         return made
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from mirnet.apps.progress import progress_bar
 from mirnet.errors import PictureError, SettingsError
 from mirnet.files import write_whole
 from mirnet.formats import of_suffix
@@ -38,10 +39,14 @@ def checked(inputs: list[Path], output: Path | None, settings: Settings) -> Sett
     return replace(settings, format=known.name)
 
 
-def pipe(inputs: list[Path], output: Path | None, settings: Settings, enhancer: Callable[[], Enhancer]) -> None:
-    """Enhance the one picture, with settings that were `checked`. Raises PictureError, BrokenPipeError."""
+def pipe(inputs: list[Path], output: Path | None, settings: Settings, enhancer: Callable[..., Enhancer]) -> None:
+    """Enhance the one picture, with settings that were `checked`; `enhancer(progress)` makes what does it.
+
+    Raises PictureError, BrokenPipeError.
+    """
     content = _read(inputs[0])
-    enhanced = enhancer().enhance(content, **vars(settings))
+    with progress_bar("enhancing", 1) as bar:
+        enhanced = enhancer(bar.within).enhance(content, **vars(settings))
     _write(output or PIPE, enhanced, settings.overwrite)
 
 
