@@ -78,7 +78,7 @@ def test_weights_are_two_files(fake_weights, missing):
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():
-    with pytest.raises(WeightsError, match=r'no weights named "large"; expected lite or the path'):
+    with pytest.raises(WeightsError, match=r'no weights named "large"; expected lite or lite\.int8 or the path'):
         catalog.find("large")
 
 

@@ -71,12 +71,12 @@ class Weights:
 
 def list_weights() -> list[Weights]:
     """The weights that came with the package, by name."""
-    return [read(path) for path in sorted(FOLDER.glob("*.onnx"))]
+    return [read(path) for path in _installed()]
 
 
 def find(name_or_path: str | Path) -> Weights:
     """Weights by the name of installed ones, or by the path of an ONNX file with its card. Raises WeightsError."""
-    installed = [path.stem for path in sorted(FOLDER.glob("*.onnx"))]
+    installed = [path.stem for path in _installed()]
     if str(name_or_path) in installed:
         return read(FOLDER / f"{name_or_path}.onnx")
     path = Path(name_or_path)
@@ -92,6 +92,10 @@ def find(name_or_path: str | Path) -> Weights:
             raise WeightsError(f"{path}: is no exported weights file, whose name ends in .onnx; expected {known}.")
         raise WeightsError(f'There are no weights named "{name_or_path}"; expected {known}.')
     return read(path)
+
+
+def _installed() -> list[Path]:
+    return sorted(FOLDER.glob("*.onnx"), key=lambda path: path.stem)  # NAME before NAME.int8
 
 
 def int8_of(weights: Weights) -> Weights:
