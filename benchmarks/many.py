@@ -82,6 +82,7 @@ def speed(folder: Path, count: int, rounds: int, jobs: list[int]) -> None:
             began = time.perf_counter()
             subprocess.run(command, check=True, capture_output=True)
             times[way].append(time.perf_counter() - began)
+            print(f"{way}: {times[way][-1]:.1f} s", file=sys.stderr, flush=True)
     first = next(iter(times.values()))
     print("| way | seconds, median | the loop's seconds over these, median of rounds |\n|---|---|---|")
     for way, seconds in times.items():
