@@ -29,9 +29,13 @@ class Source:
 
     @staticmethod
     def of(array: Pixels, orientation: int = 1, icc: bytes | None = None) -> "Source":
-        """A whole (H, W, C) array: the case of one band. `icc` is the profile of its colours."""
-        space, remarks = _space(icc, array.shape[2])
-        return Source(array.shape[0], array.shape[1], lambda rows: [array], orientation, space, remarks)
+        """A whole (H, W, C) array. `icc` is the profile of its colours."""
+        height, width, channels = array.shape
+
+        def bands(rows: int) -> Iterator[Pixels]:
+            return (array[top : top + rows] for top in range(0, height, rows))
+
+        return Source(height, width, bands, orientation, *_space(icc, channels))
 
     @staticmethod
     def of_picture(picture: images.Picture) -> "Source":

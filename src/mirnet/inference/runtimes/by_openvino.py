@@ -1,5 +1,6 @@
 """OpenVINO, the default: on the CPU and on graphics of Intel's."""
 
+import ctypes
 import hashlib
 import io
 import sys
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 STREAMS = 2  # tiles at once; `render` works on as many
 CONVERTER = "openvino.tools.ovc"
+M_MMAP_THRESHOLD = -3  # of malloc.h
 
 
 class OpenVINORuntime:
@@ -29,6 +31,7 @@ class OpenVINORuntime:
         `precision` "f32", "bf16", or "int8" for a network whose file holds int8 weights.
         """
         self._ov = import_openvino()
+        _return_large_blocks()
         self._core = self._ov.Core()
         self._device = _device(self._core, device)
         self.precision = precision
@@ -55,6 +58,8 @@ class OpenVINORuntime:
         inputs = {"picture": picture} if stops is None else {"picture": picture, "stops": stops}
         if scene is None:
             restored, used = self._infer("survey", inputs)
+            if len(picture) > 1:  # samples of a large picture: what is rendered next needs the room
+                self._compiled["survey"].release_memory()
             return restored, used
         (restored,) = self._infer("render", inputs | {"scene": scene})
         return restored, scene
@@ -137,6 +142,18 @@ def import_openvino() -> Any:
 
     del sys.modules[CONVERTER]  # who asks for it by its name may have it
     return openvino
+
+
+def _return_large_blocks() -> None:
+    """Ask the C library to give memory of a megabyte and more back as soon as it is free, where it can be asked.
+
+    glibc would keep blocks of up to 32 MB, in an arena for each thread, and tiles are made of such: of a large
+    picture that was half of all memory (1.44 GB against 0.72 at tiles of 768 pixels).
+    """
+    if sys.platform == "linux":
+        set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
+        if set_option is not None:
+            set_option(M_MMAP_THRESHOLD, 2**20)
 
 
 def fast_precision(device: str = "cpu") -> str:
