@@ -10,12 +10,14 @@ import PIL.Image
 import PIL.ImageCms
 import PIL.ImageOps
 import pyvips
+import tifffile
 from PIL.TiffImagePlugin import IFDRational
 
 from mirnet import images
 
 FORMATS = ("jpeg", "png", "webp", "tiff")
 WAYS = [*zip(FORMATS, FORMATS, strict=True), ("jpeg", "tiff"), ("tiff", "jpeg"), ("webp", "png"), ("jpeg", "webp")]
+NEUTRAL = (0.5, 1.0, 0.7)  # what the camera of our DNG sees of white
 SHAPES = {1: (23, 17), 2: (23, 17, 2), 3: (23, 17, 3), 4: (23, 17, 4)}
 XMP = (
     '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
@@ -39,7 +41,8 @@ def smooth(height: int = 48, width: int = 64) -> np.ndarray:
 
 @functools.cache
 def icc() -> bytes:
-    return PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("sRGB")).tobytes()
+    profile = PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("sRGB")).tobytes()
+    return profile[:24] + struct.pack(">6H", 2020, 1, 1, 0, 0, 0) + profile[36:]  # else it would tell the time
 
 
 def exif(orientation: int = 6) -> PIL.Image.Exif:
@@ -76,7 +79,7 @@ def pillow_bytes(array: np.ndarray, format: str, **options: object) -> bytes:
     return stream.getvalue()
 
 
-@functools.cache  # the colour profile would tell the time of each call
+@functools.cache
 def photo(format: str, orientation: int = 6) -> bytes:
     """A photograph as another program writes it, with EXIF, XMP, colour profile and resolution."""
     tags = exif(orientation)
@@ -108,6 +111,34 @@ def stored_pixels(source: Path | bytes) -> np.ndarray:
 def pyvips_bytes(array: np.ndarray, suffix: str) -> bytes:
     image = pyvips.Image.new_from_memory(array.copy(), array.shape[1], array.shape[0], array.shape[2], "ushort")
     return image.copy(interpretation="rgb16").write_to_buffer(suffix)
+
+
+def tiff_bytes(array: np.ndarray, **options: object) -> bytes:
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, array, **options)
+    return stream.getvalue()
+
+
+def dng(orientation: int = 1) -> bytes:
+    """A camera's RAW file: a mosaic of smooth() as linear light, with its colour matrix and its neutral."""
+    light = (np.mgrid[0 : 1 : 48 * 1j, 0 : 1 : 64 * 1j].transpose(1, 2, 0) @ [[1, 0, 0.5], [0, 1, 0.5]]) * NEUTRAL
+    mosaic = light[..., 1].copy()
+    mosaic[0::2, 0::2], mosaic[1::2, 1::2] = light[0::2, 0::2, 0], light[1::2, 1::2, 2]
+    from_xyz = (32406, -15372, -4986, -9689, 18758, 415, 557, -2040, 10570)  # to linear sRGB, in ten thousandths
+    tags = [
+        (271, "s", 0, "Acme", True),
+        (274, "H", 1, orientation, True),
+        (33421, "H", 2, (2, 2), True),  # the mosaic's period and colours
+        (33422, "B", 4, bytes([0, 1, 1, 2]), True),
+        (50706, "B", 4, bytes([1, 4, 0, 0]), True),  # DNG's version
+        (50708, "s", 0, "Acme Model 7", True),
+        (50717, "H", 1, 65535, True),  # white
+        (50721, 10, 9, [part for value in from_xyz for part in (value, 10_000)], True),
+        (50728, 5, 3, [part for value in NEUTRAL for part in (round(1000 * value), 1000)], True),
+        (50778, "H", 1, 21, True),  # daylight of 6500 K
+    ]
+    raw = np.rint(mosaic * 65535).astype(np.uint16)
+    return tiff_bytes(raw, photometric="cfa", extratags=tags, metadata=None)
 
 
 def refusing(error: OSError):

@@ -12,46 +12,17 @@ import PIL.ImageCms
 import pytest
 import pyvips
 import tifffile
-from pictures import again, icc, noise, photo, pillow_bytes, smooth
+from pictures import again, dng, icc, noise, photo, pillow_bytes, smooth, tiff_bytes
 
 from mirnet import images
 from mirnet.errors import PictureError, SettingsError
 from mirnet.exposure import to_encoded
 
 SAMPLES = Path(__file__).parent / "samples"
-NEUTRAL = (0.5, 1.0, 0.7)  # what the camera of our DNG sees of white
-
-
-def tiff_bytes(array: np.ndarray, **options: object) -> bytes:
-    stream = io.BytesIO()
-    tifffile.imwrite(stream, array, **options)
-    return stream.getvalue()
 
 
 def floats(channels: int = 3) -> np.ndarray:
     return np.random.default_rng(channels).random((23, 17, channels), np.float32)
-
-
-def dng(orientation: int = 1) -> bytes:
-    """A camera's RAW file: a mosaic of smooth() as linear light, with its colour matrix and its neutral."""
-    light = (np.mgrid[0 : 1 : 48 * 1j, 0 : 1 : 64 * 1j].transpose(1, 2, 0) @ [[1, 0, 0.5], [0, 1, 0.5]]) * NEUTRAL
-    mosaic = light[..., 1].copy()
-    mosaic[0::2, 0::2], mosaic[1::2, 1::2] = light[0::2, 0::2, 0], light[1::2, 1::2, 2]
-    from_xyz = (32406, -15372, -4986, -9689, 18758, 415, 557, -2040, 10570)  # to linear sRGB, in ten thousandths
-    tags = [
-        (271, "s", 0, "Acme", True),
-        (274, "H", 1, orientation, True),
-        (33421, "H", 2, (2, 2), True),  # the mosaic's period and colours
-        (33422, "B", 4, bytes([0, 1, 1, 2]), True),
-        (50706, "B", 4, bytes([1, 4, 0, 0]), True),  # DNG's version
-        (50708, "s", 0, "Acme Model 7", True),
-        (50717, "H", 1, 65535, True),  # white
-        (50721, 10, 9, [part for value in from_xyz for part in (value, 10_000)], True),
-        (50728, 5, 3, [part for value in NEUTRAL for part in (round(1000 * value), 1000)], True),
-        (50778, "H", 1, 21, True),  # daylight of 6500 K
-    ]
-    raw = np.rint(mosaic * 65535).astype(np.uint16)
-    return tiff_bytes(raw, photometric="cfa", extratags=tags, metadata=None)
 
 
 # TIFF ----------------------------------------------------------------------------------------------------------------
