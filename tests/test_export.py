@@ -159,8 +159,8 @@ def test_the_overlap_on_the_card_is_enough_and_no_more_than_that(tiny_lite):
             tile = network.render(scene, *(x[:, :, seen, seen] for x in inputs))
             return float((tile[:, :, overlap : overlap + 32, overlap : overlap + 32] - whole).abs().max())
 
-        assert off(card.overlap_px) <= 2e-4  # another picture than the export's
-        assert off(0) > 1e-4
+        assert off(card.overlap_px) <= 8e-4  # another picture than the export's
+        assert off(0) > 4e-4
 
 
 # The card ------------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ class Card:
     sha256: str  # of the ONNX file
     takes_exposure: bool
     size_multiple: int  # of the height and width of what the graph takes
-    overlap_px: int  # by which tiles must overlap to equal the whole picture to 1e-4, as measured at export
+    overlap_px: int  # by which tiles must overlap to equal the whole picture to 4e-4, as measured at export
     scene_size: int  # numbers in a scene
     parameters: int
     kflop_per_px: float  # two for each multiply-add, at 512x512, exposure head apart

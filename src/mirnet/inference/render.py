@@ -23,7 +23,7 @@ from mirnet.inference.survey import WHOLE_PX, Grid, Onlooker, Samples, Survey, T
 
 __all__ = ["Pixels", "Plan", "Source", "look", "propose", "render", "to_rgb"]
 
-TILE_PX = 768  # the fastest of those measured (docs/performance.md)
+TILE_PX = 640  # the fastest of those measured (docs/performance.md)
 HELD_BYTES = 96 * 2**20  # of stored rows at a time; the tiles of a very wide picture are less high
 WORKERS = 2  # tiles in work at a time: what numpy does for one overlaps with the network on the other
 NIGHT_SHARE = 0.5  # of the proposed stops: what stays dark to the eye on a street at night
