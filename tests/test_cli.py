@@ -126,7 +126,7 @@ def test_every_setting_is_an_option_and_a_keyword(command, weights, photo, tmp_p
 
 
 def test_the_command_line_has_no_settings_of_its_own_and_the_same_defaults():
-    here = {"inputs", "output", "recursive", "watch", "shard", "jobs", "report",
+    here = {"inputs", "output", "recursive", "watch", "shard", "jobs", "report", "ray",
             "weights", "runtime", "device", "fast", "threads"}  # what and where, not how  # fmt: skip
     options = inspect.signature(enhance).parameters
     assert {name: option.default for name, option in options.items() if name not in here} == {

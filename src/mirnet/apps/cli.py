@@ -15,6 +15,7 @@ import typer
 from mirnet.apps.data import data
 from mirnet.apps.enhance import enhance
 from mirnet.apps.evaluate import evaluate
+from mirnet.apps.options import RayMayStandAlone
 from mirnet.apps.runs import runs
 from mirnet.apps.signals import Interrupted, interrupt
 from mirnet.apps.train import train
@@ -76,7 +77,7 @@ def start(
     """Brighten and denoise dark photographs with MIRNet, on your own machine."""
 
 
-app.command()(enhance)  # first in the help, since most people want nothing else
+app.command(cls=RayMayStandAlone)(enhance)  # first in the help, since most people want nothing else
 
 
 @app.command()

@@ -1,7 +1,8 @@
 """`mirnet enhance`: pictures and folders of them, brightened and denoised."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,7 @@ def enhance(
     shard: options.ShardOption = None,
     jobs: options.Jobs = 2,
     report: options.ReportOption = None,
+    ray: options.Ray = None,
     strength: options.Strength = 1.0,
     exposure: options.Exposure = 0.0,
     keep_exposure: options.KeepExposure = False,
@@ -52,7 +54,7 @@ def enhance(
     # before numpy is loaded: threads that wait for one another over thumbnails cost more than the pictures do
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from mirnet.apps import piping, work
-    from mirnet.inference import planning
+    from mirnet.inference import planning, urls
     from mirnet.inference.enhancer import Enhancer
     from mirnet.inference.settings import Settings
 
@@ -71,15 +73,33 @@ def enhance(
         made.check(settings)
         return made
 
+    @contextmanager
+    def engine() -> Iterator[work.Engine]:
+        if ray is None:
+            yield work.Here(enhancer(), settings, jobs)
+            return
+        from mirnet.inference import cluster
+
+        address = None if ray == options.HERE else ray
+        with cluster.pool(address, weights, settings, runtime=runtime, device=device, fast=fast, threads=threads,
+                          at_once=jobs, say=work.note) as pool:  # fmt: skip
+            yield pool
+
+    inputs, output = [urls.path_of(path) for path in inputs], output and urls.path_of(output)
+    beyond = next((path for path in [*inputs, output] if isinstance(path, urls.Url)), None)
+    if beyond and ray is None:
+        raise SettingsError(f"{beyond}: is no file of this machine; --ray reaches URLs, of one machine or many.")
+    if isinstance(output, urls.Url):
+        urls.is_folder(output)  # so that what keeps us from it is told once
     with terminated_like_ctrl_c():
         if piping.is_piped(inputs, output):
-            if recursive or watch or shard or report:
+            if recursive or watch or shard or report or ray:
                 raise SettingsError(
-                    "- stands for one picture, and --recursive, --watch, --shard and --report for many."
+                    "- stands for one picture, and --recursive, --watch, --shard, --report and --ray for many."
                 )
             piping.pipe(inputs, output, piping.checked(inputs, output, settings), enhancer)
             return
         files = work.Files(inputs, output, recursive, settings.format, planning.Shard.parse(shard) if shard else None)
-        failed = (work.watch if watch else work.enhance)(files, settings, enhancer, at_once=jobs, report=report)
+        failed = (work.watch if watch else work.enhance)(files, engine, report=report)
     if failed:
         raise typer.Exit(FAILED)

@@ -1,12 +1,16 @@
 """Options that say how pictures become, for the commands that share them, and how their text is read."""
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperCommand
 
 from mirnet.errors import SettingsError
 from mirnet.formats import WRITABLE, of_suffix
+
+HERE = "here"  # what --ray says without an address
 
 Denoise = Annotated[str, typer.Option(help='How much of the denoising is kept: 0 to 1, or "auto".')]
 Strength = Annotated[float, typer.Option(help="0 gives the original, 1 the full effect.")]
@@ -49,6 +53,12 @@ Jobs = Annotated[int, typer.Option("-j", "--jobs", help="Pictures in work at onc
 ReportOption = Annotated[
     Path | None, typer.Option("--report", metavar="FILE", help="A JSON line about each picture is appended to it.")
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray", metavar="[ADDRESS]", help="On all machines of a Ray cluster, host:port or auto; of this one without."
+    ),
+]
 Runtime = Annotated[
     Literal["openvino", "onnxruntime", "torch"], typer.Option(help="What runs the network; the others are extras.")
 ]
@@ -70,3 +80,15 @@ def parse_format(text: str | None) -> str | None:
     """The name of a format; what people call it by its suffix ("jpg", "tif") is understood."""
     known = of_suffix(f".{text}") if text else None
     return known.name if known else text
+
+
+class RayMayStandAlone(TyperCommand):
+    """A command whose --ray may be followed by an address or by anything else: an address is known by its port."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        said = []
+        for each, after in zip(args, [*args, ""][1:], strict=True):
+            said.append(each)
+            if each == "--ray" and not re.fullmatch(r"auto|(\w+://)?[^/]+:\d+", after):
+                said.append(HERE)
+        return super().parse_args(ctx, said)

@@ -1,10 +1,11 @@
 """A run over files as a person sees it: a line for each, a bar, a report, and a summary at the end."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import typer
 
@@ -12,8 +13,9 @@ from mirnet.apps.progress import progress_bar
 from mirnet.apps.signals import Interrupted
 from mirnet.errors import SettingsError
 from mirnet.inference import jobs
+from mirnet.inference.catalog import Weights
 from mirnet.inference.enhancer import Enhancer
-from mirnet.inference.jobs import Job, Outcome
+from mirnet.inference.jobs import Job, Outcome, Progress
 from mirnet.inference.planning import Shard, plan
 from mirnet.inference.reports import ReportFile
 from mirnet.inference.settings import Settings
@@ -35,17 +37,43 @@ class Files:
                     may_be_empty=may_be_empty, say=say)  # fmt: skip
 
 
-def enhance(files: Files, settings: Settings, enhancer: Callable[[], Enhancer], *, at_once: int,
-            report: Path | None) -> bool:  # fmt: skip
+class Engine(Protocol):
+    """Who does the work: this process, or a cluster's."""
+
+    @property
+    def weights(self) -> Weights: ...
+
+    def run(self, jobs: Sequence[Job], progress: Progress) -> Generator[Outcome, None, None]: ...
+
+
+@dataclass(frozen=True)
+class Here:
+    """The engine that is this process."""
+
+    enhancer: Enhancer
+    settings: Settings
+    at_once: int
+
+    @property
+    def weights(self) -> Weights:
+        return self.enhancer.weights
+
+    def run(self, batch: Sequence[Job], progress: Progress) -> Generator[Outcome, None, None]:
+        return jobs.run(batch, self.enhancer, self.settings, at_once=self.at_once, progress=progress)
+
+
+OpensEngine = Callable[[], AbstractContextManager[Engine]]
+
+
+def enhance(files: Files, engine: OpensEngine, *, report: Path | None) -> bool:
     """Enhance files and say what becomes of each; whether any failed."""
-    planned = files.plan(say=_note)
-    with _run(settings, enhancer(), at_once, report, several=len(planned) != 1) as run:
+    planned = files.plan(say=note)
+    with _run(engine, report, several=len(planned) != 1) as run:
         run.batch(planned)
     return run.tally.failed > 0
 
 
-def watch(files: Files, settings: Settings, enhancer: Callable[[], Enhancer], *, at_once: int,
-          report: Path | None) -> bool:  # fmt: skip
+def watch(files: Files, engine: OpensEngine, *, report: Path | None) -> bool:
     """Enhance what is in folders and what arrives there, until somebody asks to stop; whether any failed."""
     if not all(folder.is_dir() for folder in files.inputs):
         raise SettingsError("--watch looks after folders; name some that are there.")
@@ -54,35 +82,32 @@ def watch(files: Files, settings: Settings, enhancer: Callable[[], Enhancer], *,
     def note_once(sentence: str) -> None:
         if sentence not in noted:
             noted.add(sentence)
-            _note(sentence)
+            note(sentence)
 
     try:
-        with _run(settings, enhancer(), at_once, report, several=True) as run:
-            for batch in arrivals(lambda: files.plan(note_once, may_be_empty=True), _note):
+        with _run(engine, report, several=True) as run:
+            for batch in arrivals(lambda: files.plan(note_once, may_be_empty=True), note):
                 run.batch(batch)
     except Interrupted:  # the way in which watching ends
         pass
     return run.tally.failed > 0
 
 
-def _note(sentence: str) -> None:
+def note(sentence: str) -> None:
     typer.echo(f"mirnet: {shown(sentence)}", err=True)
 
 
 class _Run:
     """One command's work: batches of jobs with everything that is said about them."""
 
-    def __init__(self, settings: Settings, enhancer: Enhancer, at_once: int, report: ReportFile | None,
-                 several: bool) -> None:  # fmt: skip
-        self._settings, self._enhancer, self._at_once, self._report = settings, enhancer, at_once, report
-        self._several = several
+    def __init__(self, engine: Engine, report: ReportFile | None, several: bool) -> None:
+        self._engine, self._report, self._several = engine, report, several
         self.tally = Tally()
 
     def batch(self, batch: Sequence[Job]) -> None:
         jobs.clear_output(batch)
         with progress_bar("enhancing", len(batch)) as bar:
-            outcomes = jobs.run(batch, self._enhancer, self._settings, at_once=self._at_once,
-                                progress=lambda job, done: bar.within(done, job))  # fmt: skip
+            outcomes = self._engine.run(batch, lambda job, done: bar.within(done, job))
             with closing(outcomes):
                 for outcome in outcomes:
                     if self._report:
@@ -94,22 +119,23 @@ class _Run:
 
 
 @contextmanager
-def _run(settings: Settings, enhancer: Enhancer, at_once: int, report: Path | None, several: bool) -> Iterator[_Run]:
+def _run(opens_engine: OpensEngine, report: Path | None, several: bool) -> Iterator[_Run]:
     """A run with its report, and with a summary at its end, even one that somebody asked for."""
-    file = ReportFile(report, enhancer.weights) if report else None
-    run = _Run(settings, enhancer, at_once, file, several)
-    try:
-        yield run
-    except Interrupted:
-        if several:
-            typer.echo(run.tally.summary())
-        raise
-    else:
-        if several:
-            typer.echo(run.tally.summary())
-    finally:
-        if file:
-            file.close()
+    with opens_engine() as engine:
+        file = ReportFile(report, engine.weights) if report else None
+        run = _Run(engine, file, several)
+        try:
+            yield run
+        except Interrupted:
+            if several:
+                typer.echo(run.tally.summary())
+            raise
+        else:
+            if several:
+                typer.echo(run.tally.summary())
+        finally:
+            if file:
+                file.close()
 
 
 class Tally:

@@ -31,6 +31,7 @@ class Outcome:
     skipped: bool = False
     error: MirnetError | None = None
     remarks: tuple[str, ...] = ()  # of what was skipped; a report has its own
+    bytes: tuple[int | None, int | None] | None = None  # of source and target, by who saw them; None: look here
 
     @property
     def failed(self) -> bool:
@@ -49,7 +50,7 @@ def run(jobs: Sequence[Job], enhancer: Enhancer, settings: Settings, *, at_once:
     memory. `progress(job, done)` is called from those threads with 0 to 1. Whoever leaves the iterator, or an
     exception where it waits, ends all that is in work with nothing half-written. Raises Cancelled.
     """
-    crew = _Crew(jobs, enhancer, settings, progress)
+    crew = Crew(jobs, enhancer, settings, progress)
     try:
         yield from crew.work(min(at_once, len(jobs)))
     finally:
@@ -70,7 +71,7 @@ def make_folder(folder: Path) -> None:
         raise PictureError(f"{folder}: cannot be made ({error.strerror}); choose another.") from error
 
 
-class _Crew:
+class Crew:
     """Threads that take one job after the other until there are none, or until somebody says stop."""
 
     def __init__(self, jobs: Sequence[Job], enhancer: Enhancer, settings: Settings, progress: Progress) -> None:
@@ -104,7 +105,7 @@ class _Crew:
     def _take_jobs(self) -> None:
         try:
             while (job := self._next()) is not None:
-                self._ended.put(self._done(job))
+                self._ended.put(self.outcome_of(job))
         except BaseException as error:  # noqa: BLE001  told where the outcomes are awaited
             self._ended.put(error)
         self._ended.put(None)
@@ -113,7 +114,8 @@ class _Crew:
         with self._taking:
             return None if self._stopped else next(self._waiting, None)
 
-    def _done(self, job: Job) -> Outcome:
+    def outcome_of(self, job: Job) -> Outcome:
+        """Do one job, in the thread that asks. Raises Cancelled where the crew was stopped."""
         try:
             return self._enhanced(job)
         except OutputExists:

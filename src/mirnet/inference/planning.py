@@ -12,6 +12,7 @@ from mirnet.formats import FORMATS, WRITABLE, of_suffix, result_name
 from mirnet.inference.enhancer import beside
 from mirnet.inference.folders import Found, identity, pictures, tells_case_apart
 from mirnet.inference.jobs import Job
+from mirnet.inference.urls import Url, is_folder, path_of, pictures_of
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def plan(inputs: Sequence[Path], output: Path | None, *, recursive: bool = False
     be an original, a folder that may not be read. Raises SettingsError where nothing is left to do, an input is
     missing, or a folder has no pictures, unless it `may_be_empty`.
     """
-    several = len(inputs) > 1 or inputs[0].is_dir()
+    several = len(inputs) > 1 or is_folder(inputs[0])
     _refuse_output(output, several, format)
     places, jobs, mine = _Places(), Jobs(), list[int]()
     known = _Index(lambda index: places.of(jobs[index].source))
@@ -76,12 +77,18 @@ def plan(inputs: Sequence[Path], output: Path | None, *, recursive: bool = False
 def _found(given: Path, output: Path | None, recursive: bool, may_be_empty: bool,
            say: Callable[[str], None]) -> Iterator[Found]:  # fmt: skip
     try:
-        if not given.is_dir():
-            given.stat()
+        if not is_folder(given):
+            if not isinstance(given, Url):
+                given.stat()
             yield Found(given, given.name)
             return
         empty = True
-        for found in pictures(given, recursive=recursive, outside=output, say=say):
+        below = (
+            pictures_of(given, recursive=recursive, outside=output)
+            if isinstance(given, Url)
+            else pictures(given, recursive=recursive, outside=output, say=say)
+        )
+        for found in below:
             empty = False
             yield found
     except FileNotFoundError as error:
@@ -142,7 +149,7 @@ class Jobs(Sequence[Job]):
         if isinstance(index, slice):
             return Jobs(self._texts[index])
         source, target, problem = self._texts[index]
-        return Job(Path(source), Path(target), problem)
+        return Job(path_of(source), path_of(target), problem)
 
     def append(self, job: Job) -> None:
         self._texts.append((str(job.source), str(job.target), job.problem))

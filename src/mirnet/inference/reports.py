@@ -87,10 +87,11 @@ def read(content: bytes) -> list[dict[str, Any]]:
 def line_of(outcome: Outcome, weights: Weights) -> dict[str, Any]:
     """What the report says about one picture."""
     job, report = outcome.job, outcome.report
+    source_bytes, output_bytes = outcome.bytes or (_bytes(job.source), _bytes(job.target))
     line: dict[str, Any] = {
         "status": "failed" if outcome.failed else "found" if outcome.skipped else "enhanced",
         "source": str(job.source), "output": str(job.target),
-        "bytes": _bytes(job.source), "output_bytes": None if outcome.failed else _bytes(job.target),
+        "bytes": source_bytes, "output_bytes": None if outcome.failed else output_bytes,
     }  # fmt: skip
     if report is not None:
         line |= {

@@ -1,0 +1,344 @@
+"""Many machines at one list of files, by Ray: paths go out, outcomes come back, pixels stay where they are made.
+
+    this process                              each node
+    jobs -> a few for each worker  --paths--> workers, each a network on some cores, with two pictures at once:
+    report, summary <- outcomes <--outcomes-- one is read or written while the other is in the network
+
+Ray starts the workers and tells which have died. What was in their hands is handed out again by this process, so that
+each file has one outcome whatever was killed: a result appears whole or not at all, and what is there is left alone.
+"""
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from mirnet.errors import MirnetError, PictureError, SettingsError
+from mirnet.extras import needs
+from mirnet.inference.catalog import Weights, find
+from mirnet.inference.jobs import Job, Outcome, Progress, clear_output
+from mirnet.inference.runtimes import cores
+from mirnet.inference.settings import Settings
+from mirnet.inference.urls import Url, renamed
+from mirnet.inference.worker import Recipe, Worker, files_of
+
+CORES_EACH = 4  # of a worker: more workers with fewer threads do more a second, fewer workers hold less memory
+ATTEMPTS = 4  # at a picture, before it is what kills its workers
+OPENINGS = 3  # of a worker that dies before it is ready
+LOOK_SECONDS = 2.0  # how often new and lost nodes are looked for
+PATIENCE_SECONDS = 30.0  # without any worker, before the person is told
+KNOCK_SECONDS = 5.0
+STOP_SECONDS = 10.0  # for pictures in work, which notice between two tiles
+LOOPBACK = ("127.", "localhost:", "[::1]")
+EMPTY_SETTINGS = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # a frame of HTTP/2, which Ray speaks; its fourth byte says what
+OBJECT_STORE_BYTES = 80 * 2**20  # the least that Ray takes: it holds weights, no picture
+
+
+@contextmanager
+def joined(address: str | None) -> Iterator[Any]:
+    """The module `ray`, connected to the cluster at `address`; None for one of this machine's cores, while it lasts.
+
+    The address is host:port, or "auto" on a machine of the cluster. Raises SettingsError.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing leaves this machine
+    if address is None or address.startswith(LOOPBACK):  # nor is it open to others: Ray would take an outer address
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # whose name tells where it does so unasked
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")  # it prints of each lost worker; we go on without a word
+    with needs("ray", who="--ray"):
+        import ray
+    if address is not None and address != "auto":
+        _knock(address)
+    quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL, "include_dashboard": None}
+    folder = None
+    terminated = signal.getsignal(signal.SIGTERM)
+    try:
+        if address is None:
+            # not TMPDIR: a socket's path may have 107 letters at most
+            folder = tempfile.mkdtemp(prefix="mirnet-ray-", dir="/tmp" if Path("/tmp").is_dir() else None)
+            quiet |= {"include_dashboard": False}
+            ray.init(num_cpus=cores(), object_store_memory=OBJECT_STORE_BYTES, _temp_dir=folder,
+                     **quiet)  # fmt: skip
+        else:
+            ray.init(address=address, **quiet)
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        raise SettingsError(f"--ray {address or ''}: no cluster could be joined ({error}).") from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, terminated)  # Ray takes it for itself
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _knock(address: str) -> None:
+    """Raises SettingsError where nobody answers: Ray would try for minutes, and speak of it in its own words."""
+    host, _, port = address.rpartition(":")
+    if "//" in address or not host or not port.isdigit():
+        raise SettingsError(
+            f'--ray {address}: expected host:port, as `ray start --head` says it, or "auto"; the command runs on a '
+            "machine of the cluster (a ray:// address, of clients from outside, is none)."
+        )
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS) as knocking:
+            knocking.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + EMPTY_SETTINGS)
+            answer = knocking.recv(4)
+            if answer[3:] != EMPTY_SETTINGS[3:4] and not os.environ.get("RAY_USE_TLS"):
+                raise OSError("something else than Ray")
+    except (OSError, OverflowError) as error:
+        raise SettingsError(
+            f"--ray {address}: no Ray answers there ({error}); check the address, or start one (`ray start --head`)."
+        ) from error
+
+
+@contextmanager
+def pool(address: str | None, weights: str | Path, settings: Settings, *, runtime: str = "openvino",
+         device: str = "cpu", fast: bool = False, threads: int | None = None, at_once: int = 2,
+         say: Callable[[str], None] = lambda sentence: None) -> Iterator["Pool"]:  # fmt: skip
+    """Workers that enhance as an `Enhancer` of the same arguments would. Raises WeightsError, SettingsError."""
+    found = find(weights)
+    if isinstance(settings.match, Path):
+        settings = replace(settings, match=_read(settings.match))
+    recipe = Recipe(found.path.stem, found.card.sha256, runtime, device, fast, settings)
+    with joined(address) as ray, closing(Pool(ray, found, recipe, threads=threads, at_once=at_once, say=say)) as made:
+        yield made
+
+
+def _read(photo: Path) -> bytes:
+    try:
+        return photo.read_bytes()
+    except OSError as error:
+        raise SettingsError(
+            f"{photo}: the photo to match cannot be read ({error.strerror}); check the path."
+        ) from error
+
+
+@dataclass(eq=False)
+class _Member:
+    """One worker, and what is in its hands."""
+
+    actor: Any
+    opening: Any  # ref, None once it is open
+    jobs: set[Any] = field(default_factory=set)  # refs
+
+
+@dataclass(frozen=True)
+class _Task:
+    job: Job
+    attempt: int = 0
+
+
+class Pool:
+    """Workers on all cores of a cluster, or all GPUs, for one recipe; nodes that come later get theirs."""
+
+    def __init__(self, ray: Any, weights: Weights, recipe: Recipe, *, threads: int | None = None, at_once: int = 2,
+                 say: Callable[[str], None] = lambda sentence: None) -> None:  # fmt: skip
+        """`ray` as `joined` gives it; `threads` of each worker, None for up to 4; `at_once` pictures of each."""
+        self.weights = weights
+        self._ray, self._recipe, self._threads, self._at_once, self._say = ray, recipe, threads, at_once, say
+        files = ray.put(files_of(weights))
+        self._shared = ray.put(recipe), lambda: ray.get(files)
+        self._members: dict[tuple[str, int], _Member] = {}
+        self._failed_openings: dict[tuple[str, int], int] = {}
+        self._at_work: dict[Any, tuple[_Member, _Task]] = {}
+        self._again: deque[_Task] = deque()
+        self._looked = self._served = float("-inf")
+        self._patient = True
+
+    def run(self, jobs: Sequence[Job], progress: Progress = lambda job, done: None) -> Generator[Outcome, None, None]:
+        """Enhance files wherever there is a core; outcomes come as they end, each once, failures among them.
+
+        Whoever leaves the iterator ends all that is in work, with nothing half-written. Raises MirnetError where the
+        nodes cannot do what is asked for.
+        """
+        waiting, lost = iter(jobs), list[Job]()
+        self._served = time.monotonic()
+        try:
+            while True:
+                self._tend()
+                more = self._hand_out(waiting)
+                if not more and not self._at_work:
+                    return
+                for ref in self._ended():
+                    member, task = self._at_work.pop(ref)
+                    member.jobs.discard(ref)
+                    outcome = self._outcome(ref, member, task)
+                    if outcome is None:
+                        lost.append(task.job)
+                    else:
+                        yield outcome
+        finally:
+            self._stop()
+            clear_output(lost)  # drafts of the killed, where we can see them
+
+    def close(self) -> None:
+        """End all workers."""
+        for member in self._members.values():
+            self._ray.kill(member.actor)
+        self._members.clear()
+
+    # Workers ---------------------------------------------------------------------------------------------------------
+
+    def _tend(self) -> None:
+        """One worker for each share of each node that is alive."""
+        if time.monotonic() - self._looked < LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        wanted = dict(self._shares())
+        for place in [place for place in self._members if place not in wanted]:
+            self._dismiss(self._members[place])
+        for place, (cpus, gpus) in wanted.items():
+            if place not in self._members and self._failed_openings.get(place, 0) < OPENINGS:
+                self._members[place] = self._started(place[0], cpus, gpus)
+        if wanted and all(self._failed_openings.get(place, 0) >= OPENINGS for place in wanted):
+            raise MirnetError("No worker could be started on any node: each died while it loaded; is there memory?")
+        self._tell_waiting(bool(wanted))
+
+    def _shares(self) -> Iterator[tuple[tuple[str, int], tuple[int, int]]]:
+        """(node, number) and the (cores, GPUs) of each worker."""
+        for node in self._ray.nodes():
+            if not node["Alive"]:
+                continue
+            cpus, gpus = (int(node["Resources"].get(what, 0)) for what in ("CPU", "GPU"))
+            if self._on_gpus:
+                shares = [(max(cpus // gpus, 1), 1)] * gpus
+            else:
+                each = min(self._threads or CORES_EACH, cpus)
+                count = (cpus // each if self._threads else -(-cpus // each)) if cpus else 0
+                shares = [((cpus * (n + 1)) // count - (cpus * n) // count, 0) for n in range(count)]
+            yield from (((node["NodeID"], number), share) for number, share in enumerate(shares))
+
+    @property
+    def _on_gpus(self) -> bool:
+        return self._recipe.device.lower().startswith("cuda")
+
+    def _started(self, node: str, cpus: int, gpus: int) -> _Member:
+        here = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
+        # no restarts and no retries of Ray's: it would wait for a node that never comes back
+        remote = self._ray.remote(Worker).options(num_cpus=cpus, num_gpus=gpus, scheduling_strategy=here,
+                                                  max_concurrency=self._at_once + 2)  # fmt: skip
+        recipe, send_files = self._shared
+        actor = remote.remote(recipe, send_files, min(self._threads or cpus, cpus))
+        return _Member(actor, actor.open.remote())
+
+    def _dismiss(self, member: _Member) -> None:
+        self._members = {place: each for place, each in self._members.items() if each is not member}
+        self._ray.kill(member.actor)  # dead it is, or out of reach: then it shall not go on
+
+    def _tell_waiting(self, any_cores: bool) -> None:
+        if any(member.opening is None for member in self._members.values()):
+            self._served, self._patient = time.monotonic(), True
+        elif self._patient and time.monotonic() - self._served > PATIENCE_SECONDS:
+            what = "a GPU" if self._on_gpus else "a core"
+            self._say(f"Waiting for the cluster: {'none of its nodes has' if not any_cores else 'others use'} {what}.")
+            self._patient = False
+
+    # Jobs ------------------------------------------------------------------------------------------------------------
+
+    def _hand_out(self, waiting: Iterator[Job]) -> bool:
+        """Give each worker what it can have in work at once, the idlest first; whether there is more to do."""
+        ready = [member for member in self._members.values() if member.opening is None]
+        for busy in range(self._at_once):
+            for member in ready:
+                if len(member.jobs) > busy:
+                    continue
+                task = self._next(waiting)
+                if task is None:
+                    return False
+                ref = member.actor.enhance.remote(_absolute(task.job), task.attempt > 0)
+                member.jobs.add(ref)
+                self._at_work[ref] = member, task
+        return True
+
+    def _next(self, waiting: Iterator[Job]) -> _Task | None:
+        if self._again:
+            return self._again.popleft()
+        job = next(waiting, None)
+        return None if job is None else _Task(job)
+
+    def _ended(self) -> list[Any]:
+        """Refs of jobs that have ended; workers that have opened are noted on the way."""
+        opening = {m.opening: m for m in self._members.values() if m.opening is not None}
+        refs = [*self._at_work, *opening]
+        if not refs:
+            time.sleep(LOOK_SECONDS)
+            return []
+        done, _ = self._ray.wait(refs, timeout=LOOK_SECONDS)
+        done, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0) if done else (done, None)
+        for ref in done:
+            if ref in opening:
+                self._opened(opening[ref])
+        return [ref for ref in done if ref in self._at_work]
+
+    def _opened(self, member: _Member) -> None:
+        """Raises MirnetError where the worker says why it cannot work."""
+        try:
+            self._ray.get(member.opening)
+            member.opening = None
+        except self._ray.exceptions.RayTaskError as error:
+            raise _said(error) from None
+        except self._ray.exceptions.RayError as error:
+            if "No module named 'mirnet'" in str(error):
+                raise SettingsError("A node of the cluster has no mirnet; install the same version on each.") from error
+            place = next(place for place, each in self._members.items() if each is member)
+            self._failed_openings[place] = self._failed_openings.get(place, 0) + 1
+            self._dismiss(member)
+
+    def _outcome(self, ref: Any, member: _Member, task: _Task) -> Outcome | None:
+        """Of a job that has ended; None where its worker was lost, and the job waits to be done again."""
+        try:
+            outcome: Outcome = self._ray.get(ref)
+        except self._ray.exceptions.RayTaskError as error:
+            return Outcome(task.job, error=PictureError(f"{task.job.source}: {_said(error)}"))
+        except self._ray.exceptions.RayError:
+            self._dismiss(member)
+            self._looked = float("-inf")
+            if task.attempt + 1 < ATTEMPTS:
+                self._again.append(_Task(task.job, task.attempt + 1))
+                return None
+            told = f"{task.job.source}: {ATTEMPTS} workers were killed while they had it; perhaps it needs more memory."
+            return Outcome(task.job, error=PictureError(told))
+        outcome = renamed(outcome, _absolute(task.job), task.job)
+        if outcome.report:
+            outcome = replace(outcome, report=replace(outcome.report, settings=self._recipe.settings))
+        return outcome
+
+    def _stop(self) -> None:
+        """End what is in work; a worker that does not answer is killed, by which no result is half-written either."""
+        if not self._at_work:
+            return
+        busy = {id(member): member for member, _ in self._at_work.values()}.values()
+        stopping = [member.actor.stop.remote() for member in busy]
+        with suppress(self._ray.exceptions.RayError):
+            self._ray.wait([*stopping, *self._at_work], num_returns=len(stopping) + len(self._at_work),
+                           timeout=STOP_SECONDS)  # fmt: skip
+        for member in busy:
+            self._dismiss(member)
+        self._at_work.clear()
+        self._again.clear()
+
+
+def _absolute(job: Job) -> Job:
+    """The job for a process that works in another folder."""
+    source, target = (path if isinstance(path, Url) else path.absolute() for path in (job.source, job.target))
+    return replace(job, source=source, target=target)
+
+
+def _said(error: Any) -> MirnetError:
+    """What a worker raised, without Ray's frames around it."""
+    cause = error.cause
+    if isinstance(cause, MirnetError):
+        return type(cause)(str(cause))
+    return MirnetError(f"a worker failed ({type(cause).__name__}: {cause}); please report this")

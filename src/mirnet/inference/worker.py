@@ -1,0 +1,108 @@
+"""What runs on the nodes of a cluster: a network each, and the pictures whose paths it is given."""
+
+import os
+import platform
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import mirnet
+from mirnet.errors import MirnetError, PictureError, SettingsError
+from mirnet.files import clear_drafts
+from mirnet.inference import catalog, urls
+from mirnet.inference.enhancer import Enhancer
+from mirnet.inference.jobs import Crew, Job, Outcome
+from mirnet.inference.settings import Settings
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What makes the same enhancer on every node: weights by their content, a photo to match as its bytes."""
+
+    weights: str
+    sha256: str
+    runtime: str
+    device: str
+    fast: bool
+    settings: Settings
+    version: str = mirnet.__version__
+
+
+Files = dict[str, bytes]  # of weights: the network, its card, and what lies beside them for `fast`
+
+
+def files_of(weights: catalog.Weights) -> Files:
+    """What a node needs that has not got these weights. Raises WeightsError."""
+    stem = weights.path.with_suffix("")
+    files = {weights.path.name: weights.verified(), f"{stem.name}.json": weights.card.to_json().encode()}
+    for suffix in (".int8.onnx", ".int8.json"):
+        beside = stem.with_name(stem.name + suffix)
+        if beside.is_file():
+            files[beside.name] = beside.read_bytes()
+    return files
+
+
+class Worker:
+    """Enhances pictures on one node, several at once in the threads that ask."""
+
+    def __init__(self, recipe: Recipe, send_files: Callable[[], Files], threads: int) -> None:
+        """Loads nothing yet: what goes wrong while it loads is told by `open`, which a constructor could not."""
+        os.environ.setdefault("VIPS_CONCURRENCY", str(threads))  # libvips is not loaded yet
+        self._recipe, self._send_files, self._threads = recipe, send_files, threads
+        self._opening = threading.Lock()
+        self._crew: Crew | None = None
+
+    def open(self) -> None:
+        """Load the network. Raises SettingsError, WeightsError with the node's name."""
+        if mirnet.__version__ != self._recipe.version:
+            raise SettingsError(
+                f"The node {platform.node()} has mirnet {mirnet.__version__}, and the command is of "
+                f"{self._recipe.version}; install the same version everywhere."
+            )
+        with self._opening:
+            try:
+                self._crew = self._crew or Crew((), self._enhancer(), self._recipe.settings, lambda job, done: None)
+            except MirnetError as error:
+                raise type(error)(f"The node {platform.node()}: {error}") from None  # its frames stay here
+
+    def enhance(self, job: Job, again: bool) -> Outcome:
+        """Do one job, whose paths are absolute; `again`: one at which another worker was killed."""
+        self.open()
+        assert self._crew is not None
+        if again and not isinstance(job.target, urls.Url):
+            clear_drafts(job.target.parent)
+        outcome = self._done(job, self._crew)
+        # the settings stay here: they may hold a photo, and who asked knows them
+        report = replace(outcome.report, settings=Settings()) if outcome.report else None
+        return replace(outcome, report=report, bytes=outcome.bytes or urls.bytes_of(job))
+
+    def stop(self) -> None:
+        """End what is in work, with nothing half-written."""
+        if self._crew:
+            self._crew.stop()
+
+    def _done(self, job: Job, crew: Crew) -> Outcome:
+        if not job.problem and (isinstance(job.source, urls.Url) or isinstance(job.target, urls.Url)):
+            return urls.by_copies(job, self._recipe.settings.overwrite, crew.outcome_of)
+        if not job.problem and not job.source.exists():
+            told = f"{job.source}: is not there on the node {platform.node()}; the nodes need one file system, or URLs."
+            return Outcome(job, error=PictureError(told))
+        return crew.outcome_of(job)
+
+    def _enhancer(self) -> Enhancer:
+        recipe = self._recipe
+        installed = catalog.FOLDER / f"{recipe.weights}.onnx"
+        if installed.is_file() and catalog.read(installed).card.sha256 == recipe.sha256:
+            return self._made(installed)
+        with TemporaryDirectory(prefix="mirnet-") as folder:  # gone when the network is in memory
+            for name, content in self._send_files().items():
+                Path(folder, name).write_bytes(content)
+            return self._made(Path(folder, f"{recipe.weights}.onnx"))
+
+    def _made(self, weights: Path) -> Enhancer:
+        recipe = self._recipe
+        made = Enhancer(weights, runtime=recipe.runtime, device=recipe.device, threads=self._threads, fast=recipe.fast)
+        made.check(recipe.settings)
+        return made
