@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import pyvips
 from mutations import HEIC, BadFile
-from pictures import XMP, dng, exif, icc, photo, pillow_bytes, smooth, tiff_bytes
+from sample_pictures import XMP, dng, exif, icc, photo, pillow_bytes, smooth, tiff_bytes
 
 LONG = 2**31 - 1
 SIZES = [(0, 0), (0, 48), (64, 0), (1, LONG), (LONG, 1), (LONG, LONG), (2**32 - 1, 2), (65535, 65535), (65500, 65500),
@@ -74,7 +74,7 @@ def absurd_sizes() -> Iterator[BadFile]:
         "avif": pillow_bytes(smooth(), "avif"), "heic": (HEIC / "ten-bit.heic").read_bytes(), "ppm": b"",
     }  # fmt: skip
     for (format, content), size in itertools.product(sound.items(), SIZES):
-        yield BadFile.of(format, f"says-{size[0]}x{size[1]}", _of_size(format, content, *size))
+        yield BadFile.of(format, f"says-{size[0]}x{size[1]}", of_size(format, content, *size))
     for name, head in {
         "endless": b"P6 " + b"9" * 5000 + b" 1 255\n", "deep": b"P5 4 4 99999999\n", "no-depth": b"P5 4 4 0\n",
         "minus": b"P6 -4 -4 255\n", "bottomless-text": b"P2 5000 5000 255\n", "words": b"P3 4 4 255\nred green blue",
@@ -82,7 +82,7 @@ def absurd_sizes() -> Iterator[BadFile]:
         yield BadFile.of("ppm", name, head + bytes(200))
 
 
-def _of_size(format: str, content: bytes, width: int, height: int) -> bytes:
+def of_size(format: str, content: bytes, width: int, height: int) -> bytes:
     match format:
         case "png":
             return _png_of(content[16:24], struct.pack(">LL", width, height), content)

@@ -13,7 +13,7 @@ from mirnet.images import tags
 from mirnet.images.library import damaged, vips
 from mirnet.images.orientation import Pixels
 from mirnet.images.picture import DTYPES, File, Header, Picture, full_range
-from mirnet.metadata import Metadata
+from mirnet.metadata import Metadata, bmff
 
 _LOADERS = {"avif": "heif"}  # where libvips calls a format by another name
 _DEPTHS = {"uchar": 8, "ushort": 16, "float": 32}
@@ -30,6 +30,8 @@ def read(file: File, format: str) -> Picture:
     title = FORMATS[format].title
     if format == "tiff":
         _refuse_strange_tiff(file)
+    if format == "avif":
+        _refuse_stated_sizes(file)
     try:
         image = _load(file, format)
     except vips().Error as error:
@@ -121,6 +123,13 @@ def _refuse_strange_tiff(file: File) -> None:
         )
     if max(found.get(_BITS, (8,))) > 32:
         raise PictureError(f"{file.name}: expected at most 32 bits a value, but this TIFF has 64; convert it to 32")
+
+
+def _refuse_stated_sizes(file: File) -> None:
+    """What an AVIF says of itself; libvips prints complaints about a size that no picture has."""
+    with file.open() as stream:
+        for width, height in bmff.stated_sizes(stream):
+            file.refuse_size(width, height, _WHOLE_BYTES["avif"])
 
 
 def _refuse_unsupported(image: Any, name: str, format: str) -> None:

@@ -167,6 +167,21 @@ def meta_of(stream: BinaryIO) -> tuple[Box, Items] | None:
     return None
 
 
+def stated_sizes(stream: BinaryIO) -> list[tuple[int, int]]:
+    """Width and height of each picture in an AVIF or HEIC, as the boxes `ispe` state them; none of a damaged file."""
+    try:
+        meta = meta_of(stream)
+    except Damaged:
+        return []
+    if meta is None:
+        return []
+    data, found = meta[1].data, meta[1].boxes.get(b"iprp")
+    lists = boxes(data, found.place, found.end) if found else ()
+    properties = [each for box in lists if box.kind == b"ipco" for each in boxes(data, box.place, box.end)]
+    stated = [each for each in properties if each.kind == b"ispe" and each.end - each.place >= 12]
+    return [struct.unpack_from(">LL", data, each.place + 4) for each in stated]
+
+
 def read(stream: BinaryIO) -> Metadata:
     """What an AVIF or HEIC says; `icc` only where code points and no profile state its colours."""
     about, left = Metadata(), []
