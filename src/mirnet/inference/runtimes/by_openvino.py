@@ -141,6 +141,8 @@ def import_openvino() -> Any:
     import openvino
 
     del sys.modules[CONVERTER]  # who asks for it by its name may have it
+    # its first look at numpy, here: where two threads have it at once, each waits for ever for what the other holds
+    _ = openvino.Tensor(openvino.Type.f32, openvino.Shape([1])).data
     return openvino
 
 
