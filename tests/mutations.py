@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pyvips
-from pictures import dng, exif, icc, noise, photo, pillow_bytes, smooth, tiff_bytes
+from sample_pictures import dng, exif, icc, noise, photo, pillow_bytes, smooth, tiff_bytes
 
 HEIC = Path(__file__).parent / "samples"
 LIES = (b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\xff\xff", b"\0\1\0\0")

@@ -155,7 +155,7 @@ def add_again(data: Path, bright: Photo, dark: Photo | None = None) -> None:
     ("spoil", "severity", "kind", "said"),
     [
         (damage, "error", "unreadable", "low/scene 1.png: expected a whole PNG picture"),
-        (bring_a_stranger, "error", "unreadable", "high/scene 1.png: expected a JPEG, PNG, WebP or TIFF"),
+        (bring_a_stranger, "error", "unreadable", "high/scene 1.png: expected a JPEG, PNG, WebP"),
         (make_clear, "error", "alpha", "high/scene 1.png has an alpha channel"),
         (lose_a_partner, "error", "no-partner", "scene 1 has no partner in"),
         (take_a_second_file, "error", "one-name", "scene 1.png"),

@@ -18,6 +18,7 @@ from mirnet.inference import catalog
 from mirnet.inference.catalog import Card
 from mirnet.inference.enhancer import Enhancer
 from mirnet.inference.runtimes import OpenVINORuntime
+from mirnet.inference.survey import balance_of
 from mirnet.network import Lite, LiteConfig, MIRNetConfig, checkpoints
 from mirnet.training import card as cards
 from mirnet.training import export as exporting
@@ -136,7 +137,10 @@ def test_torch_and_openvino_agree_on_odd_sizes(request, which):
         picture = torch.from_numpy(x.transpose(2, 0, 1).copy())[None]
         extra = [torch.zeros(1, 1, 1, 1)] if isinstance(network, Lite) else []
         with torch.inference_mode():
-            expected = network(picture, *extra)[0].permute(1, 2, 0).clamp(0, 1).numpy()
+            expected = network(picture, *extra)[0].permute(1, 2, 0).numpy()
+        if isinstance(network, Lite):  # denoising alone leaves the mean where it was
+            expected = expected * balance_of(x, expected)
+        expected = np.clip(expected, 0, 1)
         wish = {"keep_exposure": True} if isinstance(network, Lite) else {}
         np.testing.assert_allclose(enhancer.enhance(x, **wish), expected, atol=1e-4)
 
@@ -194,7 +198,7 @@ def test_published_weights_enhance_without_exposure(tiny_published):
     x = np.random.default_rng(0).random((21, 33, 3), dtype=np.float32)
     enhancer = Enhancer(tiny_published, threads=1)
     assert enhancer.enhance(x, exposure=-2).mean() < enhancer.enhance(x).mean()
-    with pytest.raises(SettingsError, match="keep-exposure and denoise cannot be chosen"):
+    with pytest.raises(SettingsError, match="keep-exposure cannot be chosen"):
         enhancer.enhance(x, keep_exposure=True)
 
 

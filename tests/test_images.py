@@ -10,7 +10,7 @@ import PIL.ImageOps
 import pytest
 import skimage.io
 import tifffile
-from pictures import FORMATS, again, noise, photo, pillow_bytes, pyvips_bytes, smooth, stored_pixels
+from sample_pictures import FORMATS, again, noise, photo, pillow_bytes, pyvips_bytes, smooth, stored_pixels
 
 from mirnet import images
 from mirnet.images import encoding

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from pictures import again, noise, photo, pillow_bytes, refusing, smooth
+from sample_pictures import again, noise, photo, pillow_bytes, refusing, smooth
 
 from mirnet import images
 from mirnet.errors import PictureError

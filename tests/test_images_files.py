@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import photo, refusing, smooth
+from sample_pictures import photo, refusing, smooth
 
 from mirnet import images
 from mirnet.errors import OutputExists, PictureError, SettingsError

@@ -12,7 +12,7 @@ import PIL.ImageCms
 import pytest
 import pyvips
 import tifffile
-from pictures import again, dng, icc, noise, photo, pillow_bytes, smooth, tiff_bytes
+from sample_pictures import again, dng, icc, noise, photo, pillow_bytes, smooth, tiff_bytes
 
 from mirnet import images
 from mirnet.errors import PictureError, SettingsError

@@ -14,7 +14,7 @@ import PIL.Image
 import PIL.ImageCms
 import PIL.ImageOps
 import pytest
-from pictures import FORMATS, WAYS, XMP, again, exif, icc, noise, photo, pillow_bytes, smooth, with_thumbnail
+from sample_pictures import FORMATS, WAYS, XMP, again, exif, icc, noise, photo, pillow_bytes, smooth, with_thumbnail
 
 from mirnet import images, metadata
 from mirnet.images import describing
