@@ -147,6 +147,12 @@ def test_what_is_decoded_whole_may_have_fewer_megapixels(format, most, monkeypat
         images.open_picture(data, max_megapixels=500 * share * 0.98)
 
 
+@pytest.mark.parametrize("size", [(1_000_001, 1), (1, 1_000_001)])
+def test_a_longer_side_than_the_network_can_take_is_refused(size):
+    with pytest.raises(PictureError, match="sides of at most 1,000,000 pixels"):
+        images.open_picture(png_with(b"tEXt", b"a\0b", size))
+
+
 def test_the_limit_that_the_sentence_names_is_enough():
     data = pillow_bytes(np.zeros((1500, 2000), np.uint8), "gif")
     with pytest.raises(PictureError) as refused:

@@ -110,6 +110,16 @@ def test_a_large_picture_is_surveyed_by_samples_from_all_over_it(fake_runtime, c
     np.testing.assert_allclose(plan.scene, (pixels / 255).mean((0, 1)), atol=0.02)
 
 
+def test_a_thin_picture_counts_as_high_as_the_network_makes_it(fake_runtime, card, monkeypatch):
+    monkeypatch.setattr(render, "WHOLE_PX", 1000)
+    monkeypatch.setattr(survey, "WHOLE_PX", 1000)
+    monkeypatch.setattr(render, "TILE_PX", 64)
+    for size in ((1, 900), (900, 1)):
+        source = Source.of(picture(*size))
+        rendered(source, render.look(source, fake_runtime, card, Settings()), fake_runtime, card)
+    assert max(height * width for _, _, height, width in fake_runtime.calls) <= 1000
+
+
 def test_a_black_picture_gets_no_exposure(fake_runtime, card):
     black = Source.of(np.zeros((40, 60, 3), np.uint8))
     assert not render.propose(black, fake_runtime, card).any()

@@ -71,6 +71,13 @@ def test_bands_make_the_same_thumbnail_as_the_whole(rows: int) -> None:
     assert np.abs(builder.finish() - thumbnail(whole)).max() <= 1e-6
 
 
+def test_the_columns_of_a_very_wide_picture_are_taken_in_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = picture(13, 970)
+    in_one_go = thumbnail(whole)
+    monkeypatch.setattr("mirnet.thumbnail.STRETCH_PX", 64)
+    assert np.abs(thumbnail(whole) - in_one_go).max() <= 1e-6
+
+
 def test_bands_may_come_in_any_order() -> None:
     whole = picture(130, 97)
     builder = ThumbnailBuilder(130, 97)

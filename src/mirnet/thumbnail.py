@@ -7,6 +7,7 @@ from mirnet.exposure import to_encoded, to_linear
 
 LONG_SIDE_PX = 96
 CELL_PX = 8  # thumbnail pixels to a cell of the stops map; both sides are multiples of it
+STRETCH_PX = 65536  # of columns in one go
 
 
 def thumbnail_size(height: int, width: int) -> tuple[int, int]:
@@ -15,22 +16,24 @@ def thumbnail_size(height: int, width: int) -> tuple[int, int]:
     return tuple(max(CELL_PX, round(side * scale / CELL_PX) * CELL_PX) for side in (height, width))  # type: ignore[return-value]
 
 
-def area_weights(source: int, target: int) -> NDArray[np.float32]:
-    """(target, source): each row averages the stretch of `source` pixels that one target pixel covers, by area."""
+def area_weights(source: int, target: int, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
+    """(target, source): each row averages the stretch of `source` pixels that one target pixel covers, by area.
+
+    Of the source pixels from `start` to `stop` alone, (target, stop - start).
+    """
     edges = np.linspace(0, source, target + 1)
-    pixels = np.arange(source)
+    pixels = np.arange(start, source if stop is None else stop)
     covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    weights = np.clip(covered, 0, 1)
-    return np.asarray(weights / weights.sum(1, keepdims=True), dtype=np.float32)
+    return np.asarray(np.clip(covered, 0, 1) * (target / source), dtype=np.float32)
 
 
 class ThumbnailBuilder:
     """Collects a picture of `height` x `width` band by band, in any order; `finish` gives the thumbnail."""
 
     def __init__(self, height: int, width: int) -> None:
-        target_height, target_width = thumbnail_size(height, width)
-        self._rows, self._columns = area_weights(height, target_height), area_weights(width, target_width)
-        self._light = np.zeros((target_height, target_width, 3), dtype=np.float32)
+        self._size, self._target = (height, width), thumbnail_size(height, width)
+        self._first_columns = area_weights(width, self._target[1], 0, min(width, STRETCH_PX))
+        self._light = np.zeros((*self._target, 3), dtype=np.float32)
 
     def add(self, top: int, band: NDArray[np.float32]) -> None:
         """Rows `top` and following of the picture: (rows, width, 3) float32, sRGB-encoded in [0, 1]."""
@@ -38,12 +41,21 @@ class ThumbnailBuilder:
 
     def add_light(self, top: int, light: NDArray[np.float32]) -> None:
         """The same in linear light, and as planes: (3, rows, width)."""
-        rows = self._rows[:, top : top + light.shape[1]]
+        rows = area_weights(self._size[0], self._target[0], top, top + light.shape[1])
         touched = np.flatnonzero(rows.any(1))
         if len(touched):
             chosen = slice(touched[0], touched[-1] + 1)
             shortened = rows[chosen] @ light  # (3, touched, width): rows first, they are few
-            self._light[chosen] += (shortened @ self._columns.T).transpose(1, 2, 0)
+            for start in range(0, self._size[1], STRETCH_PX):
+                part = shortened[:, :, start : start + STRETCH_PX]
+                self._light[chosen] += (part @ self._columns(start).T).transpose(1, 2, 0)
+
+    def _columns(self, start: int) -> NDArray[np.float32]:
+        """The weights of a stretch of columns. All of a very wide picture would take gigabytes."""
+        width = self._size[1]
+        if start == 0:
+            return self._first_columns
+        return area_weights(width, self._target[1], start, min(width, start + STRETCH_PX))
 
     def finish(self) -> NDArray[np.float32]:
         """(h, w, 3) float32, sRGB-encoded."""

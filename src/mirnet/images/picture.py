@@ -16,6 +16,7 @@ from mirnet.images.orientation import Pixels
 from mirnet.metadata import Metadata
 
 STREAMED_BYTES = 2.6  # of memory a pixel: at the usual limit of 500 megapixels no picture then takes more than 1.3 GB
+LONGEST_SIDE_PX = 1_000_000  # as in libpng; a side of a pixel costs the network as much as one of eight
 Decode = Callable[[int], Iterable[Pixels]]  # a picture in bands of so many rows, as its library has them
 DTYPES: dict[int, Any] = {8: np.uint8, 16: np.uint16, 32: np.float32}  # of a value, by its depth
 
@@ -59,6 +60,11 @@ class File:
                 f"{self.name}: expected at most {self.max_megapixels * share:.4g} megapixels{kind}, but the picture "
                 f"says that it has {megapixels:.1f} ({size}); if you trust it, allow more with "
                 f"--max-megapixels {math.ceil(megapixels / share)}"
+            )
+        if max(width, height) > LONGEST_SIDE_PX:
+            raise PictureError(
+                f"{self.name}: expected sides of at most {LONGEST_SIDE_PX:,} pixels, but the picture says that it has "
+                f"{size}; cut it into parts"
             )
 
 

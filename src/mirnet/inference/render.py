@@ -19,7 +19,18 @@ from mirnet.inference.pixels import Floats, Pixels, Wishes, exposed, finished, t
 from mirnet.inference.runtimes import Runtime
 from mirnet.inference.settings import Settings
 from mirnet.inference.source import BAND_ROWS, Source
-from mirnet.inference.survey import WHOLE_PX, Grid, Onlooker, Samples, Survey, Thumbnail, balance_of, stops_at, watch
+from mirnet.inference.survey import (
+    WHOLE_PX,
+    Grid,
+    Onlooker,
+    Samples,
+    Survey,
+    Thumbnail,
+    balance_of,
+    padded_px,
+    stops_at,
+    watch,
+)
 
 __all__ = ["Pixels", "Plan", "Source", "look", "propose", "render", "to_rgb"]
 
@@ -55,7 +66,7 @@ def look(source: Source, runtime: Runtime, card: Card, settings: Settings, added
 
     `target_mean`, of sRGB-encoded values, is what the result's mean shall be; then `match` of the settings was asked.
     """
-    small = source.height * source.width <= WHOLE_PX
+    small = padded_px(source) <= WHOLE_PX
     longest = max(source.height, source.width)
     tile_px = _rounded_up(settings.tile, card.size_multiple) if settings.tile else longest if small else TILE_PX
     one_piece = small and tile_px >= longest

@@ -29,6 +29,11 @@ SAMPLE_PX, SAMPLES_A_SIDE = 96, 8
 GRID_PX = 512  # at most so many pixels on each side stand for a picture where its mean is asked for
 
 
+def padded_px(source: Source) -> int:
+    """About how many pixels the network gets of a whole picture: none of its sides is shorter than 8 there."""
+    return max(source.height, CELL_PX) * max(source.width, CELL_PX)
+
+
 class Onlooker(Protocol):
     """Somebody who looks on while a picture streams by."""
 
@@ -88,7 +93,7 @@ class Samples:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        small = source.height * source.width <= WHOLE_PX
+        small = padded_px(source) <= WHOLE_PX
         self._crop = (source.height, source.width) if small else (
             min(SAMPLE_PX, source.height), min(SAMPLE_PX, source.width)
         )  # fmt: skip
