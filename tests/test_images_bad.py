@@ -129,6 +129,14 @@ def test_a_text_or_profile_that_swells_is_left_alone(chunk):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 150_000  # kB
 
 
+@pytest.mark.parametrize("head", [b"name\0\0", b"name\0\1\0\0\0"])
+def test_a_text_that_swells_is_not_handed_on(head):
+    data = png_with(b"zTXt" if len(head) == 6 else b"iTXt", head + zlib.compress(bytes(5_000_000)))
+    assert b"name\0" not in again(data)
+    assert "its text 'name' is damaged and was left out" in images.open_picture(data).metadata.left
+    assert b"name\0" in again(png_with(b"zTXt", b"name\0\0" + zlib.compress(bytes(4_000))))
+
+
 @pytest.mark.parametrize("size", [(0, 48), (64, 0), (2**31 - 1, 2**31 - 1), (2**32 - 1, 1)])
 def test_a_size_that_no_picture_has_is_refused(size):
     with pytest.raises(PictureError, match="expected"):

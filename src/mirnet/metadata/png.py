@@ -82,10 +82,11 @@ def _with(about: Metadata, kind: bytes, data: bytes) -> tuple[Metadata, str | No
         ) if stated else about, None
     keyword = data.partition(b"\0")[0]
     try:
+        plain = content(Text(kind, data))  # of each, so that a text that swells beyond measure goes no further
         if keyword == _XMP_KEYWORD:
-            return replace(about, xmp=content(Text(kind, data))), None
+            return replace(about, xmp=plain), None
         if keyword.startswith(b"Raw profile type "):
-            return _with_raw_profile(about, keyword.removeprefix(b"Raw profile type "), content(Text(kind, data)))
+            return _with_raw_profile(about, keyword.removeprefix(b"Raw profile type "), plain)
     except (Damaged, ValueError):
         return about, f"its text {keyword[:40].decode('latin-1')!r} is damaged and was left out"
     return replace(about, texts=(*about.texts, Text(kind, data))), None
