@@ -152,6 +152,7 @@ class Pool:
         self._shared = ray.put(recipe), lambda: ray.get(files)
         self._members: dict[tuple[str, int], _Member] = {}
         self._failed_openings: dict[tuple[str, int], int] = {}
+        self._last_words = ""
         self._at_work: dict[Any, tuple[_Member, _Task]] = {}
         self._again: deque[_Task] = deque()
         self._looked = self._served = float("-inf")
@@ -203,7 +204,7 @@ class Pool:
             if place not in self._members and self._failed_openings.get(place, 0) < OPENINGS:
                 self._members[place] = self._started(place[0], cpus, gpus)
         if wanted and all(self._failed_openings.get(place, 0) >= OPENINGS for place in wanted):
-            raise MirnetError("No worker could be started on any node: each died while it loaded; is there memory?")
+            raise MirnetError(f"No worker could be started, each died while it loaded: {self._last_words}")
         self._tell_waiting(bool(wanted))
 
     def _shares(self) -> Iterator[tuple[tuple[str, int], tuple[int, int]]]:
@@ -213,7 +214,7 @@ class Pool:
                 continue
             cpus, gpus = (int(node["Resources"].get(what, 0)) for what in ("CPU", "GPU"))
             if self._on_gpus:
-                shares = [(max(cpus // gpus, 1), 1)] * gpus
+                shares = [(max(cpus // gpus, 1), 1)] * gpus if gpus else []
             else:
                 each = min(self._threads or CORES_EACH, cpus)
                 count = (cpus // each if self._threads else -(-cpus // each)) if cpus else 0
@@ -294,6 +295,7 @@ class Pool:
                 raise SettingsError("A node of the cluster has no mirnet; install the same version on each.") from error
             place = next(place for place, each in self._members.items() if each is member)
             self._failed_openings[place] = self._failed_openings.get(place, 0) + 1
+            self._last_words = str(error).strip().splitlines()[-1]
             self._dismiss(member)
 
     def _outcome(self, ref: Any, member: _Member, task: _Task) -> Outcome | None:
