@@ -19,8 +19,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
-# read by Ray when it is imported: no statistics, loopback alone, no words on workers that we kill
-os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+# read by Ray when it is imported: no statistics, loopback alone, no words on workers that we kill; and by numpy, as in
+# the plain command: sums of BLAS depend on its threads
+os.environ |= {"OPENBLAS_NUM_THREADS": "1",
+               "RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
                "RAY_DEDUP_LOGS_SKIP_REGEX": ".*"}  # fmt: skip
 
 import numpy as np

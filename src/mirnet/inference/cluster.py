@@ -227,11 +227,15 @@ class Pool:
 
     def _started(self, node: str, cpus: int, gpus: int) -> _Member:
         here = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
+        threads = min(self._threads or cpus, cpus)
+        # BLAS as in the plain command, before numpy is loaded: its sums depend on its threads, and so would a result
+        variables = {"OPENBLAS_NUM_THREADS": "1", "VIPS_CONCURRENCY": str(threads)}
         # no restarts and no retries of Ray's: it would wait for a node that never comes back
         remote = self._ray.remote(Worker).options(num_cpus=cpus, num_gpus=gpus, scheduling_strategy=here,
-                                                  max_concurrency=self._at_once + 2)  # fmt: skip
+                                                  max_concurrency=self._at_once + 2,
+                                                  runtime_env={"env_vars": variables})  # fmt: skip
         recipe, send_files = self._shared
-        actor = remote.remote(recipe, send_files, min(self._threads or cpus, cpus))
+        actor = remote.remote(recipe, send_files, threads)
         return _Member(actor, actor.open.remote())
 
     def _dismiss(self, member: _Member) -> None:

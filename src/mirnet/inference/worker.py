@@ -1,6 +1,5 @@
 """What runs on the nodes of a cluster: a network each, and the pictures whose paths it is given."""
 
-import os
 import platform
 import threading
 from collections.abc import Callable
@@ -49,7 +48,6 @@ class Worker:
 
     def __init__(self, recipe: Recipe, send_files: Callable[[], Files], threads: int) -> None:
         """Loads nothing yet: what goes wrong while it loads is told by `open`, which a constructor could not."""
-        os.environ.setdefault("VIPS_CONCURRENCY", str(threads))  # libvips is not loaded yet
         self._recipe, self._send_files, self._threads = recipe, send_files, threads
         self._opening = threading.Lock()
         self._crew: Crew | None = None
