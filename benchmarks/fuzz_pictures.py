@@ -4,7 +4,7 @@ Each goes through the whole of `Enhancer.enhance_file`, with --max-megapixels 30
 is watched: one that dies or does not answer is counted for the file that it had, and started again. A file has to be
 refused with a sentence that names it, within 5 s, or enhanced within 20 s and 2 s for each megapixel; with at most
 1.5 GB of memory; with nothing left in the output folder but a whole picture, and nothing written to standard error.
-What takes too long or too much is tried once more in a fresh process, since other programs may be at work. A share of
+What takes too long or too much is tried once more at the end, since other programs may be at work now. A share of
 the files then goes through the command line, whose verdicts must be the same.
 
 Prints a Markdown table; ends with 1 where anything is wrong. The corpus is made by tests/mutations.py and
@@ -16,7 +16,6 @@ import json
 import platform
 import resource
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -201,26 +200,31 @@ def wrong_with(output: Path) -> str:
 # All of them --------------------------------------------------------------------------------------------------------
 
 
-def judged(
-    bad_files: Iterator[BadFile], folder: Path, max_megapixels: float, keep: Path | None
-) -> Iterator[tuple[BadFile, Verdict]]:
-    """Each file with its verdict; `keep` is where those with faults go."""
+def judged(bad_files: Iterator[BadFile], folder: Path, max_megapixels: float) -> Iterator[tuple[BadFile, Verdict]]:
+    """Each file with its verdict; what was too slow comes last."""
     (folder / "in").mkdir()
     (folder / "out").mkdir()
-    watched = Watched(folder, max_megapixels)
-    for bad in bad_files:
+    watched, again = Watched(folder, max_megapixels), list[BadFile]()
+
+    def judge(bad: BadFile) -> Verdict:
         source, target = folder / "in" / bad.name, folder / "out" / result_name(bad.name)
         source.write_bytes(bad.content)
         verdict = watched.judge(source, target, bad.clip)
-        if not verdict.within_limits() or verdict.kind == "hang":
-            watched.end()
-            verdict = watched.judge(source, target, bad.clip)
+        source.unlink()
+        return verdict
+
+    for bad in bad_files:
+        verdict = judge(bad)
+        if verdict.within_limits() and verdict.kind != "hang":
+            yield bad, verdict
+        else:
+            again.append(bad)
+    for bad in again:  # as late as can be
+        watched.end()
+        verdict = judge(bad)
         if not verdict.within_limits():
             said = f"{verdict.outcome} after {verdict.seconds:.1f} s, {verdict.peak_mb:.0f} MB: {verdict.said[:200]}"
             verdict = replace(verdict, outcome="fault", said=said, kind="hang")
-        if verdict.outcome == "fault" and keep:
-            shutil.copy(source, keep)
-        source.unlink()
         yield bad, verdict
     watched.end()
 
@@ -236,11 +240,11 @@ def through_the_command(some: list[tuple[BadFile, Verdict]], folder: Path, max_m
     expected = {result_name(bad.name) for bad, verdict in some if verdict.outcome == "accepted"}
     found = {path.name for path in target.iterdir()} if target.is_dir() else set()
     wrong = [f"{name}: enhanced by the library or by the command alone" for name in sorted(expected ^ found)]
-    if done.returncode != 1:
+    refused = [bad.name for bad, verdict in some if verdict.outcome == "refused"]
+    if done.returncode != bool(refused):
         wrong.append(f"the command ended with {done.returncode}")
     if "Traceback" in done.stderr:
         wrong.append(done.stderr[-1000:])
-    refused = [bad.name for bad, verdict in some if verdict.outcome == "refused"]
     return wrong + [f"{name}: the command says nothing of it" for name in refused if name not in done.stderr]
 
 
@@ -262,10 +266,12 @@ def run(files: Iterator[BadFile], folder: Path, asked: argparse.Namespace) -> li
     wrong: list[str] = []
     lines = asked.report.open("w", buffering=1) if asked.report else None
     began = time.monotonic()
-    for number, (bad, verdict) in enumerate(judged(files, folder, asked.max_megapixels, asked.keep)):
+    for number, (bad, verdict) in enumerate(judged(files, folder, asked.max_megapixels)):
         by_format[bad.format].append(verdict)
         if verdict.outcome == "fault":
             wrong.append(f"{bad.name}: {verdict.kind}: {verdict.said}")
+            if asked.keep:
+                (asked.keep / bad.name).write_bytes(bad.content)
         elif number % 7 == 3 and len(some) < asked.command and not bad.clip and verdict.seconds < 1:
             some.append((bad, verdict))
         if lines:
