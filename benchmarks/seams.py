@@ -23,7 +23,7 @@ from mirnet.inference.render import Plan, Source
 from mirnet.inference.settings import Settings
 
 CELL = (400, 600)
-TILES = (256, 512, 768, 1024)
+TILES = (256, 640)
 
 
 def main() -> None:
@@ -61,7 +61,7 @@ def compare(enhancer: Enhancer, name: str, picture: np.ndarray) -> None:
     whole = rendered(replace(plan, tile_px=longest))
     for tile_px in TILES:
         show(name, f"tiles of {tile_px} px", rendered(replace(plan, tile_px=tile_px)), whole)
-    show(name, "tiles of 512 px that look at themselves", rendered(replace(plan, scene=None, tile_px=512)), whole)
+    show(name, "tiles of 640 px that look at themselves", rendered(replace(plan, scene=None, tile_px=640)), whole)
     own = own_scene(enhancer, source, plan)
     show(name, "statistics of every pixel", rendered(replace(plan, scene=own)), whole)
 
