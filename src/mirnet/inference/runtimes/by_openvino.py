@@ -41,6 +41,8 @@ class OpenVINORuntime:
         }  # fmt: skip
         if threads is not None:
             self._config["INFERENCE_NUM_THREADS"] = threads
+            # who takes a share of the cores is not alone: bound to one core each, all processes would take the first
+            self._config["ENABLE_CPU_PINNING"] = False
         self._onnx, self._scene_size = onnx, scene_size
         self._network: openvino.Model | None = None
         self._compiled: dict[str, openvino.CompiledModel] = {}
