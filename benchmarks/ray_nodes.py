@@ -50,6 +50,11 @@ def only(pool: cluster.Pool, workers: int) -> None:
     pool._shares = lambda: shares  # type: ignore[method-assign, assignment, return-value]
 
 
+def ready(pool: cluster.Pool) -> list[object]:
+    """The workers that have loaded their network."""
+    return [member for member in pool._members.values() if member.opening is None]
+
+
 def seconds(pool: cluster.Pool, photos: Path, out: Path) -> float:
     shutil.rmtree(out, ignore_errors=True)
     begin = time.monotonic()
@@ -65,8 +70,11 @@ def speed(address: str, photos: Path, out: Path, rounds: int) -> None:
             with cluster.pool(address, "lite", Settings(), threads=1, at_once=1) as pool:
                 only(pool, workers)
                 few = planning.plan([photos], out)[: 2 * workers]
-                shutil.rmtree(out, ignore_errors=True)
-                list(pool.run(few))  # warm: processes started, networks compiled
+                all_ready = False
+                while not all_ready:  # warm: once more after all have loaded, so that each has had a picture
+                    all_ready = len(ready(pool)) == workers
+                    shutil.rmtree(out, ignore_errors=True)
+                    list(pool.run(few))
                 taken = seconds(pool, photos, out)
             if turn:
                 times[workers].append(taken)
