@@ -235,3 +235,14 @@ def test_versions_name_the_runtime_and_its_devices():
     assert any(line.startswith("device cpu: ") for line in versions())
     assert any(line in ("--fast computes in bf16 here", "--fast computes in int8 here") for line in versions())
     assert cores() >= 1
+
+
+def test_surveys_of_several_large_pictures_may_overlap(runtime):
+    """The room of a survey is given back when it is over, but not while another is in work."""
+    crops = np.random.default_rng(0).random((4, 3, 64, 64), dtype=np.float32)
+    stops = np.ones((4, 1, 64, 64), dtype=np.float32)
+    alone = runtime.restore(crops, stops, None)
+    with ThreadPoolExecutor(4) as pool:
+        for restored, scene in pool.map(lambda _: runtime.restore(crops, stops, None), range(40)):
+            np.testing.assert_allclose(restored, alone[0], atol=1e-6)
+            np.testing.assert_allclose(scene, alone[1], atol=1e-6)

@@ -47,6 +47,7 @@ class OpenVINORuntime:
         self._network: openvino.Model | None = None
         self._compiled: dict[str, openvino.CompiledModel] = {}
         self._compiling = threading.Lock()
+        self._counting, self._surveys = threading.Lock(), 0  # memory is released when no survey is in work
         self._requests = threading.local()  # an infer request may serve one thread at a time
         self._part("survey")  # here, so that what is no network is refused here
 
@@ -59,12 +60,22 @@ class OpenVINORuntime:
     def restore(self, picture: Floats, stops: Floats | None, scene: Floats | None) -> tuple[Floats, Floats]:
         inputs = {"picture": picture} if stops is None else {"picture": picture, "stops": stops}
         if scene is None:
-            restored, used = self._infer("survey", inputs)
-            if len(picture) > 1:  # samples of a large picture: what is rendered next needs the room
-                self._compiled["survey"].release_memory()
+            restored, used = self._surveyed(inputs)
             return restored, used
         (restored,) = self._infer("render", inputs | {"scene": scene})
         return restored, scene
+
+    def _surveyed(self, inputs: dict[str, Floats]) -> list[Floats]:
+        with self._counting:
+            self._surveys += 1
+        try:
+            return self._infer("survey", inputs)
+        finally:
+            with self._counting:
+                self._surveys -= 1
+                # after samples of a large picture: what is rendered next needs the room
+                if len(inputs["picture"]) > 1 and self._surveys == 0:
+                    self._compiled["survey"].release_memory()
 
     def propose(self, thumbnail: Floats) -> Floats:
         return self._infer("head", {"thumbnail": thumbnail})[0]
