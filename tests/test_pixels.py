@@ -6,7 +6,7 @@ from profiles import ADOBE_RGB, DISPLAY_P3, PROPHOTO, grey_profile, profile
 
 from mirnet.exposure import expose, to_encoded, to_linear
 from mirnet.images.colour import Space, space_of
-from mirnet.inference.pixels import Exposed, Wishes, exposed, finished, to_rgb
+from mirnet.inference.pixels import Exposed, Wishes, black_all_around, exposed, finished, to_rgb
 
 UNCHANGED = Wishes()
 
@@ -149,3 +149,19 @@ def test_16_bit_stays_smooth():
     """A dark ramp of 20,000 levels, three stops brighter, keeps them apart."""
     pixels = np.repeat(np.arange(20_000, dtype=np.uint16).reshape(1, -1, 1), 3, axis=2)
     assert len(np.unique(shown(pixels, stops=3.0))) >= 19_990
+
+
+# Black borders -------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_black_all_around_is_found_and_nothing_else():
+    pixels = noise(3, np.uint8, 120, 90) // 8 + 1
+    pixels[:48] = 0
+    pixels[:, 70:] = 0
+    pixels[100, 80] = [0, 1, 0]
+    found = black_all_around(pixels, 8)
+    assert not found[pixels.any(2)].any()
+    assert found[:40].all()  # a block from what is lit
+    assert not found[40:48, :70].any()
+    assert not found[88:112, 72:].any()  # near the one pixel that is lit
+    assert not black_all_around(noise(1, np.float32) * 0.1 + 0.001, 8).any()

@@ -226,3 +226,15 @@ def test_denoising_alone_leaves_the_mean_where_it_is(fake_runtime, card, tile):
     assert rendered(source, render.look(source, fake_runtime, card, bare), fake_runtime, card, bare).mean() != (
         pytest.approx(pixels.mean(), rel=0.01)
     )
+
+
+@pytest.mark.parametrize("tile", [None, 64])
+def test_black_borders_stay_black(fake_runtime, card, tile):
+    """The fake network makes everything brighter, black too."""
+    pixels = np.pad(picture(120, 90), ((50, 60), (40, 41), (0, 0)))
+    source, wish = Source.of(pixels), Settings(tile=tile, denoise=1.0)
+    result = rendered(source, render.look(source, fake_runtime, card, wish), fake_runtime, card, wish)
+    assert not result[:24].any()
+    assert not result[-40:].any()
+    assert not result[:, :16].any()
+    assert result[60:160, 50:120].all()

@@ -92,6 +92,24 @@ def finished(pixels: Pixels, tile: Exposed, restored: Floats, wishes: Wishes, sp
     return result
 
 
+def black_all_around(pixels: Pixels, block_px: int) -> NDArray[np.bool_]:
+    """(rows, width): where a picture holds nothing but zeros, in a block of pixels and in those around it.
+
+    A dark scene is not like that, its black is grainy: it is the bars beside a film, or the frame of a scan.
+    """
+    rows, width = pixels.shape[:2]
+    peaks = pixels[:, :, : 1 if pixels.shape[2] < 3 else 3].max(2)
+    peaks = np.pad(peaks, ((0, -rows % block_px), (0, -width % block_px)), mode="edge")
+    lit = peaks.reshape(peaks.shape[0] // block_px, block_px, -1, block_px).max((1, 3)) > 0
+    if lit.all():
+        return np.zeros((rows, width), dtype=np.bool_)
+    for axis in (0, 1):
+        padded = np.pad(lit, [(1, 1) if axis == each else (0, 0) for each in (0, 1)])
+        near = np.lib.stride_tricks.sliding_window_view(padded, 3, axis=axis)
+        lit = near.any(-1)
+    return np.repeat(np.repeat(~lit, block_px, 0), block_px, 1)[:rows, :width]
+
+
 def to_rgb(band: Pixels) -> Floats:
     """(rows, width, 3) float32 in [0, 1] of a band in any of a source's forms; grey repeated, alpha left out."""
     values = unit(band[:, :, : 1 if band.shape[2] < 3 else 3])

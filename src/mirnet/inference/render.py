@@ -15,7 +15,7 @@ import numpy as np
 from mirnet.exposure import expose
 from mirnet.inference import tiles
 from mirnet.inference.catalog import Card
-from mirnet.inference.pixels import Floats, Pixels, Wishes, exposed, finished, to_rgb
+from mirnet.inference.pixels import Floats, Pixels, Wishes, black_all_around, exposed, finished, to_rgb
 from mirnet.inference.runtimes import Runtime
 from mirnet.inference.settings import Settings
 from mirnet.inference.source import BAND_ROWS, Source
@@ -174,6 +174,8 @@ def _tile(source: Source, plan: Plan, runtime: Runtime, card: Card, settings: Se
         restored = restored * np.float32(balance_of(tile.seen, restored) if plan.balance is None else plan.balance)
     if stops is None and settings.exposure:
         restored = expose(np.clip(restored, 0, 1), settings.exposure)
+    black = black_all_around(pixels, card.size_multiple)  # tiles begin on multiples of it, so that all see the same
+    restored = np.where(black, tile.seen, restored) if black.any() else restored
     core = (rows.core, column.core)
     share = _denoise(stops_at(plan.proposal, source, rows.given, column.given), settings, card)
     wishes = Wishes(settings.strength, share, settings.denoise_colour)
