@@ -1,6 +1,6 @@
 """Makes the HEIC samples beside it, of pixels of our own. Needs pillow_heif, whose wheel has an encoder (x265, GPL):
 
-    python -m venv /tmp/encoder && /tmp/encoder/bin/pip install pillow_heif && /tmp/encoder/bin/python make_heic.py
+python -m venv /tmp/encoder && /tmp/encoder/bin/pip install pillow_heif && /tmp/encoder/bin/python make_heic.py
 """
 
 from pathlib import Path

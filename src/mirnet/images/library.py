@@ -14,7 +14,15 @@ def vips() -> Any:
     import pyvips
 
     pyvips.cache_set_max(0)
+    pyvips.error._to_string = pyvips._to_string = _text
     return pyvips
+
+
+def _text(words: Any) -> str:
+    """What libvips says, which may quote bytes of a damaged file; pyvips 3.2 fails on those that are no UTF-8."""
+    import pyvips
+
+    return "NULL" if words == pyvips.ffi.NULL else str(pyvips.ffi.string(words).decode("utf-8", "replace"))
 
 
 def versions() -> list[str]:
