@@ -16,12 +16,15 @@ def thumbnail_size(height: int, width: int) -> tuple[int, int]:
     return tuple(max(CELL_PX, round(side * scale / CELL_PX) * CELL_PX) for side in (height, width))  # type: ignore[return-value]
 
 
-def area_weights(source: int, target: int, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
+def area_weights(
+    source: int, target: int, start: int = 0, stop: int | None = None, targets: slice = slice(None)
+) -> NDArray[np.float32]:
     """(target, source): each row averages the stretch of `source` pixels that one target pixel covers, by area.
 
-    Of the source pixels from `start` to `stop` alone, (target, stop - start).
+    Of the source pixels from `start` to `stop` alone, (target, stop - start), and of some `targets` alone.
     """
     edges = np.linspace(0, source, target + 1)
+    edges = np.append(edges[:-1][targets], edges[1:][targets][-1])
     pixels = np.arange(start, source if stop is None else stop)
     covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
     return np.asarray(np.clip(covered, 0, 1) * (target / source), dtype=np.float32)
@@ -32,7 +35,8 @@ class ThumbnailBuilder:
 
     def __init__(self, height: int, width: int) -> None:
         self._size, self._target = (height, width), thumbnail_size(height, width)
-        self._first_columns = area_weights(width, self._target[1], 0, min(width, STRETCH_PX))
+        if width <= STRETCH_PX:
+            self._all_columns = area_weights(width, self._target[1])
         self._light = np.zeros((*self._target, 3), dtype=np.float32)
 
     def add(self, top: int, band: NDArray[np.float32]) -> None:
@@ -48,14 +52,17 @@ class ThumbnailBuilder:
             shortened = rows[chosen] @ light  # (3, touched, width): rows first, they are few
             for start in range(0, self._size[1], STRETCH_PX):
                 part = shortened[:, :, start : start + STRETCH_PX]
-                self._light[chosen] += (part @ self._columns(start).T).transpose(1, 2, 0)
+                columns, weights = self._columns(start)
+                self._light[chosen, columns] += (part @ weights.T).transpose(1, 2, 0)
 
-    def _columns(self, start: int) -> NDArray[np.float32]:
-        """The weights of a stretch of columns. All of a very wide picture would take gigabytes."""
-        width = self._size[1]
-        if start == 0:
-            return self._first_columns
-        return area_weights(width, self._target[1], start, min(width, start + STRETCH_PX))
+    def _columns(self, start: int) -> tuple[slice, NDArray[np.float32]]:
+        """The thumbnail's columns that a stretch touches, with its weights; all together would take gigabytes."""
+        width, target = self._size[1], self._target[1]
+        if width <= STRETCH_PX:
+            return slice(None), self._all_columns
+        stop = min(width, start + STRETCH_PX)
+        touched = slice(start * target // width, -(-stop * target // width))
+        return touched, area_weights(width, target, start, stop, touched)
 
     def finish(self) -> NDArray[np.float32]:
         """(h, w, 3) float32, sRGB-encoded."""
