@@ -110,6 +110,18 @@ def test_a_large_picture_is_surveyed_by_samples_from_all_over_it(fake_runtime, c
     np.testing.assert_allclose(plan.scene, (pixels / 255).mean((0, 1)), atol=0.02)
 
 
+def test_of_a_very_wide_picture_few_rows_are_held_at_a_time(fake_runtime, card):
+    pixels, asked = np.full((40, 2**17, 1), 9, np.uint8), []
+
+    def bands(at_most):
+        asked.append(at_most)
+        return (pixels[top : top + at_most] for top in range(0, 40, at_most))
+
+    render.propose(Source(40, 2**17, bands), fake_runtime, card)
+    render.propose(Source(40, 64, lambda rows: asked.append(rows) or [pixels[:, :64]]), fake_runtime, card)
+    assert asked == [32, 256]
+
+
 def test_a_thin_picture_counts_as_high_as_the_network_makes_it(fake_runtime, card, monkeypatch):
     monkeypatch.setattr(render, "WHOLE_PX", 1000)
     monkeypatch.setattr(survey, "WHOLE_PX", 1000)

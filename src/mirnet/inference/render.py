@@ -18,7 +18,7 @@ from mirnet.inference.catalog import Card
 from mirnet.inference.pixels import Floats, Pixels, Wishes, black_all_around, exposed, finished, to_rgb
 from mirnet.inference.runtimes import Runtime
 from mirnet.inference.settings import Settings
-from mirnet.inference.source import BAND_ROWS, Source
+from mirnet.inference.source import Source
 from mirnet.inference.survey import (
     WHOLE_PX,
     Grid,
@@ -139,7 +139,7 @@ def render(source: Source, plan: Plan, runtime: Runtime, card: Card, settings: S
            progress: Callable[[float], None] = lambda done: None) -> Iterator[Pixels]:  # fmt: skip
     """The second pass: bands of the enhanced picture, of the source's channels and dtype, from top to bottom."""
     if settings.strength == 0:
-        yield from source.bands(BAND_ROWS)
+        yield from source.in_bands()
         return
     columns = list(tiles.spans(source.width, plan.tile_px, card.overlap_px, card.size_multiple))
     work = partial(_tile, source, plan, runtime, card, settings)
@@ -184,7 +184,7 @@ def _tile(source: Source, plan: Plan, runtime: Runtime, card: Card, settings: Se
 
 def _rows_with_context(source: Source, tile_px: int, card: Card) -> Iterator[tuple[tiles.Span, Pixels]]:
     """Each row of tiles with the rows around it that it must see; only these are held."""
-    bands = iter(source.bands(BAND_ROWS))
+    bands = iter(source.in_bands())
     held, top = next(bands), 0
     most = HELD_BYTES // (held[0].nbytes or 1) - 2 * card.overlap_px
     lowest = 2 * card.size_multiple

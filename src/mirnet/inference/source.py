@@ -8,6 +8,7 @@ from mirnet.images.colour import Space, space_of
 from mirnet.inference.pixels import Pixels
 
 BAND_ROWS = 256
+BAND_PX = 2**22  # of pictures wider than 16,384 px a band has fewer rows
 REMEMBERED_BYTES = 64 * 2**20  # a picture up to this size is decoded once, and not once for each pass
 
 
@@ -26,6 +27,10 @@ class Source:
     orientation: int = 1
     space: Space | None = None
     remarks: tuple[str, ...] = ()
+
+    def in_bands(self) -> Iterable[Pixels]:
+        """All of it once, in bands that are neither many nor large."""
+        return self.bands(max(1, min(BAND_ROWS, BAND_PX // self.width)))
 
     @staticmethod
     def of(array: Pixels, orientation: int = 1, icc: bytes | None = None) -> "Source":

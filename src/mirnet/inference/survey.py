@@ -18,7 +18,7 @@ from mirnet.inference import tiles
 from mirnet.inference.catalog import Card
 from mirnet.inference.pixels import Floats, Pixels, exposed, in_srgb, light_of
 from mirnet.inference.runtimes import Runtime
-from mirnet.inference.source import BAND_ROWS, Source
+from mirnet.inference.source import Source
 from mirnet.thumbnail import CELL_PX, ThumbnailBuilder
 
 WHOLE_PX = 1_500_000  # pictures up to this many pixels are surveyed whole, and rendered in one piece
@@ -45,7 +45,7 @@ class Onlooker(Protocol):
 def watch(source: Source, onlookers: Sequence[Onlooker]) -> None:
     """Let a picture stream by once."""
     top = 0
-    for band in source.bands(BAND_ROWS):
+    for band in source.in_bands():
         for onlooker in onlookers:
             onlooker.add(top, band)
         top += len(band)
