@@ -137,6 +137,15 @@ def test_a_text_or_profile_that_swells_is_left_alone(chunk):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 150_000  # kB
 
 
+def test_a_ppm_with_an_endless_head_is_refused():
+    def ppm(comment: int) -> bytes:
+        return b"P6\n#" + b"x" * comment + b"\n4 4 255\n" + bytes(48)
+
+    assert images.read_image(ppm(10_000)).shape == (4, 4, 3)
+    with pytest.raises(PictureError, match="its head has no end"):
+        images.open_picture(ppm(70_000))
+
+
 @pytest.mark.parametrize("head", [b"name\0\0", b"name\0\1\0\0\0"])
 def test_a_text_that_swells_is_not_handed_on(head):
     data = png_with(b"zTXt" if len(head) == 6 else b"iTXt", head + zlib.compress(bytes(5_000_000)))

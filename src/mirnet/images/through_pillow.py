@@ -1,8 +1,9 @@
 """BMP and PPM pictures, which Pillow reads. It decodes them whole; they are plain enough for that to be quick."""
 
+import re
 import struct
 from dataclasses import replace
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from mirnet.metadata import Metadata
 _MODES = {"1": "L", "L": "L", "P": "RGB", "PA": "RGBA", "RGB": "RGB", "RGBA": "RGBA", "LA": "LA", "I": "I"}
 _MM_PER_INCH = 25.4
 _WHOLE_BYTES = 7  # of memory a pixel: Pillow's four, and ours
+_LONGEST_HEAD_BYTES = 1 << 16
 _DAMAGE = (OSError, SyntaxError, ValueError, struct.error, KeyError, IndexError, OverflowError)  # as Pillow says it
 
 
@@ -23,6 +25,8 @@ def read(file: File, format: str) -> Picture:
     """Open a BMP or PPM picture, nothing decoded yet."""
     try:
         with file.open() as stream:
+            if format == "ppm":
+                _refuse_endless_head(stream)
             image = _header(stream, format)
             about = metadata.read(stream, format)
     except _DAMAGE as error:
@@ -44,6 +48,14 @@ def read(file: File, format: str) -> Picture:
         remarks,
         depth,
     )
+
+
+def _refuse_endless_head(stream: BinaryIO) -> None:
+    """Raises ValueError for a PPM whose sizes do not come soon: Pillow reads comments byte by byte, however long."""
+    words = re.sub(rb"#[^\r\n]*", b" ", stream.read(_LONGEST_HEAD_BYTES)).split(None, 4)
+    if len(words) < (3 if words[0] in (b"P1", b"P4") else 4):
+        raise ValueError("its head has no end")
+    stream.seek(0)
 
 
 def _header(stream: Any, format: str) -> Any:
