@@ -35,7 +35,7 @@ def test_float_tiff_stays_float_to_the_last_bit(channels, tmp_path):
     data = tiff_bytes(floats(channels).squeeze(), planarconfig="contig", **photometric, **extra)
     picture = images.open_picture(data)
     assert (picture.header.depth, picture.header.channels) == (32, channels)
-    written = images.write_picture(picture.bands(7), picture)
+    written, _ = images.write_picture(picture.bands(7), picture)
     np.testing.assert_array_equal(tifffile.imread(io.BytesIO(written)), floats(channels).squeeze())
 
 
@@ -211,7 +211,7 @@ def test_heic_comes_upright_as_16_bit_over_the_whole_range_and_becomes_tiff(name
 
 
 def test_heic_keeps_its_exif_but_for_the_turn_that_was_done():
-    written = images.write_picture(
+    written, _ = images.write_picture(
         (picture := images.open_picture(SAMPLES / "eight-bit-turned.heic")).bands(9), picture
     )
     tags = PIL.Image.open(io.BytesIO(written)).getexif()
@@ -235,7 +235,7 @@ def test_raw_comes_upright_and_becomes_tiff_or_jpeg(orientation, tmp_path):
     assert np.abs(np.concatenate(list(picture.bands(9))).astype(int) - turned)[4:-4, 4:-4].max() < 300
     images.save_picture(tmp_path / "out.tif", picture.bands(9), picture)
     assert tifffile.imread(tmp_path / "out.tif").dtype == np.uint16
-    assert images.open_picture(images.write_picture(picture.bands(9), picture, format="jpeg")).header.depth == 8
+    assert images.open_picture(images.write_picture(picture.bands(9), picture, format="jpeg")[0]).header.depth == 8
 
 
 def test_a_raw_file_in_the_dress_of_a_tiff_is_known_by_what_it_holds(tmp_path):
@@ -269,7 +269,7 @@ def test_rows_that_wait_on_disk_make_the_same_file(orientation, target, tmp_path
     from mirnet.images import scratch
 
     picture = images.open_picture(photo("tiff", orientation))
-    expected = images.write_picture(picture.bands(5), picture, format=target)
+    expected, _ = images.write_picture(picture.bands(5), picture, format=target)
     monkeypatch.setattr(scratch, "IN_MEMORY_BYTES", 0)
     monkeypatch.setattr(scratch, "_GATHERED_BYTES", 1000)
     images.save_picture(tmp_path / "out", picture.bands(5), picture, format=target)
@@ -314,7 +314,7 @@ def test_a_side_too_long_for_a_format_is_refused_before_the_work(tmp_path):
 
 def test_a_wide_display_p3_picture_keeps_its_profile_in_avif():
     picture = images.open_picture(pillow_bytes(smooth(), "png", icc_profile=icc()))
-    written = images.write_picture(picture.bands(9), picture, format="avif")
+    written, _ = images.write_picture(picture.bands(9), picture, format="avif")
     assert images.open_picture(written).metadata.icc == icc()
 
 

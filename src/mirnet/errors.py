@@ -5,7 +5,9 @@
     ├── WeightsError         a weights file or card that is missing, damaged or too new
     ├── DataError            training or evaluation data that cannot be used
     ├── PictureError         a picture that cannot be read or written
-    │   └── OutputExists     an output is already there and was left alone
+    │   ├── OutputExists     an output is already there and was left alone
+    │   ├── UnknownFormat    the content is of none of the formats that we read
+    │   └── TooManyPixels    more pixels than somebody is willing to take, told before decoding
     ├── TrainingError        a training run that cannot go on
     └── Cancelled            somebody asked to stop
 
@@ -37,6 +39,14 @@ class PictureError(MirnetError):
 
 class OutputExists(PictureError):
     """The output is already there; it was left alone."""
+
+
+class UnknownFormat(PictureError):
+    """The content is of none of the formats that we read."""
+
+
+class TooManyPixels(PictureError):
+    """More pixels than somebody is willing to take; nothing was decoded."""
 
 
 class TrainingError(MirnetError):

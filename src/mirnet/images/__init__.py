@@ -9,6 +9,7 @@ from mirnet.images.library import SUFFIXES, format_of_suffix, versions
 from mirnet.images.opening import open_picture, read_image
 from mirnet.images.orientation import Pixels, stored, upright
 from mirnet.images.picture import Header, Picture, upright_size
+from mirnet.images.png import as_png
 from mirnet.images.writing import copy_file, refuse_unwritable, save_picture, write_image, write_picture
 from mirnet.metadata import Metadata
 
@@ -18,6 +19,7 @@ __all__ = [
     "Metadata",
     "Picture",
     "Pixels",
+    "as_png",
     "copy_file",
     "format_of_suffix",
     "open_picture",

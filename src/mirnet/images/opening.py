@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mirnet.errors import PictureError
+from mirnet.errors import PictureError, UnknownFormat
 from mirnet.formats import FORMATS, of_suffix
 from mirnet.images import content, through_libvips
 from mirnet.images.library import unreadable
@@ -21,8 +21,8 @@ def open_picture(source: Path | bytes, *, max_megapixels: float = 500.0, clip: b
     """Open a picture of any of `mirnet.formats.FORMATS`, known by its content.
 
     Reads what it says and, but of RAW, no pixels yet. `clip` takes floats outside [0, 1] for the nearest value within.
-    Raises PictureError, with the file's name, for what is missing, empty, damaged, no picture, not supported, or larger
-    than `max_megapixels`.
+    Raises PictureError, with the file's name, for what is missing, empty, damaged or not supported, UnknownFormat for
+    what is no picture, TooManyPixels for what is larger than `max_megapixels`.
     """
     name = "the picture given as bytes" if isinstance(source, bytes) else str(source)
     if isinstance(source, Path) and source.exists() and not source.is_file():
@@ -36,7 +36,7 @@ def open_picture(source: Path | bytes, *, max_megapixels: float = 500.0, clip: b
             format = content.format_of(stream, source)
             if format is None:
                 *most, last = (each.title for each in FORMATS.values())
-                raise PictureError(
+                raise UnknownFormat(
                     f"{name}: expected a {', '.join(most)} or {last} picture, but the content is none of these"
                 )
             picture = _reader(format)(file, format)

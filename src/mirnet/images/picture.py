@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from mirnet.errors import PictureError
+from mirnet.errors import PictureError, TooManyPixels
 from mirnet.images.library import unreadable
 from mirnet.images.orientation import Pixels
 from mirnet.metadata import Metadata
@@ -46,7 +46,7 @@ class File:
         return io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source.open("rb")
 
     def refuse_size(self, width: int, height: int, whole_bytes: float = 0) -> None:
-        """Raises PictureError, before anything is decoded, for a picture without pixels or with too many.
+        """Raises PictureError, before anything is decoded, for a picture without pixels, TooManyPixels for too many.
 
         `whole_bytes`: of memory that a pixel takes in a library that decodes it whole, of which fewer are taken.
         """
@@ -56,7 +56,7 @@ class File:
         megapixels, share = width * height / 1e6, min(1, STREAMED_BYTES / whole_bytes) if whole_bytes else 1
         if megapixels > self.max_megapixels * share:
             kind = "" if share == 1 else " of a kind that has to be decoded whole"
-            raise PictureError(
+            raise TooManyPixels(
                 f"{self.name}: expected at most {self.max_megapixels * share:.4g} megapixels{kind}, but the picture "
                 f"says that it has {megapixels:.1f} ({size}); if you trust it, allow more with "
                 f"--max-megapixels {math.ceil(megapixels / share)}"

@@ -33,8 +33,10 @@ def write_picture(
     quality: int = 92,
     provenance: str | None = None,
     strip_location: bool = False,
-) -> bytes:
+) -> tuple[bytes, tuple[str, ...]]:
     """A picture file, as bytes, of bands of stored rows, with all that the picture `like` says beside its pixels.
+
+    The second result are sentences about what the new file cannot hold of what the picture said.
 
     The bands add up to the header's (H, W, C) and have its depth, uint8, uint16 or float32 in [0, 1]. `format` is one
     of `mirnet.formats.WRITABLE`; None: the one that belongs to `like`'s. Where it is another than `like`'s, the pixels
@@ -44,11 +46,11 @@ def write_picture(
     an unknown format or quality, PictureError where the format cannot hold the picture.
     """
     target = refuse_unwritable(like, format, quality)
-    about, _ = described(like, target, provenance, strip_location)
+    about, remarks = described(like, target, provenance, strip_location)
     file = io.BytesIO()
     with _gathered(bands, like, target, None) as scratch:
         _encode(scratch, file, like, target, quality, about)
-    return file.getvalue()
+    return file.getvalue(), remarks
 
 
 def save_picture(
@@ -64,9 +66,9 @@ def save_picture(
 ) -> tuple[str, ...]:
     """`write_picture` into a file, which appears whole or not at all; see there for the arguments.
 
-    Returns sentences about what the new file cannot hold of what the picture said. No whole picture is held in memory,
-    if the format allows: the rows of a large one wait in the output's folder, in a file without a name. Raises
-    OutputExists, before the first band is asked for, if there is a file already and `overwrite` is false.
+    Returns the sentences alone. No whole picture is held in memory, if the format allows: the rows of a large one wait
+    in the output's folder, in a file without a name. Raises OutputExists, before the first band is asked for, if there
+    is a file already and `overwrite` is false.
     """
     target = refuse_unwritable(like, format, quality)
     _refuse_existing(path, overwrite)

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -26,6 +26,21 @@ ORIENTATION = 0x0112  # the EXIF tag
 PLAIN_MODES = ("L", "LA", "RGB", "RGBA", "I;16")  # of PIL images: their arrays are what they show
 TO_PLAIN = {"1": "L", "La": "LA", "PA": "RGBA", "RGBX": "RGB", "RGBa": "RGBA", "CMYK": "RGB", "YCbCr": "RGB",
             "LAB": "RGB", "HSV": "RGB", "I;16L": "I;16", "I;16B": "I;16"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Enhanced:
+    """What became of the bytes of a picture file: a file again, with what a report of it says."""
+
+    content: bytes = field(repr=False)
+    format: str  # a name of mirnet.formats.FORMATS
+    width: int  # as a person sees it
+    height: int
+    proposed_stops: float
+    stops: float
+    seconds: float
+    settings: Settings
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,7 +100,7 @@ class Enhancer:
             case str() | Path():
                 return self.enhance_file(Path(x), beside(Path(x), wished.format), wished).output
             case bytes():
-                return self._enhance_bytes(x, wished)
+                return self.enhance_bytes(x, wished).content
             case np.ndarray():
                 return self._enhance_array(x, wished)
         if _is_pil(x):
@@ -119,7 +134,7 @@ class Enhancer:
         picture = _opened(source, settings)
         format = images.refuse_unwritable(picture, _format(picture, source, target, settings), settings.quality)
         pixels = Source.of_picture(picture)
-        plan = self._plan(pixels, settings)
+        plan = self._plan(pixels, settings, progress)
         lost: tuple[str, ...] = ()
         if _stays_as_it_is(picture, format, settings):
             progress(1.0)
@@ -132,6 +147,30 @@ class Enhancer:
         width, height = images.upright_size(picture.header)
         return Report(target, width, height, plan.proposed_stops, given_stops(plan, settings),
                       time.monotonic() - started, settings, (*picture.remarks, *pixels.remarks, *lost))  # fmt: skip
+
+    def enhance_bytes(self, content: bytes, settings: Settings, progress: Progress | None = None) -> Enhanced:
+        """Enhance a picture file that lies in memory into another, of its format unless the settings say otherwise.
+
+        `progress` as of the constructor, for this picture alone. Raises PictureError, SettingsError.
+        """
+        progress = progress or self._progress
+        started = time.monotonic()
+        self.check(settings)
+        picture = _opened(content, settings)
+        format = images.refuse_unwritable(picture, settings.format, settings.quality)
+        pixels = Source.of_picture(picture)
+        plan = self._plan(pixels, settings, progress)
+        lost: tuple[str, ...] = ()
+        if _stays_as_it_is(picture, format, settings):
+            progress(1.0)
+            result = content
+        else:
+            result, lost = images.write_picture(self._render(pixels, plan, settings, progress), picture, format=format,
+                                                quality=settings.quality, provenance=self._provenance(settings),
+                                                strip_location=settings.strip_location)  # fmt: skip
+        width, height = images.upright_size(picture.header)
+        return Enhanced(result, format, width, height, plan.proposed_stops, given_stops(plan, settings),
+                        time.monotonic() - started, settings, (*picture.remarks, *pixels.remarks, *lost))  # fmt: skip
 
     def check(self, settings: Settings) -> None:
         """Raises SettingsError where these weights cannot do what is asked for."""
@@ -146,15 +185,6 @@ class Enhancer:
                 f"The weights {self.card.name} answer exposure and noise at once, so {' and '.join(chosen)} cannot "
                 "be chosen; leave them out, or use weights that take an exposure."
             )
-
-    def _enhance_bytes(self, content: bytes, settings: Settings) -> bytes:
-        picture = _opened(content, settings)
-        format = images.refuse_unwritable(picture, settings.format, settings.quality)
-        if _stays_as_it_is(picture, format, settings):
-            return content
-        return images.write_picture(self._bands(Source.of_picture(picture), settings), picture, format=format,
-                                    quality=settings.quality, provenance=self._provenance(settings),
-                                    strip_location=settings.strip_location)  # fmt: skip
 
     def _enhance_array(
         self, array: Pixels, settings: Settings, orientation: int = 1, icc: bytes | None = None
@@ -175,11 +205,10 @@ class Enhancer:
         return result
 
     def _bands(self, source: Source, settings: Settings) -> Iterator[Pixels]:
-        return self._render(source, self._plan(source, settings), settings, self._progress)
+        return self._render(source, self._plan(source, settings, self._progress), settings, self._progress)
 
-    def _plan(self, source: Source, settings: Settings) -> Plan:
-        mean = None if settings.match is None else _mean_of_photo(settings.match)
-        return look(source, self.runtime, self.card, settings, target_mean=mean)
+    def _plan(self, source: Source, settings: Settings, progress: Progress) -> Plan:
+        return look(source, self.runtime, self.card, settings, target_mean=wanted_mean(settings), progress=progress)
 
     def _render(self, source: Source, plan: Plan, settings: Settings, progress: Progress) -> Iterator[Pixels]:
         yield from render(source, plan, self.runtime, self.card, settings, progress)
@@ -201,10 +230,14 @@ def beside(path: Path, wished: str | None = None) -> Path:
     return path.with_name(result_name(f"{path.stem}.bright{path.suffix}", wished))
 
 
+def wanted_mean(settings: Settings) -> float | None:
+    """The mean of sRGB-encoded values that a result shall have: that of the photo to match; None without one."""
+    return None if settings.match is None else _mean_of_photo(settings.match, settings.max_megapixels)
+
+
 @lru_cache(maxsize=4)
-def _mean_of_photo(photo: Path | bytes) -> float:
-    """The mean brightness of a photo that others shall match."""
-    return mean_of(Source.of_picture(images.open_picture(photo)))
+def _mean_of_photo(photo: Path | bytes, max_megapixels: float) -> float:
+    return mean_of(Source.of_picture(images.open_picture(photo, max_megapixels=max_megapixels)))
 
 
 def _opened(source: Path | bytes, settings: Settings) -> images.Picture:

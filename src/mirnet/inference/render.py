@@ -5,17 +5,18 @@ piece, a large one in tiles that share the scene's statistics and the stops, so 
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 
 import numpy as np
 
 from mirnet.exposure import expose
 from mirnet.inference import tiles
 from mirnet.inference.catalog import Card
-from mirnet.inference.pixels import Floats, Pixels, Wishes, black_all_around, exposed, finished, to_rgb
+from mirnet.inference.pixels import Exposed, Floats, Pixels, Wishes, black_all_around, exposed, finished, to_rgb
 from mirnet.inference.runtimes import Runtime
 from mirnet.inference.settings import Settings
 from mirnet.inference.source import Source
@@ -34,7 +35,9 @@ from mirnet.inference.survey import (
 
 __all__ = ["Pixels", "Plan", "Source", "look", "propose", "render", "to_rgb"]
 
-TILE_PX = 640  # the fastest of those measured (docs/performance.md)
+Progress = Callable[[float], None]
+
+TILE_PX = 640  # the fastest for its memory of those measured (docs/performance.md)
 HELD_BYTES = 96 * 2**20  # of stored rows at a time; the tiles of a very wide picture are less high
 WORKERS = 2  # tiles in work at a time: what numpy does for one overlaps with the network on the other
 NIGHT_SHARE = 0.5  # of the proposed stops: what stays dark to the eye on a street at night
@@ -61,31 +64,58 @@ class Plan:
 
 
 def look(source: Source, runtime: Runtime, card: Card, settings: Settings, added_stops: float = 0.0,
-         target_mean: float | None = None) -> Plan:  # fmt: skip
+         target_mean: float | None = None, progress: Progress = lambda done: None) -> Plan:  # fmt: skip
     """The first pass over a picture; `added_stops` go on top of what the settings say.
 
     `target_mean`, of sRGB-encoded values, is what the result's mean shall be; then `match` of the settings was asked.
+    `progress` hears 0 again and again, and may raise.
     """
-    small = padded_px(source) <= WHOLE_PX
-    longest = max(source.height, source.width)
-    tile_px = _rounded_up(settings.tile, card.size_multiple) if settings.tile else longest if small else TILE_PX
-    one_piece = small and tile_px >= longest
-    thumbnail, samples, grid = Thumbnail(source), Samples(source), Grid(source)
     matched = target_mean is not None and card.takes_exposure
-    onlookers: list[Onlooker] = [
-        thumbnail,
-        *([] if one_piece and not matched else [samples]),
-        *([grid] if matched else []),
-    ]
-    watch(source, onlookers if card.takes_exposure else onlookers[1:])
-    proposal = thumbnail.proposal(runtime) if card.takes_exposure else None
-    stops = _chosen(proposal, settings, added_stops)
-    if matched and stops is not None and target_mean is not None:
-        stops = _matched(stops, target_mean, grid, partial(samples.survey, runtime, card), settings.warmth)
+    _, one_piece = _cut(source, card, settings)
+    seen = see(source, runtime, card, samples=matched or not one_piece, grid=matched, progress=progress)
+    return planned(seen, runtime, card, settings, added_stops, target_mean)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What one pass over a picture saw of it: from that follows a plan for whatever somebody wishes."""
+
+    source: Source
+    proposal: Floats | None  # (h, w) stops; None without exposure
+    samples: Samples | None
+    grid: Grid | None
+
+
+def see(source: Source, runtime: Runtime, card: Card, *, samples: bool, grid: bool,
+        also: Sequence[Onlooker] = (), progress: Progress = lambda done: None) -> Seen:  # fmt: skip
+    """Let a picture stream by; with `samples` for plans of several tiles, with `grid` for plans that match a mean."""
+    thumbnail = Thumbnail(source) if card.takes_exposure else None
+    sampled, gridded = Samples(source) if samples else None, Grid(source) if grid else None
+    watch(source, [each for each in (thumbnail, sampled, gridded, *also) if each is not None], lambda: progress(0.0))
+    return Seen(source, None if thumbnail is None else thumbnail.proposal(runtime), sampled, gridded)
+
+
+def planned(seen: Seen, runtime: Runtime, card: Card, settings: Settings, added_stops: float = 0.0,
+            target_mean: float | None = None) -> Plan:  # fmt: skip
+    """The plan for a picture that was seen; arguments as of `look`."""
+    tile_px, one_piece = _cut(seen.source, card, settings)
+    stops = _chosen(seen.proposal, settings, added_stops)
+    if stops is not None and target_mean is not None:
+        assert seen.grid is not None and seen.samples is not None, "seen without what a match needs"
+        survey_at = partial(seen.samples.survey, runtime, card)
+        stops = _matched(stops, target_mean, seen.grid, survey_at, settings.warmth)
     if one_piece:
-        return Plan(proposal, stops, None, tile_px)
-    survey = samples.survey(runtime, card, stops, settings.warmth)
-    return Plan(proposal, stops, survey.scene, tile_px, survey.balance if settings.keep_exposure else 1.0)
+        return Plan(seen.proposal, stops, None, tile_px)
+    assert seen.samples is not None, "seen without samples"
+    survey = seen.samples.survey(runtime, card, stops, settings.warmth)
+    return Plan(seen.proposal, stops, survey.scene, tile_px, survey.balance if settings.keep_exposure else 1.0)
+
+
+def _cut(source: Source, card: Card, settings: Settings) -> tuple[int, bool]:
+    """The side of the tiles, and whether one holds the picture, which then pools itself."""
+    small, longest = padded_px(source) <= WHOLE_PX, max(source.height, source.width)
+    tile_px = _rounded_up(settings.tile, card.size_multiple) if settings.tile else longest if small else TILE_PX
+    return tile_px, small and tile_px >= longest
 
 
 def propose(source: Source, runtime: Runtime, card: Card) -> Floats | None:
@@ -136,7 +166,7 @@ def _matched(stops: Floats, target_mean: float, grid: Grid, survey: Callable[[Fl
 
 
 def render(source: Source, plan: Plan, runtime: Runtime, card: Card, settings: Settings,
-           progress: Callable[[float], None] = lambda done: None) -> Iterator[Pixels]:  # fmt: skip
+           progress: Progress = lambda done: None) -> Iterator[Pixels]:  # fmt: skip
     """The second pass: bands of the enhanced picture, of the source's channels and dtype, from top to bottom."""
     if settings.strength == 0:
         yield from source.in_bands()
@@ -148,23 +178,33 @@ def render(source: Source, plan: Plan, runtime: Runtime, card: Card, settings: S
         for rows, held in _rows_with_context(source, plan.tile_px, card)
         for column in columns
     )
-    row: list[Pixels] = []
     done = 0
     # a picture in one piece needs no threads
     many = len(columns) > 1 or source.height > plan.tile_px
-    for tile in _in_order(calls, WORKERS) if many else (call() for call in calls):
-        row.append(tile)
+    row = np.empty(0)
+    for column, tile in zip(cycle(columns), _in_order(calls, WORKERS) if many else (call() for call in calls)):
+        if column is columns[0]:
+            row = np.empty((len(tile), source.width, tile.shape[2]), dtype=tile.dtype)
+        row[:, column.given] = tile
         done += tile.shape[0] * tile.shape[1]
         progress(done / (source.height * source.width))
-        if len(row) == len(columns):
-            yield np.concatenate(row, axis=1) if len(row) > 1 else tile
-            row = []
+        if column is columns[-1]:
+            yield row
 
 
 def _tile(source: Source, plan: Plan, runtime: Runtime, card: Card, settings: Settings, rows: tiles.Span,
           column: tiles.Span, pixels: Pixels) -> Pixels:  # fmt: skip
     """What one tile gives, of the pixels that it sees."""
-    stops = stops_at(plan.stops, source, rows.seen, column.seen)
+    tile, restored = restored_tile(source, plan, runtime, card, settings, rows.seen, column.seen, pixels)
+    core = (rows.core, column.core)
+    wishes = wishes_of(source, plan, card, settings, rows.given, column.given)
+    return finished(pixels[core], tile.part(*core), restored[:, *core], wishes, source.space)
+
+
+def restored_tile(source: Source, plan: Plan, runtime: Runtime, card: Card, settings: Settings, rows: slice,
+                  columns: slice, pixels: Pixels) -> tuple[Exposed, Floats]:  # fmt: skip
+    """The pixels in a window of the picture, exposed, and what the network makes of them: (3, rows, width)."""
+    stops = stops_at(plan.stops, source, rows, columns)
     tile = exposed(pixels, stops, settings.warmth, source.space)
     height, width = pixels.shape[:2]
     picture = tiles.pad_to_multiple(tile.seen[None], card.size_multiple)
@@ -175,11 +215,13 @@ def _tile(source: Source, plan: Plan, runtime: Runtime, card: Card, settings: Se
     if stops is None and settings.exposure:
         restored = expose(np.clip(restored, 0, 1), settings.exposure)
     black = black_all_around(pixels, card.size_multiple)  # tiles begin on multiples of it, so that all see the same
-    restored = np.where(black, tile.seen, restored) if black.any() else restored
-    core = (rows.core, column.core)
-    share = _denoise(stops_at(plan.proposal, source, rows.given, column.given), settings, card)
-    wishes = Wishes(settings.strength, share, settings.denoise_colour)
-    return finished(pixels[core], tile.part(*core), restored[:, *core], wishes, source.space)
+    return tile, np.where(black, tile.seen, restored) if black.any() else restored
+
+
+def wishes_of(source: Source, plan: Plan, card: Card, settings: Settings, rows: slice, columns: slice) -> Wishes:
+    """How much of what the network changes is kept in a window of the picture."""
+    share = _denoise(stops_at(plan.proposal, source, rows, columns), settings, card)
+    return Wishes(settings.strength, share, settings.denoise_colour)
 
 
 def _rows_with_context(source: Source, tile_px: int, card: Card) -> Iterator[tuple[tiles.Span, Pixels]]:
@@ -190,13 +232,13 @@ def _rows_with_context(source: Source, tile_px: int, card: Card) -> Iterator[tup
     lowest = 2 * card.size_multiple
     height = max(lowest, min(tile_px, most // card.size_multiple * card.size_multiple))
     for span in tiles.spans(source.height, height, card.overlap_px, card.size_multiple):
-        waiting = [held]
-        rows = len(held)
+        held, top = held[span.seen.start - top :], span.seen.start
+        waiting, rows = [held], len(held)
         while top + rows < span.seen.stop:
             waiting.append(next(bands))
             rows += len(waiting[-1])
         held = np.concatenate(waiting) if len(waiting) > 1 else held
-        held, top = held[span.seen.start - top :], span.seen.start
+        waiting.clear()  # of a wide picture these are a hundred megabytes
         yield span, held[: span.seen.stop - top]
 
 

@@ -4,7 +4,7 @@ A scene is surveyed on native-resolution crops from all over the picture, on sma
 survey says depends on the picture and its stops alone: never on tiles, memory or threads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -42,10 +42,11 @@ class Onlooker(Protocol):
         ...
 
 
-def watch(source: Source, onlookers: Sequence[Onlooker]) -> None:
-    """Let a picture stream by once."""
+def watch(source: Source, onlookers: Sequence[Onlooker], tick: Callable[[], None] = lambda: None) -> None:
+    """Let a picture stream by once; `tick` is called for each band, and may raise."""
     top = 0
     for band in source.in_bands():
+        tick()
         for onlooker in onlookers:
             onlooker.add(top, band)
         top += len(band)

@@ -1,0 +1,273 @@
+"""`Preview`: one picture, looked at once, and rendered as often as somebody moves a slider.
+
+The first look decides as for the whole picture; what is then rendered is the picture made smaller, or a part of it at
+its own pixels, both with the whole picture's stops. What comes out is for a screen: upright, sRGB, 8 bit.
+"""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mirnet import images
+from mirnet.errors import SettingsError
+from mirnet.exposure import to_encoded
+from mirnet.images.orientation import upright
+from mirnet.inference.enhancer import Enhancer, Progress, wanted_mean
+from mirnet.inference.pixels import Exposed, Floats, Pixels, Wishes, finished, in_srgb, light_of, unit
+from mirnet.inference.render import Plan, planned, restored_tile, see, wishes_of
+from mirnet.inference.settings import Settings
+from mirnet.inference.shrink import Shrunk, shrunk_size
+from mirnet.inference.source import REMEMBERED_BYTES, Source
+from mirnet.inference.survey import WHOLE_PX
+
+Screen = NDArray[np.uint8]  # (h, w, 3 or 4), sRGB
+
+MOST_PX = WHOLE_PX  # of one view: so many the network renders in one piece
+VIEWS_KEPT = 3  # what the network made of the last views: other shares of it are then blended at once
+
+
+@dataclass(frozen=True)
+class View:
+    """What of a picture is shown: all of it with at most so many pixels, or a region at its own pixels.
+
+    `region` is (x, y, width, height) in the upright picture. Raises SettingsError for what is no view.
+    """
+
+    pixels: int = 350_000
+    region: tuple[int, int, int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.pixels <= MOST_PX:
+            raise SettingsError(f"pixels lie in 1 to {MOST_PX:,}, not at {self.pixels}.")
+        if self.region is not None and (min(self.region[:2]) < 0 or min(self.region[2:]) < 1):
+            raise SettingsError(f"region is x,y,width,height within the picture, not {self.region}.")
+        if self.region is not None and self.region[2] * self.region[3] > MOST_PX:
+            raise SettingsError(f"region has at most {MOST_PX:,} pixels, not {self.region[2] * self.region[3]:,}.")
+
+
+@dataclass(frozen=True, eq=False)
+class Rendered:
+    """A view as it comes out, and the stops that the picture was given, in the mean."""
+
+    pixels: Screen
+    stops: float
+
+
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """A view in three states, (h, w, 3) each, between which any denoise and strength is a blend."""
+
+    exposed: Screen
+    restored: Screen
+    automatic: Screen  # with denoise "auto"
+    stops: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """What the network made of a view: `pixels` in the picture's own form, and where they lie in `source`."""
+
+    source: Source
+    pixels: Pixels
+    tile: Exposed
+    restored: Floats
+    plan: Plan
+    rows: slice
+    columns: slice
+
+
+class Preview:
+    """One picture, ready to be rendered again and again; safe to use from several threads."""
+
+    def __init__(self, content: bytes, enhancer: Enhancer, settings: Settings,
+                 progress: Progress = lambda done: None) -> None:  # fmt: skip
+        """Look at the bytes of a picture file, which are kept; of `settings`, clip and max_megapixels count.
+
+        `progress` may raise. Raises PictureError.
+        """
+        picture = images.open_picture(content, max_megapixels=settings.max_megapixels, clip=settings.clip)
+        self.content, self._enhancer = content, enhancer
+        self.source = Source.of_picture(picture)
+        header = picture.header
+        self.width, self.height = images.upright_size(header)
+        self.format, self.depth = header.format, header.depth
+        self.remarks = (*picture.remarks, *self.source.remarks)
+        self.blendable = header.depth == 8 and header.channels in (1, 3) and self.source.space is None
+        shrunk = Shrunk(self.source, MOST_PX)
+        self._seen = see(self.source, enhancer.runtime, enhancer.card, samples=True, grid=True, also=[shrunk],
+                         progress=progress)  # fmt: skip
+        self._small: dict[int, Source] = {MOST_PX: shrunk.source()}  # by the most pixels that they may have
+        self._plans: dict[Settings, Plan] = {}
+        self._works: dict[tuple[View, Settings], _Work] = {}
+        self._lock = threading.Lock()
+        self.nbytes = len(content) + self._held_bytes(header)
+
+    @property
+    def proposed_stops(self) -> float:
+        """In the mean; 0 without exposure."""
+        proposal = self._seen.proposal
+        return 0.0 if proposal is None else float(proposal.mean())
+
+    def original(self, view: View) -> Screen:
+        """The view as the picture is. Raises SettingsError for a region outside, PictureError for a damaged file."""
+        with self._lock:
+            source, rows, columns = self._place(view)
+            return _shown(_window(source, rows, columns), source)
+
+    def rendered(self, view: View, settings: Settings, progress: Progress = lambda done: None) -> Rendered:
+        """The view, enhanced. `progress` may raise. Raises SettingsError, PictureError."""
+        with self._lock:
+            work = self._work(view, settings, progress)
+            wishes = wishes_of(work.source, work.plan, self._enhancer.card, settings, work.rows, work.columns)
+            pixels = finished(work.pixels, work.tile, work.restored, wishes, work.source.space)
+            return Rendered(_shown(pixels, work.source), _stops(work.plan, settings))
+
+    def layers(self, view: View, settings: Settings, progress: Progress = lambda done: None) -> Layers:
+        """The view in its three states; strength and denoise of the settings do not count.
+
+        Raises SettingsError where the picture is not `blendable`.
+        """
+        if not self.blendable:
+            raise SettingsError("Layers are of opaque pictures of 8 bit in sRGB; ask for the rendered one.")
+        with self._lock:
+            work = self._work(view, settings, progress)
+            automatic = replace(settings, denoise="auto", strength=1.0)
+            share = wishes_of(work.source, work.plan, self._enhancer.card, automatic, work.rows, work.columns)
+            exposed, restored, auto = (
+                _shown(finished(work.pixels, work.tile, work.restored, state, None), work.source)
+                for state in (Wishes(denoise=0.0), Wishes(denoise=1.0), share)
+            )
+            return Layers(exposed, restored, auto, _stops(work.plan, settings))
+
+    # --- what is kept -----------------------------------------------------------------------------
+
+    def _work(self, view: View, settings: Settings, progress: Progress) -> _Work:
+        """What the network makes of a view, kept for the next question about it."""
+        self._enhancer.check(settings)
+        shaping = replace(settings, strength=1.0, denoise="auto", denoise_colour=None, format=None, quality=92,
+                          provenance=True, overwrite=False, strip_location=False, tile=None)  # fmt: skip
+        key = (view, shaping)
+        if key not in self._works:
+            progress(0.0)
+            source, rows, columns = self._place(view)
+            whole = source is not self.source
+            plan = self._plan(shaping, whole=whole)
+            progress(0.1)
+            self._works[key] = self._rendered(source, plan, rows, columns, shaping)
+            while len(self._works) > VIEWS_KEPT:
+                del self._works[next(iter(self._works))]
+        progress(1.0)
+        return self._works[key]
+
+    def _plan(self, settings: Settings, *, whole: bool) -> Plan:
+        """The plan of the full picture; what is shown in one piece has the same stops, and pools itself."""
+        if settings not in self._plans:
+            self._plans = {settings: planned(self._seen, self._enhancer.runtime, self._enhancer.card, settings,
+                                             target_mean=wanted_mean(settings))}  # fmt: skip
+        plan = self._plans[settings]
+        return replace(plan, scene=None, balance=None) if whole else plan
+
+    def _rendered(self, source: Source, plan: Plan, rows: slice, columns: slice, settings: Settings) -> _Work:
+        card, runtime = self._enhancer.card, self._enhancer.runtime
+        if plan.scene is None:  # all of it, since it pools itself; the window is cut out afterwards
+            seen_rows, seen_columns = slice(0, source.height), slice(0, source.width)
+        else:
+            seen_rows = _with_context(rows, source.height, card.overlap_px, card.size_multiple)
+            seen_columns = _with_context(columns, source.width, card.overlap_px, card.size_multiple)
+        pixels = _window(source, seen_rows, seen_columns)
+        tile, restored = restored_tile(source, plan, runtime, card, settings, seen_rows, seen_columns, pixels)
+        core = (_within(rows, seen_rows), _within(columns, seen_columns))
+        return _Work(source, pixels[core], tile.part(*core), restored[:, *core], plan, rows, columns)
+
+    def _place(self, view: View) -> tuple[Source, slice, slice]:
+        """The picture that a view is of, and the window of it, both as stored. Raises SettingsError."""
+        if view.region is None:
+            source = self._shrunk_to(view.pixels)
+            return source, slice(0, source.height), slice(0, source.width)
+        x, y, width, height = view.region
+        if x + width > self.width or y + height > self.height:
+            raise SettingsError(f"region lies within {self.width} x {self.height} pixels; {view.region} does not.")
+        return self.source, *_stored_window(self.source, (y, x), (y + height - 1, x + width - 1))
+
+    def _shrunk_to(self, most_px: int) -> Source:
+        largest = self._small[MOST_PX]
+        if shrunk_size(largest.height, largest.width, most_px) == (largest.height, largest.width):
+            return largest
+        if most_px not in self._small:
+            shrunk = Shrunk(largest, most_px)
+            for top, band in _bands(largest):
+                shrunk.add(top, band)
+            self._small = {MOST_PX: largest, most_px: shrunk.source()}
+        return self._small[most_px]
+
+    def _held_bytes(self, header: images.Header) -> int:
+        """About: the small pictures, the samples, the last views, and the picture itself where that is remembered."""
+        whole = header.width * header.height * header.channels * (header.depth // 8)
+        small = self._small[MOST_PX]
+        return small.height * small.width * (12 + 24 * VIEWS_KEPT) + (whole if whole <= REMEMBERED_BYTES else 0)
+
+
+def _stops(plan: Plan, settings: Settings) -> float:
+    return settings.exposure if plan.stops is None else float(plan.stops.mean())
+
+
+def _bands(source: Source) -> Iterator[tuple[int, Pixels]]:
+    top = 0
+    for band in source.in_bands():
+        yield top, band
+        top += len(band)
+
+
+def _window(source: Source, rows: slice, columns: slice) -> Pixels:
+    """The pixels of a window of a picture, in its own form."""
+    found = []
+    for top, band in _bands(source):
+        if top >= rows.stop:
+            break
+        first, last = max(rows.start - top, 0), min(rows.stop - top, len(band))
+        if first < last:
+            found.append(band[first:last, columns])
+    return np.concatenate(found)
+
+
+def _with_context(window: slice, size: int, overlap_px: int, multiple: int) -> slice:
+    """What a window must see, beginning on the network's grid."""
+    start = max(window.start - overlap_px, 0) // multiple * multiple
+    return slice(start, min(window.stop + overlap_px, size))
+
+
+def _within(window: slice, seen: slice) -> slice:
+    return slice(window.start - seen.start, window.stop - seen.start)
+
+
+def _stored_window(source: Source, *corners: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns, as stored, of a window with these opposite (row, column) corners in the upright picture."""
+    height, width = source.height, source.width
+    windows = []
+    for numbers in (np.arange(height)[:, None], np.arange(width)[None]):
+        turned = upright(np.broadcast_to(numbers, (height, width)), source.orientation)  # a view: nothing is written
+        ends = sorted(int(turned[corner]) for corner in corners)
+        windows.append(slice(ends[0], ends[1] + 1))
+    return windows[0], windows[1]
+
+
+def _shown(pixels: Pixels, source: Source) -> Screen:
+    """A picture's own pixels (rows, width, channels) as a screen shows them: upright, sRGB, 8 bit."""
+    alpha = pixels[:, :, -1:] if pixels.shape[2] in (2, 4) else None
+    if pixels.dtype == np.uint8 and source.space is None:
+        colour: NDArray[Any] = pixels[:, :, : 1 if pixels.shape[2] < 3 else 3]
+    else:
+        light = in_srgb(light_of(pixels, source.space), source.space)
+        colour = _eight_bit(to_encoded(light).transpose(1, 2, 0))
+    planes = [np.repeat(colour, 3, axis=2) if colour.shape[2] == 1 else colour]
+    if alpha is not None:
+        planes.append(alpha if alpha.dtype == np.uint8 else _eight_bit(unit(alpha)))
+    return np.ascontiguousarray(upright(np.concatenate(planes, axis=2), source.orientation))
+
+
+def _eight_bit(values: NDArray[Any]) -> Screen:
+    return np.asarray(np.rint(np.clip(values, 0, 1) * np.float32(255)), dtype=np.uint8)

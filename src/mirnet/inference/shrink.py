@@ -1,0 +1,86 @@
+"""A picture made smaller as it streams by, averaged in linear light, so that it is as bright as the large one."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mirnet.exposure import to_encoded
+from mirnet.inference.pixels import Floats, Pixels, light_of, unit
+from mirnet.inference.source import Source
+from mirnet.thumbnail import area_weights
+
+
+def shrunk_size(height: int, width: int, most_px: int) -> tuple[int, int]:
+    """Height and width of at most `most_px` pixels, in proportion, none of them 0; never larger than they are."""
+    scale = min(1.0, math.sqrt(most_px / (height * width)))
+    small = max(1, round(height * scale)), max(1, round(width * scale))
+    while small[0] * small[1] > max(most_px, 1) and max(small) > 1:  # rounded up, or one side held at a pixel
+        small = (small[0] - 1, small[1]) if small[0] >= small[1] else (small[0], small[1] - 1)
+    return small
+
+
+class Shrunk:
+    """Collects a picture band by band, from top to bottom, at its new size.
+
+    What comes out has the picture's channels and colour space; of 8 bit in sRGB it is 8 bit, else float32.
+    """
+
+    def __init__(self, source: Source, most_px: int) -> None:
+        self._source = source
+        self._size = shrunk_size(source.height, source.width, most_px)
+        self._whole: list[Pixels] = []  # the bands themselves, where there is nothing to shrink
+        self._colour: Floats | None = None  # (3, h, w) linear light
+        self._alpha: Floats | None = None  # (1, h, w)
+        self._dtype, self._channels = np.dtype(np.uint8), 3
+
+    def add(self, top: int, band: Pixels) -> None:
+        """Rows `top` and following, (rows, width, channels) as the picture stores them."""
+        if self._size == (self._source.height, self._source.width):
+            self._whole.append(band)
+            return
+        if self._colour is None:
+            self._dtype, self._channels = band.dtype, band.shape[2]
+            self._colour = np.zeros((3, *self._size), dtype=np.float32)
+            self._alpha = np.zeros((1, *self._size), dtype=np.float32)
+        self._average(self._colour, top, light_of(band, self._source.space))
+        if self._alpha is not None and self._channels in (2, 4):
+            self._average(self._alpha, top, unit(band[:, :, -1])[None])
+
+    def _average(self, total: Floats, top: int, light: Floats) -> None:
+        """Add what rows `top` and following, (planes, rows, width), give to the smaller picture."""
+        narrow = _narrowed(light, self._size[1])
+        rows = area_weights(self._source.height, self._size[0], top, top + light.shape[1])
+        touched = np.flatnonzero(rows.any(1))
+        if len(touched):
+            chosen = slice(touched[0], touched[-1] + 1)
+            total[:, chosen] += rows[chosen] @ narrow
+
+    def source(self) -> Source:
+        """The small picture, in the order in which the large one is stored."""
+        pixels = self._pixels()
+        return replace(Source.of(pixels), orientation=self._source.orientation, space=self._source.space)
+
+    def _pixels(self) -> Pixels:
+        if self._colour is None:
+            return np.concatenate(self._whole)
+        light, space = np.clip(self._colour, 0, 1), self._source.space
+        planes = light[:1] if self._channels < 3 else light
+        encoded = to_encoded(planes) if space is None else space.encoded(planes)
+        if self._alpha is not None and self._channels in (2, 4):
+            encoded = np.concatenate([encoded, self._alpha])
+        values = np.clip(encoded.transpose(1, 2, 0), 0, 1)
+        if self._dtype == np.uint8 and space is None:
+            return np.asarray(np.rint(values * np.float32(255)), dtype=np.uint8)
+        return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def _narrowed(planes: Floats, width: int) -> Floats:
+    """(planes, rows, W) averaged by area to (planes, rows, width): differences of sums up to each edge."""
+    edges = np.linspace(0, planes.shape[2], width + 1)
+    whole = np.minimum(edges.astype(int), planes.shape[2] - 1)
+    sums = np.cumsum(planes, axis=2, dtype=np.float64)
+    before = np.where(whole > 0, sums[:, :, whole - 1], 0.0)
+    upto: NDArray[np.float64] = before + (edges - whole) * planes[:, :, whole]
+    return np.asarray(np.diff(upto, axis=2) / (edges[1] - edges[0]), dtype=np.float32)
