@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sample_pictures import noise, pillow_bytes
 
 import mirnet
 from mirnet import images
@@ -179,6 +180,13 @@ def test_a_picture_goes_through_a_pipe(pipe, photos, options, format):
     header = images.open_picture(result).header
     assert (header.format, header.width) == (format, 41)
     assert (mirnet.read_image(result) != mirnet.read_image(original)).any()
+
+
+def test_what_is_to_be_known_of_a_piped_picture_is_said_beside_it(pipe):
+    done, result = pipe(pillow_bytes(noise(), "gif"), "-")
+    assert images.open_picture(result).header.format == "png"
+    said = ["its palette became RGB", "GIF is not written: the result is a PNG picture"]
+    assert done.err.splitlines() == [f"mirnet: {remark}" for remark in said]
 
 
 def test_either_end_may_be_a_file(pipe, photos, tmp_path):

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import typer
+
 from mirnet.apps.progress import progress_bar
 from mirnet.errors import PictureError, SettingsError
 from mirnet.files import write_whole
@@ -42,12 +44,14 @@ def checked(inputs: list[Path], output: Path | None, settings: Settings) -> Sett
 def pipe(inputs: list[Path], output: Path | None, settings: Settings, enhancer: Callable[..., Enhancer]) -> None:
     """Enhance the one picture, with settings that were `checked`; `enhancer(progress)` makes what does it.
 
-    Raises PictureError, BrokenPipeError.
+    What a person should know of it is said on standard error. Raises PictureError, BrokenPipeError.
     """
     content = _read(inputs[0])
     with progress_bar("enhancing", 1) as bar:
-        enhanced = enhancer(bar.within).enhance(content, **vars(settings))
-    _write(output or PIPE, enhanced, settings.overwrite)
+        enhanced = enhancer(bar.within).enhance_bytes(content, settings)
+    for remark in enhanced.remarks:
+        typer.echo(f"mirnet: {remark}", err=True)
+    _write(output or PIPE, enhanced.content, settings.overwrite)
 
 
 def _read(source: Path) -> bytes:
