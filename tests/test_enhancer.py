@@ -341,6 +341,15 @@ def test_xmp_says_what_made_the_file_unless_it_should_not(enhancer, photo, requi
         assert bool(images.open_picture(content).metadata.xmp) == wished
 
 
+def test_what_was_computed_less_exactly_says_so(enhancer, photo, fake_runtime, monkeypatch):
+    monkeypatch.setattr(fake_runtime, "precision", "bf16")
+    enhanced = enhancer.enhance_bytes(photo.read_bytes(), Settings())
+    assert enhanced.precision == "bf16"
+    xmp = images.open_picture(enhanced.content).metadata.xmp
+    assert xmp is not None
+    assert f"{enhancer.card.sha256} in bf16".encode() in xmp
+
+
 @pytest.mark.parametrize("strength", [0, 1])
 @pytest.mark.parametrize("at", [0.3, 1.0])
 def test_who_cancels_leaves_nothing(fake_weights, fake_runtime, photo, monkeypatch, strength, at):

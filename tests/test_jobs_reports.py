@@ -56,7 +56,7 @@ def test_a_line_says_what_was_done(path, job, enhancer):
     assert line == {
         "status": "enhanced", "source": str(job.source), "output": str(job.target), "width": 50, "height": 40,
         "bytes": job.source.stat().st_size, "output_bytes": job.target.stat().st_size, "megapixels": 0.002,
-        "proposed_stops": 2.0, "stops": 2.5, "settings": Settings(exposure=0.5).described(),
+        "proposed_stops": 2.0, "stops": 2.5, "settings": Settings(exposure=0.5).described(), "precision": "f32",
         "weights": "fake", "weights_sha256": enhancer.card.sha256, "mirnet": mirnet.__version__,
         "remarks": [], "error": None,
     }  # fmt: skip

@@ -40,6 +40,7 @@ class Enhanced:
     stops: float
     seconds: float
     settings: Settings
+    precision: str  # in which the network was computed: "f32", "bf16" or "int8"
     remarks: tuple[str, ...] = ()
 
 
@@ -54,6 +55,7 @@ class Report:
     stops: float
     seconds: float
     settings: Settings
+    precision: str  # in which the network was computed: "f32", "bf16" or "int8"
     remarks: tuple[str, ...] = ()
 
 
@@ -146,7 +148,8 @@ class Enhancer:
                                        overwrite=settings.overwrite)  # fmt: skip
         width, height = images.upright_size(picture.header)
         return Report(target, width, height, plan.proposed_stops, given_stops(plan, settings),
-                      time.monotonic() - started, settings, (*picture.remarks, *pixels.remarks, *lost))  # fmt: skip
+                      time.monotonic() - started, settings, self.runtime.precision,
+                      (*picture.remarks, *pixels.remarks, *lost))  # fmt: skip
 
     def enhance_bytes(self, content: bytes, settings: Settings, progress: Progress | None = None) -> Enhanced:
         """Enhance a picture file that lies in memory into another, of its format unless the settings say otherwise.
@@ -170,7 +173,8 @@ class Enhancer:
                                                 strip_location=settings.strip_location)  # fmt: skip
         width, height = images.upright_size(picture.header)
         return Enhanced(result, format, width, height, plan.proposed_stops, given_stops(plan, settings),
-                        time.monotonic() - started, settings, (*picture.remarks, *pixels.remarks, *lost))  # fmt: skip
+                        time.monotonic() - started, settings, self.runtime.precision,
+                      (*picture.remarks, *pixels.remarks, *lost))  # fmt: skip
 
     def check(self, settings: Settings) -> None:
         """Raises SettingsError where these weights cannot do what is asked for."""
@@ -217,7 +221,9 @@ class Enhancer:
     def _provenance(self, settings: Settings) -> str | None:
         if not settings.provenance:
             return None
-        return f"mirnet {mirnet.__version__}; weights {self.card.name} {self.card.sha256}; {settings.described()}"
+        computed = "" if self.runtime.precision == "f32" else f" in {self.runtime.precision}"
+        weights = f"weights {self.card.name} {self.card.sha256}{computed}"
+        return f"mirnet {mirnet.__version__}; {weights}; {settings.described()}"
 
 
 def given_stops(plan: Plan, settings: Settings) -> float:

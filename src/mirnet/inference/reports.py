@@ -98,7 +98,7 @@ def line_of(outcome: Outcome, weights: Weights) -> dict[str, Any]:
             "width": report.width, "height": report.height,
             "megapixels": round(report.width * report.height / 1e6, 3), "seconds": round(report.seconds, 3),
             "proposed_stops": round(report.proposed_stops, 3), "stops": round(report.stops, 3),
-            "settings": report.settings.described(),
+            "settings": report.settings.described(), "precision": report.precision,
         }  # fmt: skip
         line |= {"weights": weights.card.name, "weights_sha256": weights.card.sha256, "mirnet": mirnet.__version__}
     line |= {
