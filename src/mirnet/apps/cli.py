@@ -1,4 +1,5 @@
-"""The command line: `mirnet enhance`, `evaluate`, `train`, `runs`, `data`, `export`, `weights`, `info`.
+"""The command line: `mirnet enhance`, `evaluate`, `train`, `runs`, `data`, `export`, `serve`, `weights`,
+`info`.
 
 Only typer is loaded here; what a command needs is imported inside it, so that `mirnet --help` answers at once.
 """
@@ -17,6 +18,7 @@ from mirnet.apps.enhance import enhance
 from mirnet.apps.evaluate import evaluate
 from mirnet.apps.options import RayMayStandAlone
 from mirnet.apps.runs import runs
+from mirnet.apps.serve import serve
 from mirnet.apps.signals import Interrupted, interrupt
 from mirnet.apps.train import train
 from mirnet.errors import Cancelled, DataError, MirnetError, SettingsError, WeightsError
@@ -78,6 +80,7 @@ def start(
 
 
 app.command(cls=RayMayStandAlone)(enhance)  # first in the help, since most people want nothing else
+app.command()(serve)
 
 
 @app.command()

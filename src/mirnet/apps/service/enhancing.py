@@ -1,0 +1,46 @@
+"""`POST /v1/enhance`: a picture in, a brighter one out."""
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from mirnet.apps.service import describing
+from mirnet.apps.service.answers import MEDIA_TYPES, Picture, facts
+from mirnet.apps.service.options import ENHANCE
+from mirnet.apps.service.problems import Problem
+from mirnet.apps.service.service import Service
+from mirnet.apps.service.uploads import Upload
+
+
+def routes(service: Service) -> APIRouter:
+    router = APIRouter(tags=["enhance"])
+
+    @router.post(
+        "/v1/enhance", summary="Brighten and denoise a picture", response_class=Response,
+        openapi_extra=describing.takes(ENHANCE, "file"),
+        responses=describing.picture() | describing.problems(408, 413, 415, 422, 503, 504),
+    )  # fmt: skip
+    async def enhance(request: Request) -> Response:
+        """The picture comes back in its own format, or the one asked for, with its metadata kept.
+
+        The same bytes with the same options give the same bytes back, whatever the file's name and whatever else the
+        service does meanwhile.
+        """
+        deadline = service.deadline()
+        service.choose(ENHANCE, request)
+        with await service.read(request) as upload:
+            found = service.choose(ENHANCE, request, upload)
+            settings, weights = service.settings(found, upload), found["weights"]
+            work = service.enhancing(picture_of(upload), settings, weights)
+            enhanced = await service.done(request, work, deadline)
+        return Picture(enhanced.content, MEDIA_TYPES[enhanced.format], facts(enhanced, weights), service.room,
+                       service.measures.stage)  # fmt: skip
+
+    return router
+
+
+def picture_of(upload: Upload) -> bytes:
+    """Raises Problem where no picture came."""
+    if upload.file is None:
+        raise Problem("settings", "Expected a picture: multipart/form-data with a part `file`, or its bytes as the "
+                      "body with a Content-Type such as image/jpeg; none came.")  # fmt: skip
+    return upload.file

@@ -1,0 +1,156 @@
+"""What every request passes first, and every answer last: who may ask, headers of safety, a line in the log."""
+
+import asyncio
+import hmac
+import ipaddress
+import logging
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mirnet.apps.service.engine import Ending
+from mirnet.apps.service.measures import Measures
+from mirnet.apps.service.problems import Problem, of_error
+
+log = logging.getLogger("mirnet.serve")
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")  # others are not named in the log
+UNKNOWN_ROUTE = "(none)"
+PROTECTED = ("/v1/", "/metrics")
+OWN_SITES = ("same-origin", "none")  # of Sec-Fetch-Site: our page, and what a person typed
+
+SAFETY = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' blob: data:; "
+        "connect-src 'self'; font-src 'self'; manifest-src 'self'; media-src 'self' blob:; worker-src 'self' blob:; "
+        "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=(), payment=(), usb=()",
+}
+
+
+class Guard:
+    """Wraps an app; refuses foreign names, foreign pages and those without the token, and answers whatever fails."""
+
+    def __init__(self, app: ASGIApp, measures: Measures, *, hosts: Sequence[str] = (), token: str | None = None,
+                 ending: Callable[[], bool] = lambda: False) -> None:  # fmt: skip
+        """`hosts` are names, beside localhost and addresses, by which the service may be called."""
+        self._app, self._measures, self._ending = app, measures, ending
+        self._hosts = {host.lower().rstrip(".") for host in hosts}
+        self._token = token.encode() if token else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = time.monotonic(), 0
+        method = scope["method"]
+        if method == "HEAD":  # as GET; the server leaves the body out
+            scope = {**scope, "method": "GET"}
+
+        async def send_safely(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(raw=message.setdefault("headers", []))
+                for name, value in SAFETY.items():
+                    headers.setdefault(name, value)
+                if self._ending():
+                    headers["Connection"] = "close"
+            await send(message)
+
+        try:
+            await self._answer(scope, receive, send_safely)
+        except asyncio.CancelledError:
+            if status or not self._ending():
+                raise
+            told = Ending("The service ended before this was done; try again when it is back.")
+            await of_error(told).response()(scope, receive, send_safely)
+        except Exception as error:  # noqa: BLE001  whatever it is, the client is answered and the service goes on
+            problem = of_error(error)
+            if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+                log.error("%s", _place(error))
+            if not status:
+                await problem.response()(scope, receive, send_safely)
+        finally:
+            route = getattr(scope.get("route"), "path", UNKNOWN_ROUTE)
+            method = method if method in METHODS else "OTHER"
+            self._measures.answered(method, route, status)
+            # 499, as others write it: the client hung up before there was an answer
+            log.info("%s %s %s %.3f s", method, route, status or 499, time.monotonic() - started)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            self._refuse(scope)
+        except Problem as problem:
+            await problem.response()(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _refuse(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        host = _host_name(headers.get("host", ""))
+        if not self._is_ours(host):
+            raise Problem("host", "Expected the name of this machine in the Host header, and another came; start with "
+                          "--allowed-host NAME to be reached by that name.")  # fmt: skip
+        self._refuse_other_sites(scope, headers)
+        if self._token and scope["path"].startswith(PROTECTED) and not self._is_known(headers):
+            raise Problem("token", "Expected the token that the service was started with, as Authorization: Bearer "
+                          "TOKEN; the page takes it from the address that the service printed.",
+                          {"WWW-Authenticate": 'Bearer realm="mirnet"'})  # fmt: skip
+        if self._ending() and scope["method"] not in ("GET", "DELETE"):
+            raise of_error(Ending("The service is ending and takes nothing more; try again when it is back."))
+
+    def _is_ours(self, host: str) -> bool:
+        """Names could be bound to this machine's address by anybody (DNS rebinding); addresses cannot."""
+        if host == "localhost" or host.endswith(".localhost") or host in self._hosts:
+            return True
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        return True
+
+    def _refuse_other_sites(self, scope: Scope, headers: Headers) -> None:
+        """Raises Problem where a page of somebody else's asks; a link that leads to our page is fine."""
+        site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+        if site is None:
+            foreign = origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+        else:
+            followed = headers.get("sec-fetch-mode") == "navigate" and scope["method"] == "GET"
+            foreign = site not in OWN_SITES and not (followed and not scope["path"].startswith(PROTECTED))
+        if foreign:
+            raise Problem("cross-site", "Pages of other sites may not use this service; open its own page.")
+
+    def _is_known(self, headers: Headers) -> bool:
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        known = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), self._token or b"")
+        return known and scheme.lower() == "bearer"
+
+
+def _host_name(host: str) -> str:
+    """The name or address of a Host header, without its port."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].lower().rstrip(".")
+
+
+def _place(error: BaseException) -> str:
+    """Where something failed, without what it said: a message may hold anything of a picture."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return "\n".join(
+        [
+            f"{type(error).__name__} in the service:",
+            *(f"  {each.filename}:{each.lineno} {each.name}" for each in frames),
+        ]
+    )

@@ -1,0 +1,78 @@
+"""What is kept in memory between requests: opened pictures and jobs."""
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from mirnet.apps.service.answers import JobState, ProblemDetails, result_of
+from mirnet.apps.service.engine import Engine, Ticket
+from mirnet.apps.service.problems import of_error
+from mirnet.errors import Cancelled
+from mirnet.inference.enhancer import Enhanced
+from mirnet.inference.preview import Preview
+
+TELLING_PROGRESS = 0.05  # with less done, what is left is a guess
+
+
+@dataclass
+class Opened:
+    """A picture that is rendered again and again; `latest` is the newest render that may be superseded."""
+
+    preview: Preview
+    weights: str
+    latest: Ticket[Any] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        return self.preview.nbytes
+
+
+@dataclass
+class Job:
+    """A picture in work for somebody who asks later; a look at its ticket."""
+
+    engine: Engine
+    ticket: Ticket[Enhanced]
+    weights: str
+    clock: Any = field(default=time.monotonic)
+
+    @property
+    def over(self) -> bool:
+        return self.ticket.outcome.done()
+
+    @property
+    def enhanced(self) -> Enhanced | None:
+        """The result, once it is there."""
+        return self.ticket.outcome.result() if self.over and self._error() is None else None
+
+    @property
+    def nbytes(self) -> int:
+        enhanced = self.enhanced
+        return len(enhanced.content) if enhanced else 0
+
+    def state(self, name: str) -> JobState:
+        """How it is now; `name` is its id."""
+        error, enhanced, ticket = self._error(), self.enhanced, self.ticket
+        problem = None if error is None or isinstance(error, Cancelled) else ProblemDetails(**of_error(error).content())
+        state = self._state(error)
+        seconds = 0.0 if math.isnan(ticket.began) else (
+            (self.clock() if math.isnan(ticket.ended) else ticket.ended) - ticket.began
+        )  # fmt: skip
+        left = seconds * (1 - ticket.progress) / ticket.progress if ticket.progress >= TELLING_PROGRESS else None
+        result = result_of(enhanced, self.weights, f"/v1/jobs/{name}/result") if enhanced else None
+        return JobState(
+            id=name, state=state, place=self.engine.place(ticket), progress=1.0 if enhanced else ticket.progress,
+            seconds=round(seconds, 3), seconds_left=round(left, 1) if left and state == "working" else None,
+            problem=problem, result=result,
+        )  # fmt: skip
+
+    def _state(self, error: BaseException | None) -> Any:
+        if not self.over:
+            return "working" if self.ticket.working else "waiting"
+        if isinstance(error, Cancelled):
+            return "cancelled"
+        return "done" if error is None else "failed"
+
+    def _error(self) -> BaseException | None:
+        return self.ticket.outcome.exception() if self.over else None

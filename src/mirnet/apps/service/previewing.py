@@ -1,0 +1,180 @@
+"""`/v1/previews`: a picture is uploaded once, and rendered for the screen as often as somebody moves a slider."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from mirnet.apps.service import describing
+from mirnet.apps.service.answers import PreviewState
+from mirnet.apps.service.engine import NOW, SOON, Ticket
+from mirnet.apps.service.enhancing import picture_of
+from mirnet.apps.service.kept import Opened
+from mirnet.apps.service.options import LAYERS, SETTINGS, VIEW, WEIGHTS, view_of
+from mirnet.apps.service.problems import Problem
+from mirnet.apps.service.service import Service
+from mirnet.errors import Cancelled
+from mirnet.images import as_png
+from mirnet.inference.preview import Preview
+
+OPEN = {**{name: SETTINGS[name] for name in ("max_megapixels", "clip")}, **WEIGHTS}
+RENDER = {**SETTINGS, **WEIGHTS, **VIEW, **LAYERS}
+LATEST = {
+    "name": "Mirnet-Render", "in": "header", "schema": {"enum": ["latest"]},
+    "description": "With `latest`, a newer such request takes the place of an older one that still waits.",
+}  # fmt: skip
+RENDERED = ("Mirnet-Width", "Mirnet-Height", "Mirnet-Seconds", "Mirnet-Stops", "Mirnet-Proposed-Stops")
+PNG = "image/png"
+
+
+def routes(service: Service) -> APIRouter:
+    router = APIRouter(tags=["previews"])
+
+    @router.post(
+        "/v1/previews", summary="Upload a picture to look at", status_code=201,
+        openapi_extra=describing.takes(OPEN, "file"), responses=describing.problems(408, 413, 415, 422, 503, 504),
+    )  # fmt: skip
+    async def open_preview(request: Request, response: Response) -> PreviewState:
+        """It is kept in memory, and forgotten some minutes after its last use, or when memory is needed."""
+        deadline = service.deadline()
+        with await service.read(request) as upload:
+            known = {**SETTINGS, **WEIGHTS}
+            found = service.choose(known, request, upload)
+            content, settings, weights = picture_of(upload), service.settings(found, upload), found["weights"]
+
+            def work(progress: Callable[[float], None]) -> Preview:
+                return Preview(content, service.networks.get(weights), settings, progress)
+
+            preview = await service.done(request, work, deadline, SOON)
+        opened = Opened(preview, weights)
+        name = service.previews.put(opened)
+        response.headers["Location"] = f"/v1/previews/{name}"
+        return _state(service, name, opened)
+
+    @router.get("/v1/previews/{preview}", summary="A preview's facts", responses=describing.problems(404, 422))
+    async def preview_facts(preview: str) -> PreviewState:
+        return _state(service, preview, _opened(service, preview))
+
+    @router.delete("/v1/previews/{preview}", summary="Forget a preview", status_code=204, response_class=Response,
+                   responses=describing.problems(404, 422))  # fmt: skip
+    async def forget_preview(preview: str) -> Response:
+        if service.previews.drop(preview) is None:
+            raise _gone()
+        return Response(status_code=204)
+
+    @router.get(
+        "/v1/previews/{preview}/original", summary="The picture as it was", response_class=Response,
+        openapi_extra=describing.takes(VIEW),
+        responses=describing.picture("Mirnet-Width", "Mirnet-Height", media_types=(PNG,))
+        | describing.problems(404, 422, 503, 504),
+    )  # fmt: skip
+    async def original(preview: str, request: Request) -> Response:
+        opened = _opened(service, preview)
+        view = view_of(service.choose(VIEW, request))
+
+        def work(progress: Callable[[float], None]) -> tuple[bytes, dict[str, str]]:
+            pixels = opened.preview.original(view)
+            return as_png(pixels), _size(pixels)
+
+        content, headers = await service.done(request, work, service.deadline(), NOW)
+        return Response(content, 200, {"Cache-Control": "no-store", **headers}, PNG)
+
+    @router.post(
+        "/v1/previews/{preview}", summary="Render a preview", response_class=Response,
+        openapi_extra=_with_header(describing.takes(RENDER, "match")),
+        responses=describing.picture(*RENDERED, media_types=(PNG,))
+        | describing.problems(404, 408, 409, 413, 415, 422, 503, 504),
+    )  # fmt: skip
+    async def render(preview: str, request: Request) -> Response:
+        """What the settings make of the picture, or of a part of it, with the stops of the whole.
+
+        With `layers`, three pictures come below one another: exposed (x0), restored (x1), and with denoise auto. At
+        denoise d and strength s the result is, per channel, original + s * (x - original) with x = x0 + d * (x1 - x0).
+        """
+        deadline = service.deadline()
+        opened = _opened(service, preview)
+        with await service.read(request) as upload:
+            found = service.choose(RENDER, request, upload)
+            settings, view, layers = service.settings(found, upload), view_of(found), found.get("layers", False)
+            _refuse_other_weights(opened, request, upload.fields, found["weights"])
+            if layers and not opened.preview.blendable:
+                raise Problem("not-blendable", "Layers are of opaque pictures of 8 bit in sRGB, and this one is of "
+                              "another kind; ask for it without layers.")  # fmt: skip
+
+            def work(progress: Callable[[float], None]) -> tuple[bytes, dict[str, str]]:
+                started = time.monotonic()
+                pixels, size, stops = _rendered(opened.preview, view, settings, progress, layers=layers)
+                content = as_png(pixels)
+                return content, size | {
+                    "Mirnet-Stops": f"{stops:.4f}",
+                    "Mirnet-Proposed-Stops": f"{opened.preview.proposed_stops:.4f}",
+                    "Mirnet-Seconds": f"{time.monotonic() - started:.3f}",
+                }
+
+            def supersede(ticket: Ticket[Any]) -> None:
+                if request.headers.get("mirnet-render") == "latest":
+                    if opened.latest is not None and opened.latest.waiting:
+                        service.engine.cancel(opened.latest, Superseded("A newer request for this preview came."))
+                    opened.latest = ticket
+
+            try:
+                content, headers = await service.done(request, work, deadline, NOW, supersede)
+            except Superseded as error:
+                raise Problem("superseded", f"{error}") from error
+        return Response(content, 200, {"Cache-Control": "no-store", **headers}, PNG)
+
+    return router
+
+
+class Superseded(Cancelled):
+    """A newer request took the place of this one, which still waited."""
+
+
+def _opened(service: Service, name: str) -> Opened:
+    opened = service.previews.get(name)
+    if opened is None:
+        raise _gone()
+    return opened
+
+
+def _gone() -> Problem:
+    return Problem("preview-gone", "This preview is no longer in memory; upload the picture again.")
+
+
+def _state(service: Service, name: str, opened: Opened) -> PreviewState:
+    preview = opened.preview
+    return PreviewState(
+        id=name, width=preview.width, height=preview.height, format=preview.format, depth=preview.depth,
+        megapixels=round(preview.width * preview.height / 1e6, 3), proposed_stops=preview.proposed_stops,
+        blendable=preview.blendable, remarks=list(preview.remarks), expires_in_seconds=service.previews.seconds,
+        weights=opened.weights,
+    )  # fmt: skip
+
+
+def _rendered(preview: Preview, view: Any, settings: Any, progress: Callable[[float], None], *,
+              layers: bool) -> tuple[Any, dict[str, str], float]:  # fmt: skip
+    """Pixels, the size of one layer as headers, and the stops."""
+    if not layers:
+        rendered = preview.rendered(view, settings, progress)
+        return rendered.pixels, _size(rendered.pixels), rendered.stops
+    found = preview.layers(view, settings, progress)
+    return np.concatenate([found.exposed, found.restored, found.automatic]), _size(found.exposed), found.stops
+
+
+def _size(pixels: Any) -> dict[str, str]:
+    return {"Mirnet-Width": str(pixels.shape[1]), "Mirnet-Height": str(pixels.shape[0])}
+
+
+def _refuse_other_weights(opened: Opened, request: Request, fields: Any, weights: str) -> None:
+    """Raises Problem where other weights are asked for than those that looked at the picture."""
+    asked = request.query_params.get("weights") or fields.get("weights")
+    if asked and weights != opened.weights:
+        raise Problem("settings", f"This preview was opened with the weights {opened.weights}; upload the picture "
+                      f"again for {weights}.")  # fmt: skip
+
+
+def _with_header(said: dict[str, Any]) -> dict[str, Any]:
+    return said | {"parameters": [*said["parameters"], LATEST]}

@@ -1,0 +1,108 @@
+"""What went wrong, as problem details (RFC 9457): every answer that is no success is made here, of a sentence."""
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from starlette.responses import Response
+
+from mirnet.apps.service.engine import Ending, Full, Late
+from mirnet.errors import (
+    Cancelled,
+    MirnetError,
+    PictureError,
+    SettingsError,
+    TooManyPixels,
+    UnknownFormat,
+    WeightsError,
+)
+
+MEDIA_TYPE = "application/problem+json"
+UNNAMED = "the picture given as bytes"  # what the sentences call a picture that has no name
+TELL_TO_WAIT_SECONDS = 10  # where nobody knows better
+
+KINDS = {  # the end of each problem's type: its status, its title
+    "malformed": (400, "The request is malformed"),
+    "host": (400, "The host's name is not ours"),
+    "token": (401, "A token is needed"),
+    "cross-site": (403, "Other sites may not ask"),
+    "not-found": (404, "There is nothing here"),
+    "preview-gone": (404, "The preview is gone"),
+    "job-gone": (404, "The job is gone"),
+    "method": (405, "The method does not fit"),
+    "stalled": (408, "The upload stalled"),
+    "superseded": (409, "A newer request took its place"),
+    "not-done": (409, "The job has no result yet"),
+    "not-blendable": (409, "The browser cannot blend this picture"),
+    "cancelled": (409, "The work was cancelled"),
+    "too-large": (413, "The upload is too large"),
+    "too-many-pixels": (413, "The picture is too large"),
+    "media-type": (415, "The media type is not taken"),
+    "unknown-format": (415, "The format is not known"),
+    "picture": (422, "The picture cannot be used"),
+    "settings": (422, "The settings cannot work"),
+    "weights": (422, "The weights cannot be used"),
+    "failed": (500, "Something of ours failed"),
+    "busy": (503, "The service is busy"),
+    "memory": (503, "There is no memory left"),
+    "ending": (503, "The service is ending"),
+    "time-limit": (504, "The time is over"),
+}
+
+_ERRORS: tuple[tuple[type[BaseException], str], ...] = (  # the first that fits
+    (TooManyPixels, "too-many-pixels"), (UnknownFormat, "unknown-format"), (PictureError, "picture"),
+    (SettingsError, "settings"), (WeightsError, "weights"), (Full, "busy"), (Late, "time-limit"), (Ending, "ending"),
+    (Cancelled, "cancelled"), (MirnetError, "failed"),
+)  # fmt: skip
+
+
+class Problem(Exception):
+    """Raised or sent: `kind` is one of `KINDS`, `detail` the sentence to a person."""
+
+    def __init__(self, kind: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.kind, self.detail, self.headers = kind, detail, headers or {}
+
+    @property
+    def status(self) -> int:
+        return KINDS[self.kind][0]
+
+    def content(self) -> dict[str, Any]:
+        """The members of RFC 9457."""
+        status, title = KINDS[self.kind]
+        return {"type": f"/docs#{self.kind}", "title": title, "status": status, "detail": self.detail}
+
+    def response(self) -> Response:
+        body = json.dumps(self.content(), ensure_ascii=False).encode()
+        return Response(body, self.status, {"Cache-Control": "no-store", **self.headers}, MEDIA_TYPE)
+
+
+def of_error(error: BaseException) -> Problem:
+    """What a client is told of an error: the sentence of ours, or that something failed, and nothing of its inside."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, MemoryError):
+        told = "The picture needs more memory than there is now; try again later, or a smaller picture."
+        return Problem("memory", told, _later(TELL_TO_WAIT_SECONDS))
+    kind = next((kind for known, kind in _ERRORS if isinstance(error, known)), "failed")
+    if kind == "failed":
+        return Problem(kind, "Something failed inside the service, which its log names; please report it.")
+    headers: Mapping[str, str] = {}
+    if isinstance(error, Full | Ending):
+        headers = _later(error.retry_seconds)
+    return Problem(kind, f"{error}".replace(UNNAMED, "the picture"), headers)
+
+
+def of_status(status: int, headers: Mapping[str, str] | None = None) -> Problem:
+    """The problem of a bare HTTP status, as the router has them."""
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = (headers or {}).get("Allow", "")
+        return Problem("method", f"This address takes {allowed or 'other methods'}.", headers or {})
+    if status == HTTPStatus.NOT_FOUND:
+        return Problem("not-found", "There is nothing at this address; /docs lists what there is.")
+    return Problem("malformed", "The request cannot be read; /docs says what is expected.", headers or {})
+
+
+def _later(seconds: int) -> dict[str, str]:
+    return {"Retry-After": str(seconds)}

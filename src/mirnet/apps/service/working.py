@@ -1,0 +1,131 @@
+"""`/v1/jobs`: pictures that take long, with progress; the client comes back for them, or listens."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response, StreamingResponse
+
+from mirnet.apps.service import describing
+from mirnet.apps.service.answers import MEDIA_TYPES, JobState, Picture, event, facts
+from mirnet.apps.service.enhancing import picture_of
+from mirnet.apps.service.kept import Job
+from mirnet.apps.service.options import ENHANCE, PREVIEW
+from mirnet.apps.service.problems import Problem
+from mirnet.apps.service.service import Service
+from mirnet.apps.service.uploads import Upload
+from mirnet.errors import Cancelled
+
+LOOK_SECONDS = 0.1  # how often an event stream looks at its job
+COMMENT_SECONDS = 10.0  # so that nobody on the way takes the line for dead
+LEAST_PROGRESS = 0.01  # that is worth an event
+KNOWN = {**ENHANCE, **PREVIEW}
+STREAM = describing.text(
+    "Events progress, then done, failed or cancelled; the data of each is the job.", "text/event-stream"
+)
+
+
+def routes(service: Service) -> APIRouter:
+    router = APIRouter(tags=["jobs"])
+
+    @router.post(
+        "/v1/jobs", summary="Brighten a picture that takes long", status_code=202,
+        openapi_extra=describing.takes(KNOWN, "file"), responses=describing.problems(404, 408, 413, 415, 422, 503),
+    )  # fmt: skip
+    async def begin(request: Request, response: Response) -> JobState:
+        """As /v1/enhance, but the answer comes at once, with an address for progress and another for the result.
+
+        Its time limit begins with the work; a finished job is forgotten some minutes after it was last asked for.
+        """
+        service.choose(KNOWN, request)
+        upload = await service.read(request)
+        try:
+            found = service.choose(KNOWN, request, upload)
+            content, weights = _content(service, found.get("preview"), upload), found["weights"]
+            settings = service.settings(found, upload)
+            work = service.enhancing(content, settings, weights, service.limits.time_limit_seconds)
+            ticket = service.engine.submit(work)
+        except BaseException:
+            upload.release()
+            raise
+        loop = asyncio.get_running_loop()
+        ticket.outcome.add_done_callback(lambda _: loop.call_soon_threadsafe(upload.release))
+        job = Job(service.engine, ticket, weights)
+        name = service.jobs.put(job)
+        response.headers["Location"] = f"/v1/jobs/{name}"
+        return job.state(name)
+
+    @router.get("/v1/jobs/{job}", summary="How a job is", responses=describing.problems(404, 422))
+    async def look(job: str) -> JobState:
+        return _job(service, job).state(job)
+
+    @router.get("/v1/jobs/{job}/events", summary="A job's progress, as it comes", response_class=Response,
+                responses=STREAM | describing.problems(404, 422))  # fmt: skip
+    async def events(job: str) -> Response:
+        """Server-sent events; the stream ends after the job's last state."""
+        return StreamingResponse(_events(service, job, _job(service, job)), media_type="text/event-stream",
+                                 headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})  # fmt: skip
+
+    @router.get("/v1/jobs/{job}/result", summary="A job's picture", response_class=Response,
+                responses=describing.picture() | describing.problems(404, 409, 413, 415, 422, 503, 504))  # fmt: skip
+    async def result(job: str) -> Response:
+        found = _job(service, job)
+        if not found.over:
+            raise Problem("not-done", "The job is not done yet; its events say when it is.")
+        enhanced = found.ticket.outcome.result()
+        return Picture(enhanced.content, MEDIA_TYPES[enhanced.format], facts(enhanced, found.weights), service.room,
+                       service.measures.stage)  # fmt: skip
+
+    @router.delete("/v1/jobs/{job}", summary="Cancel and forget a job", status_code=204, response_class=Response,
+                   responses=describing.problems(404, 422))  # fmt: skip
+    async def forget(job: str) -> Response:
+        found = service.jobs.drop(job)
+        if found is None:
+            raise _gone()
+        service.engine.cancel(found.ticket, Cancelled("The job was cancelled."))
+        return Response(status_code=204)
+
+    return router
+
+
+def _job(service: Service, name: str) -> Job:
+    job = service.jobs.get(name)
+    if job is None:
+        raise _gone()
+    return job
+
+
+def _gone() -> Problem:
+    return Problem("job-gone", "This job is no longer in memory; send the picture again.")
+
+
+def _content(service: Service, preview: str | None, upload: Upload) -> bytes:
+    """The picture of a preview that was named, or the one that was sent. Raises Problem."""
+    if preview is None:
+        return picture_of(upload)
+    opened = service.previews.get(preview)
+    if opened is None:
+        raise Problem("preview-gone", "This preview is no longer in memory; upload the picture again.")
+    return opened.preview.content
+
+
+async def _events(service: Service, name: str, job: Job) -> AsyncIterator[bytes]:
+    told, last = None, time.monotonic()
+    while True:
+        state = job.state(name)
+        if told is None or _is_news(told, state):
+            yield event("progress" if state.state in ("waiting", "working") else state.state, asdict(state))
+            told, last = state, time.monotonic()
+        elif time.monotonic() - last > COMMENT_SECONDS:
+            yield b": still here\n\n"
+            last = time.monotonic()
+        if job.over or service.ended:
+            return
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _is_news(told: JobState, state: JobState) -> bool:
+    moved = state.progress - told.progress >= LEAST_PROGRESS
+    return moved or (told.state, told.place) != (state.state, state.place)
