@@ -43,6 +43,7 @@ export class Developer extends EventTarget {
   /** Shows another picture, which is ready, or none. */
   show(picture) {
     this.asking.abort();
+    this.#mark(false);
     this.picture = picture;
     this.preview = picture?.preview ?? null; // its facts; the server may know it by another name later
     this.whole = null;
@@ -72,13 +73,17 @@ export class Developer extends EventTarget {
   async #refresh(rest) {
     this.asking.abort();
     const asking = (this.asking = new AbortController());
+    this.#mark(true);
     try {
       await pause(rest, asking.signal);
       await this.#ask(asking.signal);
     } catch (error) {
       if (!asking.signal.aborted) this.dispatchEvent(new CustomEvent("failed", { detail: error }));
     } finally {
-      if (asking === this.asking) this.#busy("");
+      if (asking === this.asking) {
+        this.#busy("");
+        this.#mark(false);
+      }
     }
   }
 
@@ -183,6 +188,11 @@ export class Developer extends EventTarget {
     const curve = exposureCurve(exposure - shot.exposure); // until the server has rendered that exposure
     blend(shot.original, shot.layers, denoise, strength, shot.image.data, curve);
     shot.after.getContext("2d").putImageData(shot.image, 0, 0);
+  }
+
+  /** Says, to whoever reads the page aloud, whether more is to come. */
+  #mark(busy) {
+    this.viewer.stage.setAttribute("aria-busy", String(busy));
   }
 
   #busy(what) {

@@ -27,6 +27,9 @@ const viewer = new Viewer(element("viewer"));
 const developer = new Developer(viewer, pictures);
 const controls = new Controls(element("panel"));
 
+/** For whoever looks over our shoulder: the browser's console, and the tests. */
+export const desk = { pictures, viewer, developer };
+
 /** @type {Picture | null} the one on the stage */
 let selected = null;
 /** @type {{name: string, suffix: string, media_type: string}[]} */
@@ -287,4 +290,5 @@ async function learnLimits() {
 }
 
 showPage();
+showHistogram();
 await learnLimits();

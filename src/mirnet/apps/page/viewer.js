@@ -181,7 +181,7 @@ export class Viewer extends EventTarget {
     stage.addEventListener("contextmenu", (event) => this.holding && event.preventDefault()); // a long touch
     stage.addEventListener("keydown", (event) => this.#key(event));
     stage.addEventListener("keyup", (event) => event.key === " " && this.hold(false));
-    stage.addEventListener("focusout", () => this.hold(false));
+    addEventListener("blur", () => this.hold(false)); // another window will hear of the key's end
     const actions = {
       "zoom-in": () => this.zoom(ZOOM_STEP),
       "zoom-out": () => this.zoom(1 / ZOOM_STEP),
