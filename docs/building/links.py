@@ -1,0 +1,95 @@
+"""Files of the repository that the pages of docs/ link to become pages of the site, below files/.
+
+Where the repository is read, `../benchmarks/README.md` leads somewhere by itself; a site holds docs/ alone. So what a
+page links to outside docs/ is added: Markdown as it is, program text as a page that shows it, pictures as they are; and
+what *that* links to, too. A link to nothing is left alone: mkdocs warns of it, and warnings are errors.
+"""
+
+import posixpath
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files, InclusionLevel
+from mkdocs.structure.pages import Page
+
+DOCS, FILES = "docs/", "files/"
+LINK = re.compile(r"(?<=\]\()([^)#\s:]+)(?=[)#])")
+LANGUAGES = {".py": "python", ".json": "json", ".sh": "sh", ".mjs": "js", ".yaml": "yaml", ".cff": "yaml",
+             ".service": "ini", "": "text"}  # fmt: skip
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """mkdocs asks which files the site has: those of docs/, what its menu names below files/, and what they link to."""
+    root = root_of(config)
+    todo = [DOCS + file.src_uri for file in files.documentation_pages()]
+    todo += [path.removeprefix(FILES) for path in in_menu(config.nav) if path.startswith(FILES)]
+    seen = set(todo)
+    for path in todo:  # grows as it goes
+        if not in_docs(path):
+            files.append(_file(root / path, place_of(path), config))
+        fresh = set(linked(root, path)) - seen if path.endswith(".md") else set()
+        seen |= fresh
+        todo += sorted(other for other in fresh if not in_docs(other))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """mkdocs asks for the text of a page: its links lead to where the site has what they name."""
+    here = page.file.src_uri
+    path = here.removeprefix(FILES) if here.startswith(FILES) else DOCS + here
+    root = root_of(config)
+    if not (root / path).is_file():  # program text, on a page of its own
+        return markdown
+
+    def lead(match: re.Match[str]) -> str:
+        target = resolved(path, match[0])
+        if not (root / target).is_file():
+            return match[0]
+        return posixpath.relpath(place_of(target), posixpath.dirname(here) or ".")
+
+    return LINK.sub(lead, markdown)
+
+
+def place_of(path: str) -> str:
+    """Where the site has a file of the repository: `docs/data.md` at data.md, `src/a.py` at files/src/a.py.md."""
+    if in_docs(path):
+        return path.removeprefix(DOCS)
+    return FILES + path + (".md" if Path(path).suffix in LANGUAGES else "")
+
+
+def in_docs(path: str) -> bool:
+    """Whether mkdocs takes it from docs/ by itself: program text there is shown like any other."""
+    return path.startswith(DOCS) and Path(path).suffix not in LANGUAGES
+
+
+def linked(root: Path, path: str) -> list[str]:
+    """The files of the repository that a Markdown file links to."""
+    targets = (resolved(path, link) for link in LINK.findall((root / path).read_text()))
+    return [target for target in targets if (root / target).is_file()]
+
+
+def resolved(path: str, link: str) -> str:
+    """`../README.md` in docs/data.md is README.md."""
+    return posixpath.normpath(posixpath.join(posixpath.dirname(path), link))
+
+
+def in_menu(menu: Any) -> list[str]:
+    """All paths of mkdocs' `nav`, which nests lists and dictionaries."""
+    if isinstance(menu, str):
+        return [menu]
+    return [path for entry in (menu.values() if isinstance(menu, dict) else menu or []) for path in in_menu(entry)]
+
+
+def root_of(config: MkDocsConfig) -> Path:
+    """The root of the repository, where mkdocs.yml lies."""
+    return Path(config.config_file_path).parent
+
+
+def _file(source: Path, place: str, config: MkDocsConfig) -> File:
+    if source.suffix not in LANGUAGES:
+        return File.generated(config, place, abs_src_path=str(source), inclusion=InclusionLevel.NOT_IN_NAV)
+    fence = "`" * 8  # longer than any within
+    text = f"# {source.name}\n\n{fence}{LANGUAGES[source.suffix]}\n{source.read_text()}\n{fence}\n"
+    return File.generated(config, place, content=text, inclusion=InclusionLevel.NOT_IN_NAV)
