@@ -50,15 +50,16 @@ def serve(
     def make(path: Path) -> Enhancer:
         return Enhancer(path, runtime=runtime, device=device, threads=threads, fast=fast)
 
-    nets = networks.Networks(weights, make)
-    nets.get(nets.default)  # what is wrong with it is told before anybody asks
-    limits = service.Limits(at_once=jobs, queue=queue, time_limit_seconds=time_limit,
-                            max_bytes=int(max_megabytes * 1e6), max_megapixels=max_megapixels)  # fmt: skip
-    serving = service.Service(nets, limits, token_needed=bool(token))
-    guarded = app.make_app(serving, hosts=[host, *(allowed_host or [])], token=token)
-    _log()
-    listening.listen(serving, guarded, bound, started=lambda: _tell(host, bound.getsockname()[1], token, open),
-                     told=lambda: typer.echo("Ending: what can finish in 10 s finishes.", err=True))  # fmt: skip
+    with bound:
+        nets = networks.Networks(weights, make)
+        nets.get(nets.default)  # what is wrong with it is told before anybody asks
+        limits = service.Limits(at_once=jobs, queue=queue, time_limit_seconds=time_limit,
+                                max_bytes=int(max_megabytes * 1e6), max_megapixels=max_megapixels)  # fmt: skip
+        serving = service.Service(nets, limits, token_needed=bool(token))
+        guarded = app.make_app(serving, hosts=[host, *(allowed_host or [])], token=token)
+        _log()
+        listening.listen(serving, guarded, bound, started=lambda: _tell(host, bound.getsockname()[1], token, open),
+                         told=lambda: typer.echo("Ending: what can finish in 10 s finishes.", err=True))  # fmt: skip
 
 
 def _tell(host: str, port: int, token: str | None, open: bool) -> None:
@@ -90,3 +91,4 @@ def _log() -> None:
     log.addHandler(lines)
     log.setLevel(logging.INFO)
     log.propagate = False
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it quotes what it cannot read

@@ -60,7 +60,7 @@ def make_app(service: Service, *, hosts: Sequence[str] = (), token: str | None =
     async def hung_up(request: Request, error: Exception) -> Response:
         return Response(status_code=400)  # nobody is there to read it
 
-    for kind in (MirnetError, Problem, MemoryError):
+    for kind in (MirnetError, Problem, MemoryError, Exception):
         app.add_exception_handler(kind, told)
     app.add_exception_handler(HTTPException, told_by_router)
     app.add_exception_handler(ClientDisconnect, hung_up)

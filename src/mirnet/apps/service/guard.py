@@ -8,7 +8,6 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -125,7 +124,7 @@ class Guard:
         """Raises Problem where a page of somebody else's asks; a link that leads to our page is fine."""
         site, origin = headers.get("sec-fetch-site"), headers.get("origin")
         if site is None:
-            foreign = origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+            foreign = origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower()
         else:
             followed = headers.get("sec-fetch-mode") == "navigate" and scope["method"] == "GET"
             foreign = site not in OWN_SITES and not (followed and not scope["path"].startswith(PROTECTED))

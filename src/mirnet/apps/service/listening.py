@@ -21,7 +21,6 @@ from mirnet.apps.service.problems import MEDIA_TYPE, TELL_TO_WAIT_SECONDS, Probl
 from mirnet.apps.service.service import Service
 from mirnet.errors import SettingsError
 
-LINGER_SECONDS = 30.0  # for which the rest of a refused upload is read and dropped, so that its client reads our answer
 KEEP_ALIVE_SECONDS = 30
 LAST_WORDS_SECONDS = 2.0  # for answers to leave when all else is over
 KILLED = 130
@@ -71,7 +70,8 @@ class Connection(H11Protocol):
 
     def _make_room(self) -> None:
         """Who has been idle for longest goes; if all are at work, the newcomer, with a word."""
-        idle = [each for each in self.connections if isinstance(each, Connection) and each is not self and each.idle]
+        others = [each for each in self.connections if isinstance(each, Connection) and each is not self]
+        idle = [each for each in others if each.idle and not each.transport.is_closing()]
         if idle:
             min(idle, key=lambda each: each._since).transport.abort()
             return
@@ -85,15 +85,18 @@ class Connection(H11Protocol):
         return self.conn.their_state is h11.IDLE
 
     def look(self, now: float) -> None:
-        """Close the connection where its client lets us wait; to be called now and then."""
+        """Close the connection where its client lets us wait; to be called now and then.
+
+        The rest of a refused upload is read and dropped for as long, so that its client comes to read our answer.
+        """
         phase = self._phase_now()
         if phase != self._phase:
             self._phase, self._since = phase, now
-        limit = {"head": self.stall_seconds, "refused": LINGER_SECONDS}.get(phase[0])
+        limited = phase[0] in ("head", "refused")
         unsent = self.transport.get_write_buffer_size()
         if unsent == 0 or unsent != self._unsent:
             self._unsent, self._taken_at = unsent, now
-        if now - self._taken_at > self.stall_seconds or (limit is not None and now - self._since > limit):
+        if now - self._taken_at > self.stall_seconds or (limited and now - self._since > self.stall_seconds):
             self.transport.abort()
 
     def _phase_now(self) -> tuple[str, int]:
