@@ -12,7 +12,9 @@ tries=8
 say() { echo "$*" >&2; }
 
 # Words of curl's that are nobody else's business: what is on a command line, all users of a machine can read.
-secrets() { [ -z "${MIRNET_TOKEN-}" ] || printf 'header = "Authorization: Bearer %s"\n' "$MIRNET_TOKEN"; }
+secrets() {
+    [ -z "${MIRNET_TOKEN-}" ] || printf 'header = "Authorization: Bearer %s"\n' "$(printf %s "$MIRNET_TOKEN" | sed 's/["\\]/\\&/g')"
+}
 
 # What the service says is wrong, in its own sentence: `detail` of the problem in $body.
 problem() { sed -nE 's/.*"detail": *"(([^"\\]|\\.)*)".*/\1/p' "$body" | sed -E 's/\\(["\\/])/\1/g'; }
