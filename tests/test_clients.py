@@ -101,6 +101,8 @@ def strict_service(busy: int) -> Iterator[str]:
     """The URL of a service that knows its token, has no room for so many requests, and gives every photo back."""
 
     class Answers(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # which lets curl send its body at once
+
         def do_POST(self) -> None:
             nonlocal busy
             sent = self.rfile.read(int(self.headers["Content-Length"]))
@@ -115,7 +117,8 @@ def strict_service(busy: int) -> Iterator[str]:
 
         def answer(self, status: int, body: bytes, **headers: str) -> None:
             self.send_response(status)
-            said = {"Content-Type": "application/problem+json", "Content-Length": str(len(body)), **headers}
+            said = {"Content-Type": "application/problem+json", "Content-Length": str(len(body)), "Connection": "close"}
+            said |= headers
             for name, value in said.items():
                 self.send_header(name, value)
             self.end_headers()
