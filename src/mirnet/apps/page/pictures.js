@@ -27,12 +27,16 @@ export class Picture {
     this.problem = "";
     this.saved = example ? savingKey(DEFAULTS) : ""; // of an untouched example nothing is lost
     this.gone = new AbortController();
-    /** @type {HTMLCanvasElement | null} what the browser shows of it before the server does */
-    this.thumbnail = null;
+    /** @type {{canvas: HTMLCanvasElement, width: number, height: number} | null} what the browser itself can show of it */
+    this.own = null;
+    /** @type {Promise<void> | null} an upload that is under way */
+    this.underWay = null;
+    this.announced = null; // the preview that was last told of
   }
 
   get unsaved() {
-    return this.saved !== savingKey(this.settings);
+    const hopeless = this.state === "failed" && !this.preview;
+    return !hopeless && this.saved !== savingKey(this.settings);
   }
 
   /** In a word or two, for people. */
