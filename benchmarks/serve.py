@@ -5,6 +5,7 @@
 
 import argparse
 import io
+import os
 import re
 import signal
 import socket
@@ -13,7 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,6 +48,11 @@ class Served:
     @property
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
+
+    def core_seconds(self) -> float:
+        """What its process has used so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=300, trust_env=False)
@@ -100,15 +106,20 @@ def load(requests: int, clients: int, rounds: int) -> None:
     by_service: list[float] = []
     latencies: list[float] = []
     wrong = lost = 0
+    spent_bare = spent_by_service = 0.0
     with served("--queue", str(requests)) as service:
         with service.client() as client:
             for each in pictures[:6]:
                 client.post("/v1/enhance", content=each)
         for _ in range(rounds):
+            before = time.process_time()
             one_by_one.append(_timed(_bare, enhancer, pictures, order, 1)[0])
+            spent_bare += time.process_time() - before
             two_at_once.append(_timed(_bare, enhancer, pictures, order, 2)[0])
+            before = service.core_seconds()
             seconds, answers = _timed(_ask, service, pictures, order, clients)
             by_service.append(seconds)
+            spent_by_service += service.core_seconds() - before
             latencies += [each for _, each, _ in answers]
             lost += sum(content is None for _, _, content in answers) + requests - len(answers)
             wrong += sum(content is not None and content != expected[n] for n, _, content in answers)
@@ -123,6 +134,8 @@ def load(requests: int, clients: int, rounds: int) -> None:
     ratio = float(np.median(one_by_one) / np.median(by_service))
     print(f"| the service, times the bare one after the other | {ratio:.3f} |")
     print(f"| the service, times the best bare round | {total / float(np.median(by_service)) / best:.3f} |")
+    spent = [each / total / rounds for each in (spent_bare, spent_by_service)]
+    print(f"| core-seconds a megapixel: bare one after the other, the service | {_list(spent)} |")
     print(f"| lost; with other bytes than the bare Enhancer's | {lost}; {wrong} |")
     print(f"| seconds of a request, p50, p95, most | {_list(np.percentile(latencies, [50, 95, 100]))} |")
 
@@ -172,7 +185,7 @@ def _timed(work: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
     return time.monotonic() - started, result
 
 
-def _list(numbers: "Iterator[float] | np.ndarray") -> str:
+def _list(numbers: Iterable[float]) -> str:
     return ", ".join(f"{each:.2f}" for each in numbers)
 
 

@@ -54,7 +54,8 @@ def serve(
         nets = networks.Networks(weights, make)
         nets.get(nets.default)  # what is wrong with it is told before anybody asks
         limits = service.Limits(at_once=jobs, queue=queue, time_limit_seconds=time_limit,
-                                max_bytes=int(max_megabytes * 1e6), max_megapixels=max_megapixels)  # fmt: skip
+                                max_bytes=int(max_megabytes * 1e6), max_megapixels=max_megapixels,
+                                uploads_bytes=max(10**9, int(2e6 * max_megabytes)))  # fmt: skip
         serving = service.Service(nets, limits, token_needed=bool(token))
         guarded = app.make_app(serving, hosts=[host, *(allowed_host or [])], token=token)
         _log()

@@ -24,7 +24,8 @@ def facts(enhanced: Enhanced, weights: str) -> dict[str, str]:
     """The headers that go with an enhanced picture."""
     said = {
         "Mirnet-Width": str(enhanced.width), "Mirnet-Height": str(enhanced.height),
-        "Mirnet-Seconds": f"{enhanced.seconds:.3f}", "Mirnet-Weights": weights,
+        "Mirnet-Seconds": f"{enhanced.seconds:.3f}",
+        "Mirnet-Weights": weights.encode("ascii", "backslashreplace").decode(),
         "Mirnet-Stops": f"{enhanced.stops:.4f}", "Mirnet-Proposed-Stops": f"{enhanced.proposed_stops:.4f}",
     }  # fmt: skip
     return said | ({"Mirnet-Remarks": json.dumps(enhanced.remarks)} if enhanced.remarks else {})
