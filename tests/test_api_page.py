@@ -20,6 +20,8 @@ from mirnet.apps.service.problems import KINDS
 
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 TOKEN = "secret"
+# as in browsers that do not hold what is in sight where it is while the page grows above it
+NO_ANCHORS = "addEventListener('DOMContentLoaded', () => document.documentElement.style.overflowAnchor = 'none')"
 FACES = [(360, "light"), (1280, "dark")]
 
 
@@ -63,6 +65,7 @@ def come(browser: Browser, service: Running) -> Iterator[Callable[..., Opened]]:
         opened.page.on("console", lambda said: said.type == "error" and opened.complaints.append(said.text))
         opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
         opened.page.add_init_script(f"sessionStorage.setItem('mirnet-token', '{TOKEN}')")
+        opened.page.add_init_script(NO_ANCHORS)
         opened.page.goto(service.url + path)
         opened.page.locator(".opblock").first.wait_for()
         all_opened.append(opened)

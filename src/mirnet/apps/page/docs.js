@@ -15,7 +15,7 @@ function authorize() {
   if (token && schemes) for (const name of schemes.keys()) viewer.preauthorizeApiKey(name, token);
 }
 
-/** The operations push down what an address such as /docs#too-large points at. */
+/** The operations push down what an address such as /docs#too-large points at; not all browsers hold it in sight. */
 function showPlace() {
   document.getElementById(location.hash.slice(1))?.scrollIntoView();
 }
