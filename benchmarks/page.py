@@ -1,0 +1,63 @@
+"""How soon the page shows what a slider asks for: `python benchmarks/page.py PHOTO`, with chromium, on a quiet machine.
+
+From the moment that the exposure slider rests until its first rendering by the server is on the stage, and how long a
+blend of denoise or strength takes in the browser; medians of seven, in milliseconds.
+"""
+
+import os
+import shutil
+import statistics
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from page_browser import chromium, serving, visit
+
+RENDERED = """async (stops) => {
+    const { desk } = await import('/page/main.js');
+    const slider = document.querySelector('#exposure');
+    const before = desk.developer.whole;
+    const start = performance.now();
+    slider.value = stops;
+    slider.dispatchEvent(new Event('input'));
+    while (desk.developer.whole === before) await new Promise(requestAnimationFrame);
+    return performance.now() - start;
+}"""
+BLENDED = """async (percent) => {
+    const slider = document.querySelector('#denoise');
+    const start = performance.now();
+    slider.value = percent;
+    slider.dispatchEvent(new Event('input'));
+    await new Promise(requestAnimationFrame);
+    return performance.now() - start;
+}"""
+
+
+def main() -> None:
+    if len(sys.argv) != 2:
+        sys.exit(f"Usage: {sys.argv[0]} PHOTO")
+    program = shutil.which("chromium")
+    if program is None:
+        sys.exit("This measures with chromium, which is not here; install it (on Debian: apt install chromium).")
+    with chromium(program) as browser, serving() as (address, _), visit(browser, address) as seen:
+        seen.add(Path(sys.argv[1]))
+        seen.page.wait_for_selector(".card")
+        seen.settle()
+        rendered = []
+        for stops in (0.5, 1.0, 1.5, -0.5, -1.0, 0.3, 0.8):
+            rendered.append(seen.page.evaluate(RENDERED, stops))
+            seen.settle()
+        pixels = seen.desk("desk.developer.whole.after.width * desk.developer.whole.after.height")
+        blended = [seen.page.evaluate(BLENDED, percent) for percent in (10, 40, 90, 60, 20, 70, 30)]
+    print(f"load of this machine: {os.getloadavg()[0]:.1f}")
+    told("exposure, first rendering on the stage", rendered)
+    told(f"denoise, blended at {pixels / 1e6:.2f} megapixels", blended)
+
+
+def told(what: str, milliseconds: list[float]) -> None:
+    print(f"{what}: {statistics.median(milliseconds):.0f} ms, {max(milliseconds):.0f} at most")
+
+
+if __name__ == "__main__":
+    main()
