@@ -91,8 +91,20 @@ def test_a_length_over_the_limit_is_refused_before_the_body_and_the_answer_is_re
     connection = served.raw(request("/v1/enhance", Content_Length="300001"))
     assert connection.recv(12) == b"HTTP/1.1 413"
     connection.close()
-    connection = served.raw(request("/v1/enhance", bytes(2_000_000), Connection="close"))  # sent whatever we say
-    assert heard(connection).startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_who_sends_all_of_too_much_whatever_we_say_reads_the_answer(chunked) -> None:
+    with running(lambda path: Patient(), Limits(max_bytes=300_000)) as served:
+        if chunked:
+            asked = request("/v1/enhance", Connection="close", Content_Length="", Transfer_Encoding="chunked")
+            pieces = [b"100000\r\n" + bytes(1 << 20) + b"\r\n"] * 40 + [b"0\r\n\r\n"]
+        else:
+            asked, pieces = (
+                request("/v1/enhance", Connection="close", Content_Length=f"{40 << 20}"),
+                [bytes(1 << 20)] * 40,
+            )
+        assert heard(served.raw(asked, *pieces)).startswith(b"HTTP/1.1 413 ")
 
 
 def test_who_waits_for_100_hears_at_once(served) -> None:
@@ -153,13 +165,21 @@ def test_all_uploads_together_have_bounded_room(served) -> None:
         connection.close()
 
 
-def test_connections_are_bounded_and_the_idle_ones_give_way(served) -> None:
-    idle = [served.raw() for _ in range(60)]
-    with served.client() as one:
-        assert one.get("/healthz").status_code == 200
-    wait_until(lambda: len(served.server.server_state.connections) <= 40)
-    for connection in idle:
-        connection.close()
+def test_connections_are_bounded_and_the_idle_ones_give_way() -> None:
+    enhancer = Patient()
+    with running(lambda path: enhancer, Limits(connections=8, at_once=1)) as served:
+        idle = [served.raw() for _ in range(20)]
+        with served.client() as one:
+            assert one.get("/healthz").status_code == 200
+        wait_until(lambda: len(served.server.server_state.connections) <= 8)
+        for connection in idle:
+            connection.close()
+        wait_until(lambda: not served.server.server_state.connections)
+        busy = [served.raw(request("/v1/enhance", PNG, Connection="close")) for _ in range(8)]
+        wait_until(lambda: served.service.engine.waiting == 7)
+        assert b"/docs#busy" in heard(served.raw())
+        enhancer.free.set()
+        assert all(heard(connection).startswith(b"HTTP/1.1 200 ") for connection in busy)
 
 
 def test_who_does_not_take_the_answer_is_cut_off() -> None:

@@ -64,7 +64,8 @@ def make_app(service: Service, *, hosts: Sequence[str] = (), token: str | None =
         app.add_exception_handler(kind, told)
     app.add_exception_handler(HTTPException, told_by_router)
     app.add_exception_handler(ClientDisconnect, hung_up)
-    return Guard(app, service.measures, hosts=hosts, token=token, ending=lambda: service.ending)
+    return Guard(app, service.measures, hosts=hosts, token=token, ending=lambda: service.ending,
+                 linger_seconds=service.limits.stall_seconds)  # fmt: skip
 
 
 def _allowed(routes: Iterable[BaseRoute], scope: Scope) -> str:

@@ -7,6 +7,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -21,6 +22,7 @@ log = logging.getLogger("mirnet.serve")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")  # others are not named in the log
 UNKNOWN_ROUTE = "(none)"
 PROTECTED = ("/v1/", "/metrics")
+ENDING_LINGER_SECONDS = 1.0
 OWN_SITES = ("same-origin", "none")  # of Sec-Fetch-Site: our page, and what a person typed
 
 SAFETY = {
@@ -42,9 +44,13 @@ class Guard:
     """Wraps an app; refuses foreign names, foreign pages and those without the token, and answers whatever fails."""
 
     def __init__(self, app: ASGIApp, measures: Measures, *, hosts: Sequence[str] = (), token: str | None = None,
-                 ending: Callable[[], bool] = lambda: False) -> None:  # fmt: skip
-        """`hosts` are names, beside localhost and addresses, by which the service may be called."""
-        self._app, self._measures, self._ending = app, measures, ending
+                 ending: Callable[[], bool] = lambda: False, linger_seconds: float = 30.0) -> None:  # fmt: skip
+        """`hosts` are names, beside localhost and addresses, by which the service may be called.
+
+        The rest of an upload that is refused is read and dropped for `linger_seconds`: many clients read no answer
+        before they have sent all, and a connection that is closed meanwhile takes the answer with it.
+        """
+        self._app, self._measures, self._ending, self._linger_seconds = app, measures, ending, linger_seconds
         self._hosts = {host.lower().rstrip(".") for host in hosts}
         self._token = token.encode() if token else None
 
@@ -52,41 +58,52 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status = time.monotonic(), 0
+        started, status, seconds, rest = time.monotonic(), 0, 0.0, _has_body(scope)
         method = scope["method"]
         if method == "HEAD":  # as GET; the server leaves the body out
             scope = {**scope, "method": "GET"}
 
+        async def receive_noted() -> Message:
+            nonlocal rest
+            message = await receive()
+            rest = rest and message["type"] == "http.request" and message.get("more_body", False)
+            return message
+
         async def send_safely(message: Message) -> None:
-            nonlocal status
+            nonlocal status, seconds, rest
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, seconds = message["status"], time.monotonic() - started
                 headers = MutableHeaders(raw=message.setdefault("headers", []))
                 for name, value in SAFETY.items():
                     headers.setdefault(name, value)
+                rest = rest and headers.get("Connection") != "close"  # said of a client that stalls
                 if self._ending():
                     headers["Connection"] = "close"
+            elif rest and not message.get("more_body", False):
+                await send({**message, "more_body": True})  # all of it, by its length
+                await _drop_rest(receive_noted, ENDING_LINGER_SECONDS if self._ending() else self._linger_seconds)
+                message = {"type": "http.response.body", "body": b""}
             await send(message)
 
         try:
-            await self._answer(scope, receive, send_safely)
+            await self._answer(scope, receive_noted, send_safely)
         except asyncio.CancelledError:
             if status or not self._ending():
                 raise
             told = Ending("The service ended before this was done; try again when it is back.")
-            await of_error(told).response()(scope, receive, send_safely)
+            await of_error(told).response()(scope, receive_noted, send_safely)
         except Exception as error:  # noqa: BLE001  whatever it is, the client is answered and the service goes on
             problem = of_error(error)
             if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
                 log.error("%s", _place(error))
             if not status:
-                await problem.response()(scope, receive, send_safely)
+                await problem.response()(scope, receive_noted, send_safely)
         finally:
             route = getattr(scope.get("route"), "path", UNKNOWN_ROUTE)
             method = method if method in METHODS else "OTHER"
             self._measures.answered(method, route, status)
             # 499, as others write it: the client hung up before there was an answer
-            log.info("%s %s %s %.3f s", method, route, status or 499, time.monotonic() - started)
+            log.info("%s %s %s %.3f s", method, route, status or 499, seconds or time.monotonic() - started)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -135,6 +152,22 @@ class Guard:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         known = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), self._token or b"")
         return known and scheme.lower() == "bearer"
+
+
+def _has_body(scope: Scope) -> bool:
+    """Whether a body follows the head; not that of a client that waits to be told to send it."""
+    headers = Headers(scope=scope)
+    return "expect" not in headers and (headers.get("content-length", "0") != "0" or "transfer-encoding" in headers)
+
+
+async def _drop_rest(receive: Receive, seconds: float) -> None:
+    """Read and drop what a client still sends."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while True:
+                message = await receive()
+                if message["type"] != "http.request" or not message.get("more_body", False):
+                    return
 
 
 def _host_name(host: str) -> str:
