@@ -17,7 +17,9 @@ from mirnet.errors import (
     OutputExists,
     PictureError,
     SettingsError,
+    TooManyPixels,
     TrainingError,
+    UnknownFormat,
     WeightsError,
 )
 
@@ -30,7 +32,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Cancelled", "DataError", "Enhancer", "MirnetError", "OutputExists", "PictureError", "SettingsError",
-    "TrainingError", "WeightsError", "__version__", "enhance", "list_weights", "read_image", "write_image",
+    "TooManyPixels", "TrainingError", "UnknownFormat", "WeightsError", "__version__", "enhance", "list_weights", "read_image", "write_image",
 ]  # fmt: skip
 
 _HOMES = {
