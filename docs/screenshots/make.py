@@ -1,6 +1,6 @@
 """Photographs the page: `python docs/screenshots/make.py`, with chromium. Look at every one before you commit it.
 
-They are shrunk and painted in few colours, so that the repository stays small: of a picture's quality they say nothing.
+They are shrunk and kept as lossy WebP, so that the repository stays small.
 """
 
 import io
@@ -18,19 +18,18 @@ sys.path.insert(0, str(REPOSITORY / "tests"))
 from page_browser import Visit, chromium, serving, visit  # type: ignore[import-not-found]  # noqa: E402
 
 EXAMPLES = REPOSITORY / "examples"  # of these only pictures that are CC0: others want their credit beside them
-COLOURS = 112
+QUALITY = 88
 LARGEST_WIDTH_PX = 1000
 
 
 def keep(seen: Visit, name: str) -> None:
-    """Write NAME.png of what is seen now."""
+    """Write NAME.webp of what is seen now."""
     picture = PIL.Image.open(io.BytesIO(seen.page.screenshot())).convert("RGB")
     if picture.width > LARGEST_WIDTH_PX:
         size = (LARGEST_WIDTH_PX, round(picture.height * LARGEST_WIDTH_PX / picture.width))
         picture = picture.resize(size, PIL.Image.Resampling.LANCZOS)
-    few = picture.quantize(COLOURS, method=PIL.Image.Quantize.MEDIANCUT, dither=PIL.Image.Dither.NONE)
-    path = HERE / f"{name}.png"
-    few.save(path, optimize=True)
+    path = HERE / f"{name}.webp"
+    picture.save(path, quality=QUALITY, method=6)
     print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 
