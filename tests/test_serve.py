@@ -311,6 +311,9 @@ def test_a_full_queue_is_503_with_a_time_to_come_again(patient) -> None:
         answer = one.post("/v1/enhance", content=b"x")
     assert problem_of(answer, 503)["type"] == "/docs#busy"
     assert int(answer.headers["retry-after"]) >= 1
+    unsent = served.raw(request("/v1/enhance", Content_Length="1000", Expect="100-continue"))
+    assert unsent.recv(12) == b"HTTP/1.1 503"  # before a byte of its body
+    unsent.close()
     enhancer.free.set()
     assert [each.result().status_code for each in asked] == [200] * 3
 
