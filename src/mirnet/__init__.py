@@ -32,7 +32,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Cancelled", "DataError", "Enhancer", "MirnetError", "OutputExists", "PictureError", "SettingsError",
-    "TooManyPixels", "TrainingError", "UnknownFormat", "WeightsError", "__version__", "enhance", "list_weights", "read_image", "write_image",
+    "TooManyPixels", "TrainingError", "UnknownFormat", "WeightsError", "__version__", "enhance", "list_weights",
+    "read_image", "write_image",
 ]  # fmt: skip
 
 _HOMES = {

@@ -238,10 +238,19 @@ def beside(path: Path, wished: str | None = None) -> Path:
 
 def wanted_mean(settings: Settings) -> float | None:
     """The mean of sRGB-encoded values that a result shall have: that of the photo to match; None without one."""
-    return None if settings.match is None else _mean_of_photo(settings.match, settings.max_megapixels)
+    match settings.match:
+        case Path() as path:
+            return _mean_of_file(path, settings.max_megapixels)
+        case bytes() as content:  # not remembered: that would keep somebody's photo in memory
+            return _mean_of_photo(content, settings.max_megapixels)
+    return None
 
 
 @lru_cache(maxsize=4)
+def _mean_of_file(photo: Path, max_megapixels: float) -> float:
+    return _mean_of_photo(photo, max_megapixels)
+
+
 def _mean_of_photo(photo: Path | bytes, max_megapixels: float) -> float:
     return mean_of(Source.of_picture(images.open_picture(photo, max_megapixels=max_megapixels)))
 
