@@ -27,15 +27,15 @@ export function count(pixels) {
 export const clear = (canvas) => canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
 
 /**
- * Draws both hills; their colours are the canvas's --before and --after.
- * @param {HTMLCanvasElement} canvas
+ * Draws both hills, in the colours of their keys: those a browser tells as computed, however the style sheet says them.
+ * @param {HTMLCanvasElement} canvas @param {Iterable<Element>} keys of before and after
  */
-export function draw(canvas, before, after) {
+export function draw(canvas, before, after, keys) {
   const ratio = devicePixelRatio;
   const width = (canvas.width = Math.round(canvas.clientWidth * ratio));
   const height = (canvas.height = Math.round(canvas.clientHeight * ratio));
   const pen = canvas.getContext("2d");
-  const style = getComputedStyle(canvas);
+  const colours = [...keys].map((key) => getComputedStyle(key, "::before").backgroundColor);
   // A few bins, pure black above all, tower over the rest: heights are square roots, so that the rest is seen too.
   const highest = Math.sqrt(Math.max(...before.counts, ...after.counts, 1));
   const hill = (counts) => {
@@ -49,9 +49,9 @@ export function draw(canvas, before, after) {
     return path;
   };
   pen.clearRect(0, 0, width, height);
-  for (const [counts, name] of [[before.counts, "--before"], [after.counts, "--after"]]) {
+  for (const [index, { counts }] of [before, after].entries()) {
     const path = hill(counts);
-    pen.fillStyle = pen.strokeStyle = style.getPropertyValue(name);
+    pen.fillStyle = pen.strokeStyle = colours[index];
     pen.globalAlpha = 0.35;
     pen.fill(path);
     pen.globalAlpha = 1;

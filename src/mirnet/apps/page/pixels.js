@@ -35,6 +35,24 @@ export async function decoded(file) {
 export const bytesOf = (canvas) => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
 
 /**
+ * Whether this browser gives back the pixels that were written. Some, above all in private windows, change them a little
+ * or refuse, so that nobody is known again by them: what is shown stays right, what is computed of it would not be.
+ */
+export const exact = (() => {
+  const side = 64;
+  const known = Uint8ClampedArray.from({ length: 4 * side * side }, (_, at) => (at % 4 === 3 ? 255 : (at * 37 + (at >> 5) * 11) % 256));
+  const written = canvasOf(side, side);
+  const drawn = canvasOf(side, side);
+  try {
+    written.getContext("2d").putImageData(new ImageData(known, side, side), 0, 0);
+    drawn.getContext("2d").drawImage(written, 0, 0);
+    return bytesOf(drawn).every((value, at) => value === known[at]);
+  } catch {
+    return false;
+  }
+})();
+
+/**
  * What the browser itself can show of a file, small and upright, with the size of the whole; null if it can't.
  * @param {File} file
  * @param {number} pixels at most so many
