@@ -4,6 +4,7 @@ From the moment that the exposure slider rests until its first rendering by the 
 blend of denoise or strength takes in the browser; medians of seven, in milliseconds.
 """
 
+import argparse
 import os
 import shutil
 import statistics
@@ -35,13 +36,15 @@ BLENDED = """async (percent) => {
 
 
 def main() -> None:
-    if len(sys.argv) != 2:
-        sys.exit(f"Usage: {sys.argv[0]} PHOTO")
+    assert __doc__
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("photo", type=Path, help="a photograph, of as many megapixels as you like")
+    photo = parser.parse_args().photo
     program = shutil.which("chromium")
     if program is None:
         sys.exit("This measures with chromium, which is not here; install it (on Debian: apt install chromium).")
     with chromium(program) as browser, serving() as (address, _), visit(browser, address) as seen:
-        seen.add(Path(sys.argv[1]))
+        seen.add(photo)
         seen.page.wait_for_selector(".card")
         seen.settle()
         rendered = []
