@@ -2,6 +2,7 @@
 // Whether mirnet still answers: a server that is lost is said once, asked for every second, and waited for.
 
 const ASKED_EVERY_MS = 1000;
+const ANSWERS_WITHIN_MS = 3000; // a computer that sleeps, or a network that is gone, says nothing at all
 
 /** Tells "lost" and "back" to whoever listens. */
 export const connection = new EventTarget();
@@ -25,7 +26,7 @@ async function ask() {
 
 async function answers() {
   try {
-    return (await fetch("healthz", { cache: "no-store" })).ok;
+    return (await fetch("healthz", { cache: "no-store", signal: AbortSignal.timeout(ANSWERS_WITHIN_MS) })).ok;
   } catch {
     return false;
   }
