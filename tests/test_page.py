@@ -579,6 +579,110 @@ def test_a_file_beyond_the_servers_limit_is_not_even_sent(come: Open) -> None:
     assert seen.asked("POST") == []
 
 
+def test_a_rendering_that_is_decoded_too_late_is_not_shown_in_place_of_another_picture(party: Visit) -> None:
+    party.add(dark_file(90, 70, name="small.jpg"))
+    party.settle()
+    party.page.evaluate(
+        """() => {
+            const decode = createImageBitmap;
+            window.createImageBitmap = async (...given) => {
+                window.createImageBitmap = decode; // only the first one takes its time
+                await new Promise((letGo) => (window.letGo = letGo));
+                return decode(...given);
+            };
+        }"""
+    )
+    party.slide("exposure", 1)
+    party.until("window.letGo !== undefined")
+    party.page.click(".card:last-child .face")
+    party.settle()
+    party.page.evaluate("letGo()")
+    party.page.wait_for_timeout(100)
+    assert party.desk("desk.developer.whole.region") == [0, 0, 70, 90]
+
+
+def test_a_photograph_that_cannot_be_matched_is_left_out_with_a_sentence(party: Visit) -> None:
+    page = party.page
+    bright = party.shown("after").mean()
+    page.set_input_files("#match-file", {"name": "no.jpg", "mimeType": "image/jpeg", "buffer": b"no picture"})
+    page.wait_for_selector("#match-problem:not([hidden])")
+    party.settle()
+    said = page.locator("#match-problem").inner_text()
+    assert said.startswith("no.jpg, the photograph to match, is left out: ")
+    assert "expected a JPEG" in said
+    assert page.locator(".card .state").inner_text() == "ready"
+    assert page.locator("#exposure").is_enabled()
+    assert party.shown("after").mean() == bright
+    assert violations(page) == []
+    page.click("#night")
+    assert page.locator("#match-problem").is_hidden()
+
+
+def test_a_picture_whose_rendering_failed_is_tried_again_with_other_settings(party: Visit) -> None:
+    page = party.page
+    refused = {"title": "No", "status": 422, "detail": "Not with these settings."}
+    page.route("**/v1/previews/**", lambda route: route.fulfill(status=422, json=refused))
+    party.slide("exposure", 1)
+    page.wait_for_selector("#apology:not([hidden])")
+    page.unroute("**/v1/previews/**")
+    page.click("#reset")
+    party.settle()
+    assert page.locator("#apology").is_hidden()
+    assert party.shown("after").mean() > party.shown("before").mean()
+
+
+def test_a_zip_that_cannot_be_made_says_so_and_saving_goes_on(party: Visit) -> None:
+    page = party.page
+    party.add(dark_file(seed=1))
+    party.settle()
+    page.evaluate("Response.prototype.blobOf = Response.prototype.blob; delete AbortSignal.any")
+    page.evaluate(
+        """() => { Response.prototype.blob = function () {
+            return this.url ? this.blobOf() : Promise.reject(new RangeError('no memory')); // no address: a zip
+        } }"""
+    )
+    page.click("#save-all")
+    party.until("document.querySelectorAll('.card[data-state=failed]').length === 2")
+    assert page.locator(".problem").first.inner_text() == "The work on it was cut off; try again."
+    assert party.complaints
+    party.complaints.clear()  # told to whoever mends it
+    page.click("#retry")
+    party.settle()
+    assert saved(page)[0] == "party.bright.jpg"
+
+
+def test_where_canvases_do_not_tell_the_truth_the_server_renders_everything(come: Open) -> None:
+    seen = come()
+    seen.page.add_init_script(
+        """const read = CanvasRenderingContext2D.prototype.getImageData;
+        CanvasRenderingContext2D.prototype.getImageData = function (...where) {
+            const image = read.apply(this, where);
+            image.data[100] ^= 1;
+            return image;
+        };"""
+    )
+    seen.page.reload()
+    seen.until("document.querySelector('#format').options.length > 1")
+    seen.add(dark_file())
+    seen.settle()
+    seen.slide("strength", 0)
+    seen.page.wait_for_timeout(50)
+    seen.settle()
+    np.testing.assert_allclose(seen.shown("after").astype(int), seen.shown("before"), atol=1)
+    assert seen.asked("strength=0.*layers=false")
+    assert seen.asked("layers=true") == []
+    assert seen.page.locator(".histogram").is_hidden()
+
+
+def test_the_page_is_readable_where_colours_of_two_themes_are_unknown(page_folder: Path) -> None:
+    plain, modern = (page_folder / "style.css").read_text().split("@supports (color: light-dark(red, red)) {", 1)
+    assert "light-dark(" not in plain.replace("@supports not (color: light-dark(red, red))", "")
+    palette, rest = modern.split("\n}\n", 1)
+    assert "light-dark(" not in rest
+    for name, dark in re.findall(r"(--[\w-]+): light-dark\([^,]+, ([^)]+)\);", palette):
+        assert f"{name}: {dark};" in plain
+
+
 def test_a_busy_server_is_asked_again_when_it_says(come: Open) -> None:
     seen = come()
     answers = iter([429, 503])
@@ -617,9 +721,15 @@ def test_a_token_is_asked_for_taken_from_the_address_and_hidden_and_a_lost_serve
         asked = come(origin=origin).page
         assert asked.locator("#token").is_visible()
         assert violations(asked) == []
+        for _ in range(3):
+            asked.keyboard.press("Escape")  # without a token there is nothing to go back to
+        asked.wait_for_selector("#token[open]")
+        asked.fill("#token input", "sésame ✓")
+        asked.keyboard.press("Enter")
+        assert "ASCII letters" in asked.locator("#token-wrong").inner_text()
         asked.fill("#token input", "wrong")
         asked.keyboard.press("Enter")
-        asked.wait_for_selector("#token-wrong:not([hidden])")
+        asked.wait_for_selector("#token-wrong:has-text('That was not the token.')")
         asked.fill("#token input", "open-sesame")
         asked.keyboard.press("Enter")
         asked.wait_for_selector("#token:not([open])", state="attached")

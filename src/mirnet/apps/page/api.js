@@ -35,6 +35,7 @@ export async function send(method, path, { query = [], body, headers = {}, signa
   const search = new URLSearchParams(query.map(([name, value]) => [name, String(value)])).toString();
   const address = search ? `${path}?${search}` : path;
   for (let broken = 0, tried = 0; ; ) {
+    signal?.throwIfAborted(); // while we waited, perhaps
     const request = { method, body, headers: { ...headers, ...authorization() }, signal };
     let answer;
     try {
@@ -114,8 +115,20 @@ function sentWithProgress(address, { method, body, headers, signal }, sent) {
   });
 }
 
+/** Aborted as soon as one of them is; browsers have AbortSignal.any for it, but only since 2024. @returns {AbortSignal} */
+export function either(...signals) {
+  const all = new AbortController();
+  for (const signal of signals) {
+    const abort = () => all.abort(signal.reason);
+    if (signal.aborted) abort();
+    else signal.addEventListener("abort", abort, { once: true, signal: all.signal });
+  }
+  return all.signal;
+}
+
 /** Waits, unless nobody wants to any more. */
-export function pause(milliseconds, signal) {
+export async function pause(milliseconds, signal) {
+  signal?.throwIfAborted();
   return new Promise((resolve, reject) => {
     const timer = setTimeout(resolve, milliseconds);
     signal?.addEventListener("abort", () => (clearTimeout(timer), reject(signal.reason)), { once: true });

@@ -13,6 +13,7 @@ export class Controls extends EventTarget {
     this.picture = null;
     this.inputs = Object.fromEntries([...panel.querySelectorAll("input, button, output")].map((each) => [each.id, each]));
     this.matchFile = /** @type {HTMLInputElement} */ (document.querySelector("#match-file"));
+    this.matchProblem = panel.querySelector("#match-problem");
     panel.addEventListener("submit", (event) => event.preventDefault());
     this.#listen();
   }
@@ -20,8 +21,7 @@ export class Controls extends EventTarget {
   /** Shows the settings of a picture. */
   show(picture) {
     this.picture = picture;
-    const ready = picture?.preview && picture.state !== "failed";
-    this.panel.querySelector("#adjust").disabled = !ready;
+    this.panel.querySelector("#adjust").disabled = !picture?.preview; // one that failed may work with other settings
     if (picture) this.#refresh();
   }
 
@@ -52,12 +52,13 @@ export class Controls extends EventTarget {
 
   #set(change) {
     Object.assign(this.picture.settings, change);
+    if ("match" in change) this.picture.matchProblem = "";
     this.#refresh();
     this.dispatchEvent(new Event("changed"));
   }
 
   #refresh() {
-    const { inputs, picture: { settings, preview } } = this;
+    const { inputs, picture: { settings, preview, matchProblem } } = this;
     const matched = settings.match !== null;
     inputs.exposure.value = settings.exposure;
     inputs.exposure.disabled = matched;
@@ -70,6 +71,8 @@ export class Controls extends EventTarget {
     press(inputs.keep, settings.keep_exposure);
     press(inputs.match, matched);
     inputs.match.textContent = matched ? text("looks.matched", { name: settings.match.name }) : text("looks.match");
+    this.matchProblem.textContent = matchProblem;
+    this.matchProblem.hidden = !matchProblem;
     const auto = settings.denoise === "auto";
     press(inputs["denoise-auto"], auto);
     if (!auto) inputs.denoise.value = percent(settings.denoise);

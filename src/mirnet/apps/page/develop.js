@@ -138,7 +138,7 @@ export class Developer extends EventTarget {
   async #shot(region, where, signal) {
     const { picture, originals } = this;
     const settings = { ...picture.settings };
-    return this.pictures.withPreview(picture, async ({ id, blendable }) => {
+    const shot = await this.pictures.withPreview(picture, async ({ id, blendable }) => {
       const name = String(where);
       const [original, rendered] = await Promise.all([
         originals.get(name) ?? canvasFrom(send("GET", `v1/previews/${id}/original`, { query: where, signal })),
@@ -160,6 +160,8 @@ export class Developer extends EventTarget {
         stops: rendered.stops,
       };
     });
+    signal.throwIfAborted(); // an abort ends requests, but not the decoding of what has come
+    return shot;
   }
 
   #arrived() {

@@ -1,14 +1,14 @@
 // @ts-check
 // The page, put together: doors, queue, stage, sliders, saving; and what is said when.
 
-import { json, Problem } from "./api.js";
+import { either, json, Problem } from "./api.js";
 import { connection } from "./connection.js";
 import { Controls } from "./controls.js";
 import { Developer, thumbnail } from "./develop.js";
 import { clear, count, draw } from "./histogram.js";
 import { openDoors } from "./intake.js";
 import { Picture, Pictures } from "./pictures.js";
-import { bytesOf, ownPreview } from "./pixels.js";
+import { bytesOf, exact, ownPreview } from "./pixels.js";
 import { Queue } from "./queue.js";
 import { developed, download, zipped } from "./save.js";
 import { fillTexts, percent, text } from "./texts.js";
@@ -60,19 +60,22 @@ labelTheme();
 
 // Pictures come and go -------------------------------------------------------------------------------------------------
 
+let glances = Promise.resolve(); // one after the other: decoded, a photograph is large
+
 openDoors((files, from) => {
   const added = files.map((file) => new Picture(file, from));
   for (const picture of added) {
     pictures.add(picture);
-    glance(picture);
+    glances = glances.then(() => glance(picture)).catch(console.error);
   }
   if (added.length) say("status.added", { count: added.length });
 });
 
 /** What the browser itself can show of a file, at once: as the thumbnail, and on the stage until the server answers. */
 async function glance(picture) {
-  const own = await ownPreview(picture.file, OWN_PREVIEW_PX);
-  if (!own || picture.preview || picture.gone.signal.aborted) return;
+  const late = () => picture.preview || picture.gone.signal.aborted;
+  const own = late() ? null : await ownPreview(picture.file, OWN_PREVIEW_PX);
+  if (!own || late()) return;
   picture.own = own;
   queue.paint(picture, own.canvas);
   if (picture === selected) showStage();
@@ -183,7 +186,10 @@ function busy(what) {
     }, GRACE_MS);
 }
 
+element("histogram").closest("figure").hidden = !exact;
+
 function showHistogram() {
+  if (!exact) return; // none rather than a wrong one
   const whole = developer.whole;
   if (!whole) {
     clear(element("histogram"));
@@ -192,7 +198,7 @@ function showHistogram() {
   }
   whole.counted ??= count(bytesOf(whole.before));
   const after = count(whole.image?.data ?? bytesOf(whole.after));
-  draw(element("histogram"), whole.counted, after);
+  draw(element("histogram"), whole.counted, after, document.querySelectorAll(".histogram .key"));
   const means = { before: percent(whole.counted.mean), after: percent(after.mean) };
   element("histogram").setAttribute("aria-label", text("histogram.label", means));
 }
@@ -207,8 +213,14 @@ developer.addEventListener("shown", () => {
   });
 });
 developer.addEventListener("busy", (event) => busy(event.detail));
-developer.addEventListener("failed", (event) => pictures.fail(developer.picture, event.detail));
+developer.addEventListener("failed", (event) => {
+  const { picture } = developer;
+  if (!picture.settings.match) return pictures.fail(picture, event.detail);
+  pictures.leaveMatch(picture, event.detail);
+  developer.settingsChanged();
+});
 controls.addEventListener("changed", () => {
+  if (selected.state === "failed") return pictures.retry(selected);
   pictures.touch(selected);
   developer.settingsChanged();
 });
@@ -234,26 +246,37 @@ element("stop").addEventListener("click", () => saving?.abort());
 
 /** Develops some pictures one after the other, and hands them on together; one that fails leaves the others be. */
 async function save(those, hand) {
-  saving = new AbortController();
+  const stop = (saving = new AbortController());
   showPage();
   const done = [];
-  for (const picture of those) {
-    const signal = AbortSignal.any([saving.signal, picture.gone.signal]);
-    try {
-      done.push({ picture, file: await developed(pictures, picture, element("format").value, formats, signal) });
-      pictures.rest(picture);
-    } catch (error) {
-      if (saving.signal.aborted) pictures.rest(picture);
-      else pictures.fail(picture, error);
+  try {
+    for (const picture of those) {
+      const file = await tryToDevelop(picture, stop.signal);
+      if (stop.signal.aborted) return say("status.stopped");
+      if (file) done.push({ picture, file });
     }
-    if (saving.signal.aborted) break;
+    if (done.length) await hand(done.map(({ file }) => file));
+    for (const { picture, file } of done) keepInMind(picture, file);
+  } catch (error) {
+    for (const { picture } of done) pictures.fail(picture, error); // a zip, say, that found no memory
+  } finally {
+    saving = null;
+    showPage();
   }
-  const stopped = saving.signal.aborted;
-  if (done.length && !stopped) await hand(done.map(({ file }) => file));
-  saving = null;
-  if (stopped) say("status.stopped");
-  else for (const { picture, file } of done) keepInMind(picture, file);
-  showPage();
+}
+
+/** The file that became of a picture; none if that failed, which the picture tells, or was stopped. */
+async function tryToDevelop(picture, stop) {
+  try {
+    const signal = either(stop, picture.gone.signal);
+    const file = await developed(pictures, picture, element("format").value, formats, signal);
+    pictures.rest(picture);
+    return file;
+  } catch (error) {
+    if (stop.aborted) pictures.rest(picture);
+    else pictures.fail(picture, error);
+    return null;
+  }
 }
 
 function keepInMind(picture, file) {

@@ -3,6 +3,7 @@
 // and again by itself when the server has dropped it.
 
 import { Problem, send } from "./api.js";
+import { exact } from "./pixels.js";
 import { percent, text } from "./texts.js";
 import { DEFAULTS, savingKey } from "./settings.js";
 
@@ -25,6 +26,7 @@ export class Picture {
     /** @type {{id: string, width: number, height: number, [fact: string]: any} | null} */
     this.preview = null;
     this.problem = "";
+    this.matchProblem = ""; // why the photograph to match is left out
     this.saved = example ? savingKey(DEFAULTS) : ""; // of an untouched example nothing is lost
     this.gone = new AbortController();
     /** @type {{canvas: HTMLCanvasElement, width: number, height: number} | null} what the browser itself can show of it */
@@ -101,7 +103,10 @@ export class Pictures extends EventTarget {
       signal,
       sent: (share) => this.#change(picture, { state: share < 1 ? "uploading" : "looking", progress: share }),
     });
-    this.#change(picture, { preview: await answer.json(), state: "ready", progress: 0 });
+    const preview = await answer.json();
+    preview.blendable &&= exact; // else the server renders each change
+    signal.throwIfAborted();
+    this.#change(picture, { preview, state: "ready", progress: 0 });
   }
 
   /**
@@ -125,11 +130,14 @@ export class Pictures extends EventTarget {
   /** Keeps an error with the picture that it belongs to. */
   fail(picture, error) {
     if (picture.gone.signal.aborted) return;
-    if (!(error instanceof Problem)) console.error(error); // ours to mend; the person gets a sentence all the same
-    this.#change(picture, {
-      state: "failed",
-      problem: error instanceof Problem ? error.message : text("errors.interrupted"),
-    });
+    this.#change(picture, { state: "failed", problem: sentenceOf(error) });
+  }
+
+  /** Leaves out the photograph to match, with which rendering failed: without it the picture goes on. */
+  leaveMatch(picture, error) {
+    const values = { name: picture.settings.match.name, sentence: sentenceOf(error) };
+    picture.settings.match = null;
+    this.#change(picture, { matchProblem: text("looks.left_out", values) });
   }
 
   working(picture, progress) {
@@ -153,4 +161,10 @@ export class Pictures extends EventTarget {
   #tell(kind, picture) {
     this.dispatchEvent(new CustomEvent(kind, { detail: picture }));
   }
+}
+
+function sentenceOf(error) {
+  if (error instanceof Problem) return error.message;
+  console.error(error); // ours to mend; the person gets a sentence all the same
+  return text("errors.interrupted");
 }
