@@ -156,6 +156,32 @@ def test_a_picture_in_work_is_shown_at_once_and_accessible(come: Open) -> None:
     assert seen.page.locator("#welcome").is_visible()
 
 
+def test_photographs_are_decoded_one_after_the_other(come: Open) -> None:
+    seen = come()
+    seen.page.route("**/v1/previews", lambda route: None)  # until it answers, the page shows what it can
+    seen.page.evaluate(
+        """() => {
+            const decode = Image.prototype.decode;
+            Object.assign(window, { decoding: 0, most: 0, decoded: 0 });
+            Image.prototype.decode = async function () {
+                window.most = Math.max(window.most, ++window.decoding);
+                await decode.call(this);
+                await new Promise((resolve) => setTimeout(resolve, 20));
+                window.decoding--;
+                window.decoded++;
+            };
+        }"""
+    )
+    seen.add(dark_file(seed=1), dark_file(seed=2), dark_file(seed=3))
+    seen.until("window.decoded === 3")
+    assert seen.page.evaluate("window.most") == 1
+
+
+def test_pulling_down_on_a_phone_does_not_reload(come: Open) -> None:
+    for root in ("documentElement", "body"):
+        assert come(width=360).page.evaluate(f"getComputedStyle(document.{root}).overscrollBehaviorY") == "contain"
+
+
 def test_the_theme_follows_the_system_until_one_is_chosen_and_then_stays(come: Open) -> None:
     seen = come(theme="light")
     ground = "getComputedStyle(document.body).backgroundColor"
@@ -580,8 +606,6 @@ def test_a_file_beyond_the_servers_limit_is_not_even_sent(come: Open) -> None:
 
 
 def test_a_rendering_that_is_decoded_too_late_is_not_shown_in_place_of_another_picture(party: Visit) -> None:
-    party.add(dark_file(90, 70, name="small.jpg"))
-    party.settle()
     party.page.evaluate(
         """() => {
             const decode = createImageBitmap;
@@ -594,6 +618,7 @@ def test_a_rendering_that_is_decoded_too_late_is_not_shown_in_place_of_another_p
     )
     party.slide("exposure", 1)
     party.until("window.letGo !== undefined")
+    party.add(dark_file(90, 70, name="small.jpg"))
     party.page.click(".card:last-child .face")
     party.settle()
     party.page.evaluate("letGo()")
@@ -701,6 +726,21 @@ def test_a_busy_server_is_asked_again_when_it_says(come: Open) -> None:
     assert len(seen.asked("POST .*/v1/previews$")) == 3
 
 
+def test_a_server_that_says_nothing_counts_as_away(party: Visit) -> None:
+    page = party.page
+    page.evaluate("{ const timeout = AbortSignal.timeout.bind(AbortSignal); AbortSignal.timeout = () => timeout(50); }")
+    page.route("**/healthz", lambda route: None)
+    page.route("**/v1/previews/**", lambda route: route.abort())
+    before = party.shown("after").mean()
+    party.slide("exposure", 1)
+    page.wait_for_selector("#banner:not([hidden])")
+    page.unroute("**/v1/previews/**")
+    page.unroute("**/healthz")
+    page.wait_for_selector("#banner", state="hidden")
+    party.settle()
+    assert party.shown("after").mean() > before
+
+
 def test_a_preview_that_the_server_dropped_is_sent_again_by_itself(party: Visit) -> None:
     number = party.desk("desk.developer.picture.preview.id")
     urllib.request.urlopen(urllib.request.Request(f"{party.origin}v1/previews/{number}", method="DELETE"), timeout=30)
@@ -719,6 +759,11 @@ def test_a_preview_that_the_server_dropped_is_sent_again_by_itself(party: Visit)
 def test_a_token_is_asked_for_taken_from_the_address_and_hidden_and_a_lost_server_is_waited_for(come: Open) -> None:
     with serving("--token", "open-sesame") as (origin, process):
         asked = come(origin=origin).page
+        asked.add_init_script(
+            "Object.defineProperty(window, 'sessionStorage', { get() { throw new Error('blocked'); } })"
+        )
+        asked.reload()  # now in a browser that keeps nothing
+        asked.wait_for_selector("#token[open]")
         assert asked.locator("#token").is_visible()
         assert violations(asked) == []
         for _ in range(3):
