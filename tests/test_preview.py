@@ -1,6 +1,9 @@
 """Previews: what a screen shows of a picture, with the stops of all of it."""
 
+import gc
 import io
+import sys
+import threading
 
 import numpy as np
 import PIL.Image
@@ -183,6 +186,69 @@ def test_a_view_may_match_another_photo(enhancer):
     bright = preview.rendered(View(), Settings(match=pillow_bytes(np.full((9, 9, 3), 180, np.uint8), "png")))
     assert bright.stops > gentle.stops
     assert bright.pixels.mean() > gentle.pixels.mean()
+
+
+def test_a_photo_to_match_is_neither_kept_nor_read_again(enhancer, monkeypatch):
+    preview = opened(pillow_bytes(dark(), "png"), enhancer)
+    photo = pillow_bytes(np.full((9, 9, 3), 70, np.uint8), "png")
+    first = preview.rendered(View(), Settings(match=photo))
+    monkeypatch.setattr(previews, "wanted_mean", lambda settings: pytest.fail("the photo was read again"))
+    again = preview.rendered(View(500), Settings(match=bytes(bytearray(photo)), warmth=1))
+    assert again.stops == pytest.approx(first.stops, abs=0.5)
+    before = sys.getrefcount(photo)
+    del first, again
+    gc.collect()
+    assert photo not in [each for each in gc.get_referrers(photo) if isinstance(each, Settings)]
+    assert sys.getrefcount(photo) == before
+
+
+def test_who_waits_for_another_view_may_give_up(enhancer, fake_runtime, monkeypatch):
+    preview = opened(pillow_bytes(dark(), "png"), enhancer)
+    restore, begun, go_on = fake_runtime.restore, threading.Event(), threading.Event()
+
+    def slow(*inputs):
+        begun.set()
+        assert go_on.wait(10)
+        return restore(*inputs)
+
+    def stop(done: float) -> None:
+        raise Cancelled("enough")
+
+    monkeypatch.setattr(fake_runtime, "restore", slow)
+    other = threading.Thread(target=preview.rendered, args=(View(), Settings()))
+    other.start()
+    assert begun.wait(10)
+    with pytest.raises(Cancelled):
+        preview.rendered(View(500), Settings(), stop)
+    go_on.set()
+    other.join()
+
+
+def test_what_a_preview_holds_grows_with_the_views_asked_for(enhancer):
+    content = pillow_bytes(dark(), "png")
+    preview = opened(content, enhancer)
+    before = preview.nbytes
+    assert before >= len(content) + dark().nbytes
+    preview.rendered(View(), Settings())
+    assert preview.nbytes >= before + dark().size * 8
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 50_000), (50_000, 1), (3, 40_000)])
+def test_a_view_of_a_very_thin_picture_is_no_more_for_the_network_than_others(enhancer, fake_runtime, height, width,
+                                                                              monkeypatch):  # fmt: skip
+    asked, restore = [], fake_runtime.restore
+    monkeypatch.setattr(fake_runtime, "restore", lambda p, *rest: asked.append(p.size // 3) or restore(p, *rest))
+    opened(pillow_bytes(dark(height, width), "png"), enhancer).rendered(View(10_000), Settings())
+    assert max(asked[-1:]) <= 11_000
+
+
+def test_a_region_that_would_show_the_network_too_much_is_refused(enhancer, monkeypatch):
+    monkeypatch.setattr(previews, "MOST_SEEN_PX", 4000)
+    monkeypatch.setattr("mirnet.inference.render.WHOLE_PX", 1000)
+    preview = opened(pillow_bytes(dark(60, 900), "png"), enhancer)
+    with pytest.raises(SettingsError, match="too narrow for its length"):
+        preview.rendered(View(region=(0, 30, 900, 1)), Settings())
+    assert preview.rendered(View(region=(0, 30, 9, 1)), Settings()).pixels.shape == (1, 9, 3)
 
 
 def test_a_look_may_be_broken_off_and_a_picture_too_large(enhancer):

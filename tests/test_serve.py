@@ -11,6 +11,7 @@ from serving import Patient, Running, problem_of, request, running, wait_until, 
 
 import mirnet
 from mirnet.apps.service.service import Limits
+from mirnet.apps.service.shelf import Shelf
 from mirnet.inference.settings import Settings
 
 
@@ -358,17 +359,17 @@ def test_a_newer_render_takes_the_place_of_one_that_waits() -> None:
         name = served.service.previews.put(Opened(Slow(), "lite"))
         latest = {"Mirnet-Render": "latest"}
 
-        def render(exposure: int):
-            with served.client(headers=latest) as one:
+        def render(exposure: int, headers: dict[str, str]):
+            with served.client(headers=headers) as one:
                 return one.post(f"/v1/previews/{name}", params={"exposure": exposure})
 
         with ThreadPoolExecutor(4) as pool:
-            first = [pool.submit(render, n) for n in range(2)]
+            first = [pool.submit(render, n, {}) for n in range(2)]
             wait_until(lambda: served.service.engine.working + served.service.engine.waiting == 2)
             wait_until(lambda: len(enhancer.seen) == 2)  # both threads have one
-            older = pool.submit(render, 2)
+            older = pool.submit(render, 2, latest)
             wait_until(lambda: served.service.engine.waiting == 1)
-            newer = pool.submit(render, 3)
+            newer = pool.submit(render, 3, latest)
             assert problem_of(older.result(), 409)["type"] == "/docs#superseded"
             enhancer.free.set()
             assert [each.result().status_code for each in [*first, newer]] == [200] * 3
@@ -378,8 +379,9 @@ def test_a_newer_render_takes_the_place_of_one_that_waits() -> None:
 def test_a_job_waits_in_its_place_and_can_be_cancelled(patient) -> None:
     enhancer, served = patient
     with served.client() as one:
-        jobs = [one.post("/v1/jobs", content=content).headers["location"] for content in (b"a", b"b", b"c")]
-        wait_until(lambda: one.get(jobs[0]).json()["state"] == "working")
+        jobs = [one.post("/v1/jobs", content=b"a").headers["location"]]
+        wait_until(lambda: one.get(jobs[0]).json()["state"] == "working")  # it has left the queue, which two may fill
+        jobs += [one.post("/v1/jobs", content=content).headers["location"] for content in (b"b", b"c")]
         assert [one.get(each).json()["place"] for each in jobs] == [0, 0, 1]
         problem_of(one.get(f"{jobs[0]}/result"), 409)
         wait_until(lambda: one.get(jobs[0]).json()["progress"] == 0.5)
@@ -391,3 +393,37 @@ def test_a_job_waits_in_its_place_and_can_be_cancelled(patient) -> None:
             wait_until(lambda: "events" in one.get("/metrics").text or True)
             one.delete(jobs[2])
             assert "event: cancelled" in heard.result() or "job-gone" in heard.result()
+
+
+# What is kept -------------------------------------------------------------------------------------------
+
+
+def test_a_finished_job_keeps_its_result_and_not_what_was_sent(patient) -> None:
+    enhancer, served = patient
+    enhancer.free.set()
+    held = []
+    read = served.service.reader.read
+
+    async def noted(*asked):
+        held.append(await read(*asked))
+        return held[-1]
+
+    object.__setattr__(served.service.reader, "read", noted)
+    with served.client() as one:
+        job = one.post("/v1/jobs", files={"file": b"picture", "match": b"photo"}).headers["location"]
+        wait_until(lambda: one.get(job).json()["state"] in ("done", "failed"))
+        wait_until(lambda: held[0].taken == 0)
+        assert (held[0].file, held[0].match) == (None, None)
+
+
+def test_a_job_that_took_long_is_kept_from_when_it_was_done() -> None:
+    now, needed = [0.0], [True]
+    shelf: Shelf[str] = Shelf(100, 10.0, len, lambda item: needed[0], lambda: now[0])
+    name = shelf.put("a job")
+    now[0] = 50.0
+    shelf.sweep()
+    needed[0] = False
+    now[0] = 55.0
+    assert shelf.get(name) == "a job"
+    now[0] = 66.0
+    assert shelf.get(name) is None

@@ -4,8 +4,10 @@ The first look decides as for the whole picture; what is then rendered is the pi
 its own pixels, both with the whole picture's stops. What comes out is for a screen: upright, sRGB, 8 bit.
 """
 
+import hashlib
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +29,10 @@ from mirnet.inference.survey import WHOLE_PX
 Screen = NDArray[np.uint8]  # (h, w, 3 or 4), sRGB
 
 MOST_PX = WHOLE_PX  # of one view: so many the network renders in one piece
+MOST_SEEN_PX = 2_000_000  # with what the network must see around a region
 VIEWS_KEPT = 3  # what the network made of the last views: other shares of it are then blended at once
+DECODED_WHOLE = ("bmp", "ppm", "heic", "raw")  # formats whose readers keep what they decoded
+LOOK_SECONDS = 0.05  # how often who waits for another view looks whether to go on
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,32 @@ class _Work:
     rows: slice
     columns: slice
 
+    @property
+    def nbytes(self) -> int:
+        """What it holds in memory."""
+        light = 0 if self.tile.light is None else self.tile.light.nbytes
+        return self.pixels.nbytes + self.tile.seen.nbytes + light + self.restored.nbytes
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """What shapes the picture: settings, and the photo to match by its checksum, so that nobody's photo is kept."""
+
+    settings: Settings
+    matched: str | None
+
+    @staticmethod
+    def of(settings: Settings) -> "_Wish":
+        shaping = replace(settings, strength=1.0, denoise="auto", denoise_colour=None, format=None, quality=92,
+                          provenance=True, overwrite=False, strip_location=False, tile=None, match=None)  # fmt: skip
+        match settings.match:
+            case bytes() as photo:
+                return _Wish(shaping, hashlib.sha256(photo).hexdigest())
+            case None:
+                return _Wish(shaping, None)
+            case path:
+                return _Wish(shaping, str(path))
+
 
 class Preview:
     """One picture, ready to be rendered again and again; safe to use from several threads."""
@@ -90,7 +121,7 @@ class Preview:
         `progress` may raise. Raises PictureError.
         """
         picture = images.open_picture(content, max_megapixels=settings.max_megapixels, clip=settings.clip)
-        self.content, self._enhancer = content, enhancer
+        self.content, self._enhancer, self.clip = content, enhancer, settings.clip
         self.source = Source.of_picture(picture)
         header = picture.header
         self.width, self.height = images.upright_size(header)
@@ -101,10 +132,14 @@ class Preview:
         self._seen = see(self.source, enhancer.runtime, enhancer.card, samples=True, grid=True, also=[shrunk],
                          progress=progress)  # fmt: skip
         self._small: dict[int, Source] = {MOST_PX: shrunk.source()}  # by the most pixels that they may have
-        self._plans: dict[Settings, Plan] = {}
-        self._works: dict[tuple[View, Settings], _Work] = {}
+        self._plans: dict[_Wish, Plan] = {}  # the last one
+        self._means: dict[str, float] = {}  # of the last photo to match
+        self._works: dict[tuple[View, _Wish], _Work] = {}
         self._lock = threading.Lock()
-        self.nbytes = len(content) + self._held_bytes(header)
+        whole = header.width * header.height * header.channels * (header.depth // 8)
+        self._decoded_bytes = whole if whole <= REMEMBERED_BYTES or header.format in DECODED_WHOLE else 0
+        self.nbytes = 0  # about what it holds in memory; grows with the views that are asked for
+        self._count()
 
     @property
     def proposed_stops(self) -> float:
@@ -114,13 +149,13 @@ class Preview:
 
     def original(self, view: View) -> Screen:
         """The view as the picture is. Raises SettingsError for a region outside, PictureError for a damaged file."""
-        with self._lock:
+        with self._alone(lambda done: None):
             source, rows, columns = self._place(view)
             return _shown(_window(source, rows, columns), source)
 
     def rendered(self, view: View, settings: Settings, progress: Progress = lambda done: None) -> Rendered:
         """The view, enhanced. `progress` may raise. Raises SettingsError, PictureError."""
-        with self._lock:
+        with self._alone(progress):
             work = self._work(view, settings, progress)
             wishes = wishes_of(work.source, work.plan, self._enhancer.card, settings, work.rows, work.columns)
             pixels = finished(work.pixels, work.tile, work.restored, wishes, work.source.space)
@@ -133,7 +168,7 @@ class Preview:
         """
         if not self.blendable:
             raise SettingsError("Layers are of opaque pictures of 8 bit in sRGB; ask for the rendered one.")
-        with self._lock:
+        with self._alone(progress):
             work = self._work(view, settings, progress)
             automatic = replace(settings, denoise="auto", strength=1.0)
             share = wishes_of(work.source, work.plan, self._enhancer.card, automatic, work.rows, work.columns)
@@ -148,28 +183,47 @@ class Preview:
     def _work(self, view: View, settings: Settings, progress: Progress) -> _Work:
         """What the network makes of a view, kept for the next question about it."""
         self._enhancer.check(settings)
-        shaping = replace(settings, strength=1.0, denoise="auto", denoise_colour=None, format=None, quality=92,
-                          provenance=True, overwrite=False, strip_location=False, tile=None)  # fmt: skip
-        key = (view, shaping)
+        wish = _Wish.of(settings)
+        key = (view, wish)
         if key not in self._works:
             progress(0.0)
             source, rows, columns = self._place(view)
-            whole = source is not self.source
-            plan = self._plan(shaping, whole=whole)
+            plan = self._plan(wish, settings, whole=source is not self.source)
             progress(0.1)
-            self._works[key] = self._rendered(source, plan, rows, columns, shaping)
+            self._works[key] = self._rendered(source, plan, rows, columns, wish.settings)
             while len(self._works) > VIEWS_KEPT:
                 del self._works[next(iter(self._works))]
+            self._count()
         progress(1.0)
         return self._works[key]
 
-    def _plan(self, settings: Settings, *, whole: bool) -> Plan:
+    def _plan(self, wish: _Wish, settings: Settings, *, whole: bool) -> Plan:
         """The plan of the full picture; what is shown in one piece has the same stops, and pools itself."""
-        if settings not in self._plans:
-            self._plans = {settings: planned(self._seen, self._enhancer.runtime, self._enhancer.card, settings,
-                                             target_mean=wanted_mean(settings))}  # fmt: skip
-        plan = self._plans[settings]
+        if wish not in self._plans:
+            mean = self._wanted_mean(wish, settings)
+            self._plans = {wish: planned(self._seen, self._enhancer.runtime, self._enhancer.card, wish.settings,
+                                         target_mean=mean)}  # fmt: skip
+        plan = self._plans[wish]
         return replace(plan, scene=None, balance=None) if whole else plan
+
+    def _wanted_mean(self, wish: _Wish, settings: Settings) -> float | None:
+        if wish.matched is None:
+            return None
+        if wish.matched not in self._means:
+            mean = wanted_mean(settings)
+            assert mean is not None, "settings without the photo that their wish names"
+            self._means = {wish.matched: mean}
+        return self._means[wish.matched]
+
+    @contextmanager
+    def _alone(self, progress: Progress) -> Iterator[None]:
+        """One view at a time; `progress` is called while another is in work, and may raise."""
+        while not self._lock.acquire(timeout=LOOK_SECONDS):
+            progress(0.0)
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _rendered(self, source: Source, plan: Plan, rows: slice, columns: slice, settings: Settings) -> _Work:
         card, runtime = self._enhancer.card, self._enhancer.runtime
@@ -178,6 +232,12 @@ class Preview:
         else:
             seen_rows = _with_context(rows, source.height, card.overlap_px, card.size_multiple)
             seen_columns = _with_context(columns, source.width, card.overlap_px, card.size_multiple)
+        seen_px = (seen_rows.stop - seen_rows.start) * (seen_columns.stop - seen_columns.start)
+        if seen_px > MOST_SEEN_PX:
+            raise SettingsError(
+                f"region is too narrow for its length: with what the network must see around it, it has {seen_px:,} "
+                f"pixels, and {MOST_SEEN_PX:,} are allowed; ask for a shorter part."
+            )
         pixels = _window(source, seen_rows, seen_columns)
         tile, restored = restored_tile(source, plan, runtime, card, settings, seen_rows, seen_columns, pixels)
         core = (_within(rows, seen_rows), _within(columns, seen_columns))
@@ -201,14 +261,15 @@ class Preview:
             shrunk = Shrunk(largest, most_px)
             for top, band in _bands(largest):
                 shrunk.add(top, band)
-            self._small = {MOST_PX: largest, most_px: shrunk.source()}
+            newest = [each for each in self._small if each != MOST_PX][-1:]  # a quick view and a finer one take turns
+            self._small = {each: self._small[each] for each in (MOST_PX, *newest)} | {most_px: shrunk.source()}
         return self._small[most_px]
 
-    def _held_bytes(self, header: images.Header) -> int:
-        """About: the small pictures, the samples, the last views, and the picture itself where that is remembered."""
-        whole = header.width * header.height * header.channels * (header.depth // 8)
-        small = self._small[MOST_PX]
-        return small.height * small.width * (12 + 24 * VIEWS_KEPT) + (whole if whole <= REMEMBERED_BYTES else 0)
+    def _count(self) -> None:
+        """About: the file, the picture where that is kept decoded, the small ones, and the views."""
+        small = sum(each.height * each.width * 12 for each in self._small.values())
+        views = sum(each.nbytes for each in self._works.values())
+        self.nbytes = len(self.content) + self._decoded_bytes + small + views
 
 
 def _stops(plan: Plan, settings: Settings) -> float:

@@ -9,16 +9,20 @@ from numpy.typing import NDArray
 from mirnet.exposure import to_encoded
 from mirnet.inference.pixels import Floats, Pixels, light_of, unit
 from mirnet.inference.source import Source
-from mirnet.thumbnail import area_weights
+from mirnet.thumbnail import CELL_PX, area_weights
 
 
 def shrunk_size(height: int, width: int, most_px: int) -> tuple[int, int]:
-    """Height and width of at most `most_px` pixels, in proportion, none of them 0; never larger than they are."""
+    """Height and width of at most `most_px` pixels, in proportion, none of them 0; never larger than they are.
+
+    A side counts as at least 8 pixels: so many the network gets of a shorter one.
+    """
+    if max(height, CELL_PX) * max(width, CELL_PX) <= most_px:
+        return height, width
     scale = min(1.0, math.sqrt(most_px / (height * width)))
-    small = max(1, round(height * scale)), max(1, round(width * scale))
-    while small[0] * small[1] > max(most_px, 1) and max(small) > 1:  # rounded up, or one side held at a pixel
-        small = (small[0] - 1, small[1]) if small[0] >= small[1] else (small[0], small[1] - 1)
-    return small
+    short = max(1, round(min(height, width) * scale))
+    long = max(1, min(round(max(height, width) * scale), most_px // max(short, CELL_PX)))
+    return (short, long) if height <= width else (long, short)
 
 
 class Shrunk:
@@ -51,11 +55,9 @@ class Shrunk:
     def _average(self, total: Floats, top: int, light: Floats) -> None:
         """Add what rows `top` and following, (planes, rows, width), give to the smaller picture."""
         narrow = _narrowed(light, self._size[1])
-        rows = area_weights(self._source.height, self._size[0], top, top + light.shape[1])
-        touched = np.flatnonzero(rows.any(1))
-        if len(touched):
-            chosen = slice(touched[0], touched[-1] + 1)
-            total[:, chosen] += rows[chosen] @ narrow
+        bottom, scale = top + light.shape[1], self._size[0] / self._source.height
+        touched = slice(int(top * scale), min(self._size[0], int(bottom * scale) + 1))  # of all rows of a tall picture
+        total[:, touched] += area_weights(self._source.height, self._size[0], top, bottom, touched) @ narrow
 
     def source(self) -> Source:
         """The small picture, in the order in which the large one is stored."""

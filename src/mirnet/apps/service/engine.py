@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
+from mirnet.apps.service import failures
 from mirnet.errors import Cancelled, MirnetError
 
 T = TypeVar("T")
@@ -211,10 +212,11 @@ class Engine:
 
 
 def _alone(error: BaseException) -> BaseException:
-    """An error of ours without the frames that it came from, which hold a picture; others keep them for the log."""
-    if isinstance(error, MirnetError):
-        chain: list[BaseException] = [error]
-        for each in chain:
-            each.__traceback__ = None
-            chain += [within for within in (each.__cause__, each.__context__) if within and within not in chain]
+    """An error without the frames that it came from, which hold a picture; who made it is in the log, if not we."""
+    if not isinstance(error, MirnetError):
+        failures.note(error)
+    chain: list[BaseException] = [error]
+    for each in chain:
+        each.__traceback__ = None
+        chain += [within for within in (each.__cause__, each.__context__) if within and within not in chain]
     return error

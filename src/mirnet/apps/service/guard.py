@@ -5,7 +5,6 @@ import hmac
 import ipaddress
 import logging
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from http import HTTPStatus
@@ -13,6 +12,7 @@ from http import HTTPStatus
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mirnet.apps.service import failures
 from mirnet.apps.service.engine import Ending
 from mirnet.apps.service.measures import Measures
 from mirnet.apps.service.problems import Problem, of_error
@@ -95,7 +95,7 @@ class Guard:
         except Exception as error:  # noqa: BLE001  whatever it is, the client is answered and the service goes on
             problem = of_error(error)
             if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-                log.error("%s", _place(error))
+                failures.note(error)
             if not status:
                 await problem.response()(scope, receive_noted, send_safely)
         finally:
@@ -175,14 +175,3 @@ def _host_name(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0].lower().rstrip(".")
-
-
-def _place(error: BaseException) -> str:
-    """Where something failed, without what it said: a message may hold anything of a picture."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return "\n".join(
-        [
-            f"{type(error).__name__} in the service:",
-            *(f"  {each.filename}:{each.lineno} {each.name}" for each in frames),
-        ]
-    )

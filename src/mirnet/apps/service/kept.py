@@ -12,6 +12,7 @@ from mirnet.errors import Cancelled
 from mirnet.inference.enhancer import Enhanced
 from mirnet.inference.preview import Preview
 
+ITSELF_BYTES = 20_000  # what a job without a result counts as, so that their number is bounded too
 TELLING_PROGRESS = 0.05  # with less done, what is left is a guess
 
 
@@ -22,6 +23,11 @@ class Opened:
     preview: Preview
     weights: str
     latest: Ticket[Any] | None = None
+
+    def forget(self, ticket: Ticket[Any]) -> None:
+        """A render has ended."""
+        if self.latest is ticket:
+            self.latest = None
 
     @property
     def nbytes(self) -> int:
@@ -35,6 +41,7 @@ class Job:
     engine: Engine
     ticket: Ticket[Enhanced]
     weights: str
+    fetched: bool = False  # whether somebody came for the result
     clock: Any = field(default=time.monotonic)
 
     @property
@@ -49,7 +56,7 @@ class Job:
     @property
     def nbytes(self) -> int:
         enhanced = self.enhanced
-        return len(enhanced.content) if enhanced else 0
+        return ITSELF_BYTES + (len(enhanced.content) if enhanced else 0)
 
     def state(self, name: str) -> JobState:
         """How it is now; `name` is its id."""

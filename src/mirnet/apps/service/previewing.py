@@ -99,7 +99,7 @@ def routes(service: Service) -> APIRouter:
         with await service.read(request) as upload:
             found = service.choose(RENDER, request, upload)
             settings, view, layers = service.settings(found, upload), view_of(found), found.get("layers", False)
-            _refuse_other_weights(opened, request, upload.fields, found["weights"])
+            refuse_other_weights(opened, request, upload.fields, found["weights"])
             if layers and not opened.preview.blendable:
                 raise Problem("not-blendable", "Layers are of opaque pictures of 8 bit in sRGB, and this one is of "
                               "another kind; ask for it without layers.")  # fmt: skip
@@ -119,6 +119,7 @@ def routes(service: Service) -> APIRouter:
                     if opened.latest is not None and opened.latest.waiting:
                         service.engine.cancel(opened.latest, Superseded("A newer request for this preview came."))
                     opened.latest = ticket
+                    ticket.outcome.add_done_callback(lambda _: opened.forget(ticket))  # it holds a picture
 
             try:
                 content, headers = await service.done(request, work, deadline, NOW, supersede)
@@ -168,7 +169,7 @@ def _size(pixels: Any) -> dict[str, str]:
     return {"Mirnet-Width": str(pixels.shape[1]), "Mirnet-Height": str(pixels.shape[0])}
 
 
-def _refuse_other_weights(opened: Opened, request: Request, fields: Any, weights: str) -> None:
+def refuse_other_weights(opened: Opened, request: Request, fields: Any, weights: str) -> None:
     """Raises Problem where other weights are asked for than those that looked at the picture."""
     asked = request.query_params.get("weights") or fields.get("weights")
     if asked and weights != opened.weights:

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -89,12 +89,18 @@ class Service:
         """Refuse what is new; let what can finish in time finish, until `idle()`; answer the rest."""
         self.ending = True
         self.engine.close()
-        deadline = time.monotonic() + self.limits.grace_seconds
-        while time.monotonic() < deadline and not (self.engine.idle and idle()):
+        began = time.monotonic()
+        while time.monotonic() < began + self.limits.grace_seconds:
+            if self.engine.idle and idle() and not self._waited_for(began):
+                break
             await asyncio.sleep(0.02)
         self.ended = True
         reason = Ending("The service ended before this was done; try again when it is back.")
         self.engine.stop(reason, seconds=0)
+
+    def _waited_for(self, since: float) -> bool:
+        """Whether a job was done since then, and nobody has come for its result yet."""
+        return any(job.enhanced and not job.fetched and job.ticket.ended >= since for job in self.jobs.items())
 
     # --- a request --------------------------------------------------------------------------------
 
@@ -136,7 +142,7 @@ class Service:
 
             enhanced = self.networks.get(weights).enhance_bytes(content, settings, report)
             self.measures.pixels(enhanced.width * enhanced.height)
-            return enhanced
+            return replace(enhanced, settings=replace(settings, match=None))  # a photo to match is not kept
 
         return work
 
@@ -160,8 +166,8 @@ class Service:
             raise self._late()
         finally:
             gone.cancel()
+            _listen(outcome)
             if not ticket.outcome.done():
-                _listen(outcome)
                 self.engine.cancel(ticket, Cancelled("Nobody waits for this picture any more."))
 
     def _late(self) -> Late:

@@ -36,6 +36,10 @@ class Shelf(Generic[T]):
     def __len__(self) -> int:
         return len(self._kept)
 
+    def items(self) -> list[T]:
+        """All that is kept."""
+        return [kept.item for kept in self._kept.values()]
+
     def put(self, item: T) -> str:
         """Keep an item; returns the name under which it is found again."""
         name = secrets.token_urlsafe(ID_BYTES)
@@ -61,6 +65,9 @@ class Shelf(Generic[T]):
     def sweep(self) -> None:
         """Drop what is too old, then the longest unused until the rest has room; the newest stays whatever its size."""
         now = self._clock()
+        for kept in self._kept.values():
+            if self._needed(kept.item):
+                kept.used = now  # its time begins when it is needed no more
         free = {name: kept for name, kept in self._kept.items() if not self._needed(kept.item)}
         for name, kept in free.items():
             if now - kept.used > self.seconds:

@@ -56,7 +56,8 @@ class Upload:
         self.release()
 
     def release(self) -> None:
-        """May be called again."""
+        """Forget what was sent, and give its room back. May be called again."""
+        self.file = self.match = None  # whoever still holds the upload shall not hold a picture
         taken, self.taken = self.taken, 0
         self.room.give_back(taken)
 

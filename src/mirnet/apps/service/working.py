@@ -11,11 +11,11 @@ from starlette.responses import Response, StreamingResponse
 from mirnet.apps.service import describing
 from mirnet.apps.service.answers import MEDIA_TYPES, JobState, Picture, event, facts
 from mirnet.apps.service.enhancing import picture_of
-from mirnet.apps.service.kept import Job
+from mirnet.apps.service.kept import Job, Opened
 from mirnet.apps.service.options import ENHANCE, PREVIEW
+from mirnet.apps.service.previewing import refuse_other_weights
 from mirnet.apps.service.problems import Problem
 from mirnet.apps.service.service import Service
-from mirnet.apps.service.uploads import Upload
 from mirnet.errors import Cancelled
 
 LOOK_SECONDS = 0.1  # how often an event stream looks at its job
@@ -43,7 +43,13 @@ def routes(service: Service) -> APIRouter:
         upload = await service.read(request)
         try:
             found = service.choose(KNOWN, request, upload)
-            content, weights = _content(service, found.get("preview"), upload), found["weights"]
+            preview = _preview(service, found.get("preview"))
+            if preview is None:
+                content, weights = picture_of(upload), found["weights"]
+            else:
+                content, weights = preview.preview.content, preview.weights
+                refuse_other_weights(preview, request, upload.fields, found["weights"])
+                found.setdefault("clip", preview.preview.clip)
             settings = service.settings(found, upload)
             work = service.enhancing(content, settings, weights, service.limits.time_limit_seconds)
             ticket = service.engine.submit(work)
@@ -75,6 +81,7 @@ def routes(service: Service) -> APIRouter:
         if not found.over:
             raise Problem("not-done", "The job is not done yet; its events say when it is.")
         enhanced = found.ticket.outcome.result()
+        found.fetched = True
         return Picture(enhanced.content, MEDIA_TYPES[enhanced.format], facts(enhanced, found.weights), service.room,
                        service.measures.stage)  # fmt: skip
 
@@ -101,14 +108,14 @@ def _gone() -> Problem:
     return Problem("job-gone", "This job is no longer in memory; send the picture again.")
 
 
-def _content(service: Service, preview: str | None, upload: Upload) -> bytes:
-    """The picture of a preview that was named, or the one that was sent. Raises Problem."""
-    if preview is None:
-        return picture_of(upload)
-    opened = service.previews.get(preview)
+def _preview(service: Service, name: str | None) -> Opened | None:
+    """The preview that was named; None where none was. Raises Problem."""
+    if name is None:
+        return None
+    opened = service.previews.get(name)
     if opened is None:
         raise Problem("preview-gone", "This preview is no longer in memory; upload the picture again.")
-    return opened.preview.content
+    return opened
 
 
 async def _events(service: Service, name: str, job: Job) -> AsyncIterator[bytes]:
