@@ -104,7 +104,7 @@ def test_no_file_of_the_page_names_an_outside_host(page_folder: Path) -> None:
 def test_vendored_files_are_those_that_were_looked_at_and_have_their_licence(page_folder: Path) -> None:
     table = (page_folder / "vendor/README.md").read_text()
     listed = re.findall(r"^\| `([\w./-]+)` .*`([0-9a-f]{64})` \|$", table, flags=re.MULTILINE)
-    assert len(listed) == 3
+    assert len(listed) == 5
     for name, sha256 in listed:
         assert hashlib.sha256((page_folder / "vendor" / name).read_bytes()).hexdigest() == sha256
         assert (page_folder / "vendor" / name).with_name("LICENSE").exists()
