@@ -101,7 +101,8 @@ def photo(format: str, orientation: int = 6) -> bytes:
 def again(source: Path | bytes, **options: object) -> bytes:
     """The same pixels written by mirnet."""
     picture = images.open_picture(source)
-    return images.write_picture(picture.bands(7), picture, **options)
+    written, _ = images.write_picture(picture.bands(7), picture, **options)
+    return written
 
 
 def stored_pixels(source: Path | bytes) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mirnet import write_image
-from mirnet.errors import PictureError, SettingsError
+from mirnet.errors import SettingsError, UnknownFormat
 from mirnet.inference import jobs, planning
 from mirnet.inference.enhancer import Enhancer
 from mirnet.inference.settings import Settings
@@ -146,7 +146,7 @@ def test_what_fails_is_told_and_the_others_go_on(tmp_path, fake_weights, fake_ru
     assert [o.job.source.name for o in outcomes] == ["a.png", "b.png", "c.png", "d.png"]  # one at once: in order
     assert [(bool(o.report), o.skipped, type(o.error)) for o in outcomes] == [
         (True, False, type(None)),
-        (False, False, PictureError),
+        (False, False, UnknownFormat),
         (False, True, type(None)),
         (True, False, type(None)),
     ]
