@@ -180,6 +180,19 @@ def test_other_shares_of_the_same_exposure_need_no_network(enhancer, fake_runtim
         preview.rendered(View(), Settings(exposure=2))
 
 
+def test_a_small_view_of_a_large_picture_needs_no_survey(fake_weights, fake_runtime, monkeypatch):
+    monkeypatch.setattr("mirnet.inference.survey.WHOLE_PX", 1000)
+    monkeypatch.setattr("mirnet.inference.render.WHOLE_PX", 1000)
+    preview = opened(pillow_bytes(dark(200, 300), "png"), Enhancer(fake_weights(), runtime=fake_runtime))
+    asked, restore = [], fake_runtime.restore
+    monkeypatch.setattr(fake_runtime, "restore", lambda p, *rest: asked.append(len(p)) or restore(p, *rest))
+    stops = preview.rendered(View(2000), Settings(exposure=1)).stops
+    assert asked == [1]
+    assert preview.rendered(View(region=(0, 0, 40, 40)), Settings(exposure=1)).stops == stops
+    assert len(asked) == 3
+    assert asked[1] > 1
+
+
 def test_a_view_may_match_another_photo(enhancer):
     preview = opened(pillow_bytes(dark(), "png"), enhancer)
     gentle = preview.rendered(View(), Settings(match=pillow_bytes(np.full((9, 9, 3), 70, np.uint8), "png")))

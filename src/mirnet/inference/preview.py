@@ -132,7 +132,7 @@ class Preview:
         self._seen = see(self.source, enhancer.runtime, enhancer.card, samples=True, grid=True, also=[shrunk],
                          progress=progress)  # fmt: skip
         self._small: dict[int, Source] = {MOST_PX: shrunk.source()}  # by the most pixels that they may have
-        self._plans: dict[_Wish, Plan] = {}  # the last one
+        self._plans: dict[tuple[_Wish, bool], Plan] = {}  # of the last wish, for all of the picture and for regions
         self._means: dict[str, float] = {}  # of the last photo to match
         self._works: dict[tuple[View, _Wish], _Work] = {}
         self._lock = threading.Lock()
@@ -198,13 +198,14 @@ class Preview:
         return self._works[key]
 
     def _plan(self, wish: _Wish, settings: Settings, *, whole: bool) -> Plan:
-        """The plan of the full picture; what is shown in one piece has the same stops, and pools itself."""
-        if wish not in self._plans:
+        """The plan of the full picture; what is shown in one piece has the same stops, and needs no survey."""
+        if (wish, whole) not in self._plans:
             mean = self._wanted_mean(wish, settings)
-            self._plans = {wish: planned(self._seen, self._enhancer.runtime, self._enhancer.card, wish.settings,
-                                         target_mean=mean)}  # fmt: skip
-        plan = self._plans[wish]
-        return replace(plan, scene=None, balance=None) if whole else plan
+            plan = planned(self._seen, self._enhancer.runtime, self._enhancer.card, wish.settings, target_mean=mean,
+                           survey=not whole)  # fmt: skip
+            others = {key: self._plans[key] for key in self._plans if key[0] == wish}
+            self._plans = others | {(wish, whole): plan}
+        return self._plans[wish, whole]
 
     def _wanted_mean(self, wish: _Wish, settings: Settings) -> float | None:
         if wish.matched is None:

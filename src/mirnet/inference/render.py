@@ -96,19 +96,22 @@ def see(source: Source, runtime: Runtime, card: Card, *, samples: bool, grid: bo
 
 
 def planned(seen: Seen, runtime: Runtime, card: Card, settings: Settings, added_stops: float = 0.0,
-            target_mean: float | None = None) -> Plan:  # fmt: skip
-    """The plan for a picture that was seen; arguments as of `look`."""
+            target_mean: float | None = None, survey: bool = True) -> Plan:  # fmt: skip
+    """The plan for a picture that was seen; arguments as of `look`.
+
+    Without `survey`, whoever renders by it shows the picture in one piece, which pools itself.
+    """
     tile_px, one_piece = _cut(seen.source, card, settings)
     stops = _chosen(seen.proposal, settings, added_stops)
     if stops is not None and target_mean is not None:
         assert seen.grid is not None and seen.samples is not None, "seen without what a match needs"
         survey_at = partial(seen.samples.survey, runtime, card)
         stops = _matched(stops, target_mean, seen.grid, survey_at, settings.warmth)
-    if one_piece:
+    if one_piece or not survey:
         return Plan(seen.proposal, stops, None, tile_px)
     assert seen.samples is not None, "seen without samples"
-    survey = seen.samples.survey(runtime, card, stops, settings.warmth)
-    return Plan(seen.proposal, stops, survey.scene, tile_px, survey.balance if settings.keep_exposure else 1.0)
+    found = seen.samples.survey(runtime, card, stops, settings.warmth)
+    return Plan(seen.proposal, stops, found.scene, tile_px, found.balance if settings.keep_exposure else 1.0)
 
 
 def _cut(source: Source, card: Card, settings: Settings) -> tuple[int, bool]:
