@@ -18,13 +18,14 @@ from mirnet import images
 from mirnet.errors import SettingsError
 from mirnet.exposure import to_encoded
 from mirnet.images.orientation import upright
-from mirnet.inference.enhancer import Enhancer, Progress, wanted_mean
+from mirnet.inference.enhancer import Enhancer, Progress, given_stops, wanted_mean
 from mirnet.inference.pixels import Exposed, Floats, Pixels, Wishes, finished, in_srgb, light_of, unit
 from mirnet.inference.render import Plan, planned, restored_tile, see, wishes_of
 from mirnet.inference.settings import Settings
 from mirnet.inference.shrink import Shrunk, shrunk_size
 from mirnet.inference.source import REMEMBERED_BYTES, Source
-from mirnet.inference.survey import WHOLE_PX
+from mirnet.inference.survey import WHOLE_PX, watch
+from mirnet.inference.tiles import Span
 
 Screen = NDArray[np.uint8]  # (h, w, 3 or 4), sRGB
 
@@ -147,9 +148,9 @@ class Preview:
         proposal = self._seen.proposal
         return 0.0 if proposal is None else float(proposal.mean())
 
-    def original(self, view: View) -> Screen:
+    def original(self, view: View, progress: Progress = lambda done: None) -> Screen:
         """The view as the picture is. Raises SettingsError for a region outside, PictureError for a damaged file."""
-        with self._alone(lambda done: None):
+        with self._alone(progress):
             source, rows, columns = self._place(view)
             return _shown(_window(source, rows, columns), source)
 
@@ -159,7 +160,7 @@ class Preview:
             work = self._work(view, settings, progress)
             wishes = wishes_of(work.source, work.plan, self._enhancer.card, settings, work.rows, work.columns)
             pixels = finished(work.pixels, work.tile, work.restored, wishes, work.source.space)
-            return Rendered(_shown(pixels, work.source), _stops(work.plan, settings))
+            return Rendered(_shown(pixels, work.source), given_stops(work.plan, settings))
 
     def layers(self, view: View, settings: Settings, progress: Progress = lambda done: None) -> Layers:
         """The view in its three states; strength and denoise of the settings do not count.
@@ -176,7 +177,7 @@ class Preview:
                 _shown(finished(work.pixels, work.tile, work.restored, state, None), work.source)
                 for state in (Wishes(denoise=0.0), Wishes(denoise=1.0), share)
             )
-            return Layers(exposed, restored, auto, _stops(work.plan, settings))
+            return Layers(exposed, restored, auto, given_stops(work.plan, settings))
 
     # --- what is kept -----------------------------------------------------------------------------
 
@@ -229,19 +230,19 @@ class Preview:
     def _rendered(self, source: Source, plan: Plan, rows: slice, columns: slice, settings: Settings) -> _Work:
         card, runtime = self._enhancer.card, self._enhancer.runtime
         if plan.scene is None:  # all of it, since it pools itself; the window is cut out afterwards
-            seen_rows, seen_columns = slice(0, source.height), slice(0, source.width)
+            down, across = Span(rows, slice(0, source.height)), Span(columns, slice(0, source.width))
         else:
-            seen_rows = _with_context(rows, source.height, card.overlap_px, card.size_multiple)
-            seen_columns = _with_context(columns, source.width, card.overlap_px, card.size_multiple)
-        seen_px = (seen_rows.stop - seen_rows.start) * (seen_columns.stop - seen_columns.start)
+            down = _with_context(rows, source.height, card.overlap_px, card.size_multiple)
+            across = _with_context(columns, source.width, card.overlap_px, card.size_multiple)
+        seen_px = (down.seen.stop - down.seen.start) * (across.seen.stop - across.seen.start)
         if seen_px > MOST_SEEN_PX:
             raise SettingsError(
                 f"region is too narrow for its length: with what the network must see around it, it has {seen_px:,} "
                 f"pixels, and {MOST_SEEN_PX:,} are allowed; ask for a shorter part."
             )
-        pixels = _window(source, seen_rows, seen_columns)
-        tile, restored = restored_tile(source, plan, runtime, card, settings, seen_rows, seen_columns, pixels)
-        core = (_within(rows, seen_rows), _within(columns, seen_columns))
+        pixels = _window(source, down.seen, across.seen)
+        tile, restored = restored_tile(source, plan, runtime, card, settings, down.seen, across.seen, pixels)
+        core = (down.core, across.core)
         return _Work(source, pixels[core], tile.part(*core), restored[:, *core], plan, rows, columns)
 
     def _place(self, view: View) -> tuple[Source, slice, slice]:
@@ -260,8 +261,7 @@ class Preview:
             return largest
         if most_px not in self._small:
             shrunk = Shrunk(largest, most_px)
-            for top, band in _bands(largest):
-                shrunk.add(top, band)
+            watch(largest, [shrunk])
             newest = [each for each in self._small if each != MOST_PX][-1:]  # a quick view and a finer one take turns
             self._small = {each: self._small[each] for each in (MOST_PX, *newest)} | {most_px: shrunk.source()}
         return self._small[most_px]
@@ -273,37 +273,21 @@ class Preview:
         self.nbytes = len(self.content) + self._decoded_bytes + small + views
 
 
-def _stops(plan: Plan, settings: Settings) -> float:
-    return settings.exposure if plan.stops is None else float(plan.stops.mean())
-
-
-def _bands(source: Source) -> Iterator[tuple[int, Pixels]]:
-    top = 0
-    for band in source.in_bands():
-        yield top, band
-        top += len(band)
-
-
 def _window(source: Source, rows: slice, columns: slice) -> Pixels:
     """The pixels of a window of a picture, in its own form."""
-    found = []
-    for top, band in _bands(source):
+    found, top = [], 0
+    for band in source.in_bands():
         if top >= rows.stop:
             break
-        first, last = max(rows.start - top, 0), min(rows.stop - top, len(band))
-        if first < last:
-            found.append(band[first:last, columns])
+        found.append(band[max(rows.start - top, 0) : rows.stop - top, columns])
+        top += len(band)
     return np.concatenate(found)
 
 
-def _with_context(window: slice, size: int, overlap_px: int, multiple: int) -> slice:
-    """What a window must see, beginning on the network's grid."""
+def _with_context(window: slice, size: int, overlap_px: int, multiple: int) -> Span:
+    """A window with what it must see, which begins on the network's grid."""
     start = max(window.start - overlap_px, 0) // multiple * multiple
-    return slice(start, min(window.stop + overlap_px, size))
-
-
-def _within(window: slice, seen: slice) -> slice:
-    return slice(window.start - seen.start, window.stop - seen.start)
+    return Span(window, slice(start, min(window.stop + overlap_px, size)))
 
 
 def _stored_window(source: Source, *corners: tuple[int, int]) -> tuple[slice, slice]:

@@ -76,7 +76,7 @@ def routes(service: Service) -> APIRouter:
         view = view_of(service.choose(VIEW, request))
 
         def work(progress: Callable[[float], None]) -> tuple[bytes, dict[str, str]]:
-            pixels = opened.preview.original(view)
+            pixels = opened.preview.original(view, progress)
             return as_png(pixels), _size(pixels)
 
         content, headers = await service.done(request, work, service.deadline(), NOW)
