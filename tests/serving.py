@@ -111,7 +111,8 @@ class Patient:
         except BaseException:
             self.cancelled.append(content)
             raise
-        return Enhanced(content, "png", 4, 3, 2.0, 2.0, 0.01, settings, "f32")
+        told = {"width": 4, "height": 3, "proposed_stops": 2.0, "stops": 2.0, "seconds": 0.01, "precision": "f32"}
+        return Enhanced(content, "png", settings=settings, **told)
 
 
 def wait_until(holds: Callable[[], Any]) -> None:

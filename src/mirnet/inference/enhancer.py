@@ -28,35 +28,33 @@ TO_PLAIN = {"1": "L", "La": "LA", "PA": "RGBA", "RGBX": "RGB", "RGBa": "RGBA", "
             "LAB": "RGB", "HSV": "RGB", "I;16L": "I;16", "I;16B": "I;16"}  # fmt: skip
 
 
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """What is to be told of one enhanced picture: the stops proposed and given, seconds, remarks for the person."""
+
+    width: int  # as a person sees it
+    height: int
+    proposed_stops: float
+    stops: float
+    seconds: float
+    settings: Settings
+    precision: str  # in which the network was computed: "f32", "bf16" or "int8"
+    remarks: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
-class Enhanced:
-    """What became of the bytes of a picture file: a file again, with what a report of it says."""
+class Enhanced(Account):
+    """What became of the bytes of a picture file: a file again, of a format of mirnet.formats.FORMATS."""
 
     content: bytes = field(repr=False)
-    format: str  # a name of mirnet.formats.FORMATS
-    width: int  # as a person sees it
-    height: int
-    proposed_stops: float
-    stops: float
-    seconds: float
-    settings: Settings
-    precision: str  # in which the network was computed: "f32", "bf16" or "int8"
-    remarks: tuple[str, ...] = ()
+    format: str
 
 
 @dataclass(frozen=True)
-class Report:
-    """What happened to one file: its output, the stops proposed and given, seconds, and remarks for the person."""
+class Report(Account):
+    """What became of one file, and where it lies."""
 
     output: Path
-    width: int  # as a person sees it
-    height: int
-    proposed_stops: float
-    stops: float
-    seconds: float
-    settings: Settings
-    precision: str  # in which the network was computed: "f32", "bf16" or "int8"
-    remarks: tuple[str, ...] = ()
 
 
 class Enhancer:
@@ -146,10 +144,7 @@ class Enhancer:
                                        quality=settings.quality, provenance=self._provenance(settings),
                                        strip_location=settings.strip_location,
                                        overwrite=settings.overwrite)  # fmt: skip
-        width, height = images.upright_size(picture.header)
-        return Report(target, width, height, plan.proposed_stops, given_stops(plan, settings),
-                      time.monotonic() - started, settings, self.runtime.precision,
-                      (*picture.remarks, *pixels.remarks, *lost))  # fmt: skip
+        return Report(target, **self._account(picture, pixels, plan, settings, started, lost))
 
     def enhance_bytes(self, content: bytes, settings: Settings, progress: Progress | None = None) -> Enhanced:
         """Enhance a picture file that lies in memory into another, of its format unless the settings say otherwise.
@@ -171,10 +166,7 @@ class Enhancer:
             result, lost = images.write_picture(self._render(pixels, plan, settings, progress), picture, format=format,
                                                 quality=settings.quality, provenance=self._provenance(settings),
                                                 strip_location=settings.strip_location)  # fmt: skip
-        width, height = images.upright_size(picture.header)
-        return Enhanced(result, format, width, height, plan.proposed_stops, given_stops(plan, settings),
-                        time.monotonic() - started, settings, self.runtime.precision,
-                      (*picture.remarks, *pixels.remarks, *lost))  # fmt: skip
+        return Enhanced(result, format, **self._account(picture, pixels, plan, settings, started, lost))
 
     def check(self, settings: Settings) -> None:
         """Raises SettingsError where these weights cannot do what is asked for."""
@@ -217,6 +209,16 @@ class Enhancer:
     def _render(self, source: Source, plan: Plan, settings: Settings, progress: Progress) -> Iterator[Pixels]:
         yield from render(source, plan, self.runtime, self.card, settings, progress)
         progress(1.0)  # whoever takes the bands writes nothing before the last: here somebody may still cancel
+
+    def _account(self, picture: images.Picture, source: Source, plan: Plan, settings: Settings, started: float,
+                 lost: tuple[str, ...]) -> dict[str, Any]:  # fmt: skip
+        """The fields of an `Account`; `lost` are sentences about what the new file cannot hold."""
+        width, height = images.upright_size(picture.header)
+        return {
+            "width": width, "height": height, "proposed_stops": plan.proposed_stops,
+            "stops": given_stops(plan, settings), "seconds": time.monotonic() - started, "settings": settings,
+            "precision": self.runtime.precision, "remarks": (*picture.remarks, *source.remarks, *lost),
+        }  # fmt: skip
 
     def _provenance(self, settings: Settings) -> str | None:
         if not settings.provenance:
