@@ -161,6 +161,9 @@ def test_how_large_a_picture_is_comes_from_its_header(tmp_path):
     (tmp_path / "b.png").write_bytes(b"no picture")
     (tmp_path / "c.nef").write_bytes(bytes(2_000_000))
     assert [limits.megapixels_of(tmp_path / name) for name in ("a.png", "b.png", "c.nef", "none.png")] == [0.1, 0, 2, 0]
+    raw = b"FUJIFILMCCD-RAW " + bytes(2_999_984)
+    for content, megapixels in (((tmp_path / "a.png").read_bytes(), 0.1), (b"no picture", 0), (raw, 3)):
+        assert limits.megapixels_of(content) == megapixels
 
 
 # Sources that change -------------------------------------------------------------------------------------------------

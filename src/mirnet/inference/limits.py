@@ -1,6 +1,7 @@
 """What several pictures at once must share: memory, and room on the disk."""
 
 import errno
+import io
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from mirnet import images
 from mirnet.errors import MirnetError, PictureError
 from mirnet.formats import of_suffix
+from mirnet.images.content import format_of
 
 MEGAPIXELS_AT_ONCE = 50.0  # of all pictures in work together; a larger one is in work alone
 LOOK_SECONDS = 0.2  # how often who waits looks whether to stop
@@ -24,8 +26,11 @@ class Memory:
         self._changed = threading.Condition()
 
     @contextmanager
-    def share(self, source: Path, stopped: Callable[[], bool]) -> Iterator[None]:
-        """Wait until there is room for a picture, and take it as long as the context lasts."""
+    def share(self, source: Path | bytes, stopped: Callable[[], bool]) -> Iterator[None]:
+        """Wait until there is room for a picture, and take it as long as the context lasts.
+
+        `stopped()`, asked again and again meanwhile, ends the waiting; it may raise.
+        """
         megapixels = min(megapixels_of(source), self._budget)
         with self._door, self._changed:
             while self._used + megapixels > self._budget and not stopped():
@@ -39,16 +44,22 @@ class Memory:
                 self._changed.notify_all()
 
 
-def megapixels_of(source: Path) -> float:
+def megapixels_of(source: Path | bytes) -> float:
     """What a picture will hold when it is decoded; 0 where nobody can tell, which its decoder will say better."""
-    known = of_suffix(source.suffix)
     try:
-        if known and known.name == "raw":  # opening one decodes it; a pixel takes a byte or two
-            return source.stat().st_size / 1e6
+        if _is_raw(source):  # opening one decodes it; a pixel takes a byte or two
+            return (len(source) if isinstance(source, bytes) else source.stat().st_size) / 1e6
         header = images.open_picture(source).header
     except (PictureError, OSError):
         return 0.0
     return header.width * header.height / 1e6
+
+
+def _is_raw(source: Path | bytes) -> bool:
+    if isinstance(source, bytes):
+        return format_of(io.BytesIO(source), source) == "raw"
+    known = of_suffix(source.suffix)
+    return known is not None and known.name == "raw"
 
 
 class Disk:

@@ -21,6 +21,7 @@ from mirnet.apps.service.shelf import Shelf
 from mirnet.apps.service.uploads import Reader, Room, Upload
 from mirnet.errors import Cancelled
 from mirnet.inference.enhancer import Enhanced
+from mirnet.inference.limits import Memory
 from mirnet.inference.settings import Settings
 
 T = TypeVar("T")
@@ -53,7 +54,7 @@ class Service:
         self.networks, self.limits, self.token_needed = networks, limits, token_needed
         self.measures = Measures()
         self.engine = Engine(limits.at_once, limits.queue, self.measures.stage)
-        self.room = Room(limits.uploads_bytes)
+        self.room, self.memory = Room(limits.uploads_bytes), Memory()
         self.reader = Reader(limits.max_bytes, limits.stall_seconds, self.room)
         self.previews: Shelf[Opened] = Shelf(limits.previews_bytes, limits.keep_seconds, lambda each: each.nbytes)
         self.jobs: Shelf[Job] = Shelf(limits.results_bytes, limits.keep_seconds, lambda each: each.nbytes,
@@ -140,7 +141,12 @@ class Service:
                 if time.monotonic() > deadline:
                     raise self._late()
 
-            enhanced = self.networks.get(weights).enhance_bytes(content, settings, report)
+            def told_to_stop() -> bool:
+                report(0.0)  # raises
+                return False
+
+            with self.memory.share(content, told_to_stop):
+                enhanced = self.networks.get(weights).enhance_bytes(content, settings, report)
             self.measures.pixels(enhanced.width * enhanced.height)
             return replace(enhanced, settings=replace(settings, match=None))  # a photo to match is not kept
 
