@@ -84,7 +84,7 @@ class FakeRuntime:
     def __init__(self, *ignored: Any) -> None:
         self.calls: list[tuple[int, ...]] = []
 
-    def restore(self, picture: np.ndarray, stops: np.ndarray | None, scene: np.ndarray | None) -> Any:
+    def restore(self, picture: np.ndarray, stops: np.ndarray | None, scene: np.ndarray | None, tick: Any = None) -> Any:
         self.calls.append(picture.shape)
         used = picture.mean((0, 2, 3)) if scene is None else scene
         held = np.pad(picture, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")

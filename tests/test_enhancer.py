@@ -30,7 +30,7 @@ class Constant:
     def __init__(self, value: float, stops: float = 2.0) -> None:
         self.value, self.stops = value, stops
 
-    def restore(self, picture, stops, scene):
+    def restore(self, picture, stops, scene, tick=None):
         return np.full_like(picture, self.value), np.zeros(3, np.float32)
 
     def propose(self, thumbnail):

@@ -181,16 +181,48 @@ def test_other_shares_of_the_same_exposure_need_no_network(enhancer, fake_runtim
 
 
 def test_a_small_view_of_a_large_picture_needs_no_survey(fake_weights, fake_runtime, monkeypatch):
-    monkeypatch.setattr("mirnet.inference.survey.WHOLE_PX", 1000)
-    monkeypatch.setattr("mirnet.inference.render.WHOLE_PX", 1000)
+    for module in ("survey", "render", "preview"):
+        monkeypatch.setattr(f"mirnet.inference.{module}.WHOLE_PX", 1000)
     preview = opened(pillow_bytes(dark(200, 300), "png"), Enhancer(fake_weights(), runtime=fake_runtime))
     asked, restore = [], fake_runtime.restore
     monkeypatch.setattr(fake_runtime, "restore", lambda p, *rest: asked.append(len(p)) or restore(p, *rest))
-    stops = preview.rendered(View(2000), Settings(exposure=1)).stops
+    stops = preview.rendered(View(900), Settings(exposure=1)).stops
     assert asked == [1]
     assert preview.rendered(View(region=(0, 0, 40, 40)), Settings(exposure=1)).stops == stops
     assert len(asked) == 3
     assert asked[1] > 1
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_view_too_large_for_one_piece_is_made_in_tiles_that_do_not_show(enhancer, fake_runtime, monkeypatch, channels,
+                                                                          orientation):  # fmt: skip
+    content = pillow_bytes(dark(200, 300, channels), "png", exif=exif(orientation).tobytes())
+    settings, view = Settings(exposure=1, denoise=0.7), View(20_000)
+    expected = opened(content, enhancer).rendered(view, settings)
+    for module in ("survey", "render", "preview"):
+        monkeypatch.setattr(f"mirnet.inference.{module}.WHOLE_PX", 1000)
+    monkeypatch.setattr(previews, "TILE_PX", 64)
+    preview, done = opened(content, enhancer), []
+    fake_runtime.calls.clear()
+    found = preview.rendered(view, settings, done.append)
+    assert len(fake_runtime.calls) > 6
+    assert found.stops == pytest.approx(expected.stops)
+    np.testing.assert_allclose(found.pixels.astype(int), expected.pixels, atol=2)
+    assert done == sorted(done)
+    assert len(set(done)) > 6
+    assert preview.layers(view, settings).restored.shape == found.pixels.shape
+
+
+def test_views_are_kept_by_their_size(enhancer, fake_runtime, monkeypatch):
+    preview = opened(pillow_bytes(dark(60, 90), "png"), enhancer)
+    monkeypatch.setattr(previews, "VIEWS_KEPT_PX", 6000)
+    for view in (View(5000), View(2000), View(5000)):
+        preview.rendered(view, Settings())
+    assert len(fake_runtime.calls) == 3
+    preview.rendered(View(500), Settings())
+    preview.rendered(View(5000), Settings())
+    assert len(fake_runtime.calls) == 4
 
 
 def test_a_view_may_match_another_photo(enhancer):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mirnet.errors import SettingsError, WeightsError
+from mirnet.errors import Cancelled, SettingsError, WeightsError
 from mirnet.inference import catalog, tiles
 from mirnet.inference.runtimes import RUNTIMES, OpenVINORuntime, Runtime, by_openvino, cores, open_runtime, versions
 
@@ -86,6 +86,31 @@ def test_float32_is_stated_whatever_the_processor_could_do(runtime):
     for part in runtime._compiled.values():
         assert str(part.get_property("INFERENCE_PRECISION_HINT")) == "<Type: 'float32'>"
         assert part.get_property("INFERENCE_NUM_THREADS") == 1
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+@pytest.mark.parametrize("alone", [True, False])
+def test_work_may_be_watched_and_ended(tiny_lite, monkeypatch, name, alone):
+    monkeypatch.setattr(f"mirnet.inference.runtimes.by_{name}.TICK_SECONDS", 0.001, raising=False)
+    runtime = open_runtime(name, catalog.read(tiny_lite), threads=1)
+    picture = inputs(1, 400, 480)
+    expected, scene = runtime.restore(*picture, None)
+    given = None if alone else scene
+    ticks: list[int] = []
+    watched, _ = runtime.restore(*picture, given, lambda: ticks.append(1))
+    np.testing.assert_allclose(watched, expected, atol=1e-5)
+    kept = watched.copy()
+
+    def enough() -> None:
+        ticks.append(1)
+        raise Cancelled("enough")
+
+    ticks.clear()
+    with pytest.raises(Cancelled):
+        runtime.restore(*picture, given, enough)
+    assert len(ticks) == 1
+    np.testing.assert_allclose(runtime.restore(*picture, given)[0], expected, atol=1e-5)
+    np.testing.assert_array_equal(watched, kept)
 
 
 # One file, several runtimes ------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,19 +20,21 @@ from mirnet.errors import SettingsError
 from mirnet.exposure import to_encoded
 from mirnet.images.orientation import upright
 from mirnet.inference.enhancer import Enhancer, Progress, given_stops, wanted_mean
-from mirnet.inference.pixels import Exposed, Floats, Pixels, Wishes, finished, in_srgb, light_of, unit
-from mirnet.inference.render import Plan, planned, restored_tile, see, wishes_of
+from mirnet.inference.pixels import Exposed, Floats, Pixels, Wishes, exposed, finished, in_srgb, light_of, unit
+from mirnet.inference.render import TILE_PX, Plan, in_tiles, planned, restored_tile, see, surveyed, wishes_of
 from mirnet.inference.settings import Settings
 from mirnet.inference.shrink import Shrunk, shrunk_size
 from mirnet.inference.source import REMEMBERED_BYTES, Source
-from mirnet.inference.survey import WHOLE_PX, watch
+from mirnet.inference.survey import WHOLE_PX, Samples, padded_px, stops_at, watch
 from mirnet.inference.tiles import Span
 
 Screen = NDArray[np.uint8]  # (h, w, 3 or 4), sRGB
 
-MOST_PX = WHOLE_PX  # of one view: so many the network renders in one piece
+MOST_PX = 8_300_000  # of a view of all of a picture: the finest screens
+MOST_REGION_PX = WHOLE_PX  # which the network renders in one piece
 MOST_SEEN_PX = 2_000_000  # with what the network must see around a region
-VIEWS_KEPT = 3  # what the network made of the last views: other shares of it are then blended at once
+# What the network made of the last views, of which other shares are then blended at once; one always.
+VIEWS_KEPT, VIEWS_KEPT_PX = 3, 9_000_000
 DECODED_WHOLE = ("bmp", "ppm", "heic", "raw")  # formats whose readers keep what they decoded
 LOOK_SECONDS = 0.05  # how often who waits for another view looks whether to go on
 
@@ -51,8 +54,9 @@ class View:
             raise SettingsError(f"pixels lie in 1 to {MOST_PX:,}, not at {self.pixels}.")
         if self.region is not None and (min(self.region[:2]) < 0 or min(self.region[2:]) < 1):
             raise SettingsError(f"region is x,y,width,height within the picture, not {self.region}.")
-        if self.region is not None and self.region[2] * self.region[3] > MOST_PX:
-            raise SettingsError(f"region has at most {MOST_PX:,} pixels, not {self.region[2] * self.region[3]:,}.")
+        area_px = 0 if self.region is None else self.region[2] * self.region[3]
+        if area_px > MOST_REGION_PX:
+            raise SettingsError(f"region has at most {MOST_REGION_PX:,} pixels, not {area_px:,}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +88,11 @@ class _Work:
     plan: Plan
     rows: slice
     columns: slice
+
+    @property
+    def area_px(self) -> int:
+        height, width = self.pixels.shape[:2]
+        return int(height * width)
 
     @property
     def nbytes(self) -> int:
@@ -129,11 +138,11 @@ class Preview:
         self.format, self.depth = header.format, header.depth
         self.remarks = (*picture.remarks, *self.source.remarks)
         self.blendable = header.depth == 8 and header.channels in (1, 3) and self.source.space is None
-        shrunk = Shrunk(self.source, MOST_PX)
+        shrunk = Shrunk(self.source, WHOLE_PX)
         self._seen = see(self.source, enhancer.runtime, enhancer.card, samples=True, grid=True, also=[shrunk],
                          progress=progress)  # fmt: skip
-        self._small: dict[int, Source] = {MOST_PX: shrunk.source()}  # by the most pixels that they may have
-        self._plans: dict[tuple[_Wish, bool], Plan] = {}  # of the last wish, for all of the picture and for regions
+        self._small: dict[int, Source] = {WHOLE_PX: shrunk.source()}  # by the most pixels that they may have
+        self._plans: dict[tuple[_Wish, int], Plan] = {}  # of the last wish, by the pixels of what is surveyed, 0: none
         self._means: dict[str, float] = {}  # of the last photo to match
         self._works: dict[tuple[View, _Wish], _Work] = {}
         self._lock = threading.Lock()
@@ -189,24 +198,36 @@ class Preview:
         if key not in self._works:
             progress(0.0)
             source, rows, columns = self._place(view)
-            plan = self._plan(wish, settings, whole=source is not self.source)
-            progress(0.1)
-            self._works[key] = self._rendered(source, plan, rows, columns, wish.settings)
-            while len(self._works) > VIEWS_KEPT:
+            plan = self._plan(wish, settings, source)
+            progress(0.0)
+            rendered = self._tiled if padded_px(source) > WHOLE_PX and view.region is None else self._rendered
+            self._works[key] = rendered(source, plan, rows, columns, wish.settings, progress)
+            while len(self._works) > 1 and self._too_many():
                 del self._works[next(iter(self._works))]
             self._count()
         progress(1.0)
         return self._works[key]
 
-    def _plan(self, wish: _Wish, settings: Settings, *, whole: bool) -> Plan:
-        """The plan of the full picture; what is shown in one piece has the same stops, and needs no survey."""
-        if (wish, whole) not in self._plans:
+    def _too_many(self) -> bool:
+        return len(self._works) > VIEWS_KEPT or sum(each.area_px for each in self._works.values()) > VIEWS_KEPT_PX
+
+    def _plan(self, wish: _Wish, settings: Settings, source: Source) -> Plan:
+        """The plan for what is shown of `source`, the picture or a smaller one: always the stops of the picture.
+
+        What is shown in one piece needs no survey; a smaller picture in tiles is a scene of its own.
+        """
+        area_px = source.height * source.width if padded_px(source) > WHOLE_PX else 0
+        if (wish, area_px) not in self._plans:
+            runtime, card = self._enhancer.runtime, self._enhancer.card
             mean = self._wanted_mean(wish, settings)
-            plan = planned(self._seen, self._enhancer.runtime, self._enhancer.card, wish.settings, target_mean=mean,
-                           survey=not whole)  # fmt: skip
+            plan = planned(self._seen, runtime, card, wish.settings, target_mean=mean, survey=source is self.source)
+            if area_px and source is not self.source:
+                samples = Samples(source)
+                watch(source, [samples])
+                plan = surveyed(plan, samples, runtime, card, wish.settings)
             others = {key: self._plans[key] for key in self._plans if key[0] == wish}
-            self._plans = others | {(wish, whole): plan}
-        return self._plans[wish, whole]
+            self._plans = others | {(wish, area_px): plan}
+        return self._plans[wish, area_px]
 
     def _wanted_mean(self, wish: _Wish, settings: Settings) -> float | None:
         if wish.matched is None:
@@ -227,7 +248,23 @@ class Preview:
         finally:
             self._lock.release()
 
-    def _rendered(self, source: Source, plan: Plan, rows: slice, columns: slice, settings: Settings) -> _Work:
+    def _tiled(self, source: Source, plan: Plan, rows: slice, columns: slice, settings: Settings,
+               progress: Progress) -> _Work:  # fmt: skip
+        """All of a picture that is too large for one piece."""
+        card, runtime = self._enhancer.card, self._enhancer.runtime
+
+        def work(down: Span, across: Span, pixels: Pixels) -> Floats:
+            _, restored = restored_tile(source, plan, runtime, card, settings, down.seen, across.seen, pixels)
+            return restored[:, down.core, across.core].transpose(1, 2, 0)
+
+        restored = np.concatenate(list(in_tiles(source, TILE_PX, card, work, progress)))
+        pixels, stops = _window(source, rows, columns), stops_at(plan.stops, source, rows, columns)
+        tile = exposed(pixels, stops, settings.warmth, source.space)
+        return _Work(source, pixels, tile, restored.transpose(2, 0, 1), plan, rows, columns)
+
+    def _rendered(self, source: Source, plan: Plan, rows: slice, columns: slice, settings: Settings,
+                  progress: Progress) -> _Work:  # fmt: skip
+        """A part of a picture, or all of a small one, in one piece."""
         card, runtime = self._enhancer.card, self._enhancer.runtime
         if plan.scene is None:  # all of it, since it pools itself; the window is cut out afterwards
             down, across = Span(rows, slice(0, source.height)), Span(columns, slice(0, source.width))
@@ -241,7 +278,8 @@ class Preview:
                 f"pixels, and {MOST_SEEN_PX:,} are allowed; ask for a shorter part."
             )
         pixels = _window(source, down.seen, across.seen)
-        tile, restored = restored_tile(source, plan, runtime, card, settings, down.seen, across.seen, pixels)
+        tick = partial(progress, 0.0)
+        tile, restored = restored_tile(source, plan, runtime, card, settings, down.seen, across.seen, pixels, tick)
         core = (down.core, across.core)
         return _Work(source, pixels[core], tile.part(*core), restored[:, *core], plan, rows, columns)
 
@@ -256,14 +294,14 @@ class Preview:
         return self.source, *_stored_window(self.source, (y, x), (y + height - 1, x + width - 1))
 
     def _shrunk_to(self, most_px: int) -> Source:
-        largest = self._small[MOST_PX]
-        if shrunk_size(largest.height, largest.width, most_px) == (largest.height, largest.width):
-            return largest
+        larger = self._small[WHOLE_PX] if most_px <= WHOLE_PX else self.source
+        if shrunk_size(larger.height, larger.width, most_px) == (larger.height, larger.width):
+            return larger
         if most_px not in self._small:
-            shrunk = Shrunk(largest, most_px)
-            watch(largest, [shrunk])
-            newest = [each for each in self._small if each != MOST_PX][-1:]  # a quick view and a finer one take turns
-            self._small = {each: self._small[each] for each in (MOST_PX, *newest)} | {most_px: shrunk.source()}
+            shrunk = Shrunk(larger, most_px)
+            watch(larger, [shrunk])
+            newest = [each for each in self._small if each != WHOLE_PX][-1:]  # a quick view and a finer one take turns
+            self._small = {each: self._small[each] for each in (WHOLE_PX, *newest)} | {most_px: shrunk.source()}
         return self._small[most_px]
 
     def _count(self) -> None:

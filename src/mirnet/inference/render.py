@@ -7,17 +7,19 @@ piece, a large one in tiles that share the scene's statistics and the stops, so 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import cycle
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mirnet.exposure import expose
 from mirnet.inference import tiles
 from mirnet.inference.catalog import Card
 from mirnet.inference.pixels import Exposed, Floats, Pixels, Wishes, black_all_around, exposed, finished, to_rgb
-from mirnet.inference.runtimes import Runtime
+from mirnet.inference.runtimes import Runtime, Tick
 from mirnet.inference.settings import Settings
 from mirnet.inference.source import Source
 from mirnet.inference.survey import (
@@ -110,8 +112,13 @@ def planned(seen: Seen, runtime: Runtime, card: Card, settings: Settings, added_
     if one_piece or not survey:
         return Plan(seen.proposal, stops, None, tile_px)
     assert seen.samples is not None, "seen without samples"
-    found = seen.samples.survey(runtime, card, stops, settings.warmth)
-    return Plan(seen.proposal, stops, found.scene, tile_px, found.balance if settings.keep_exposure else 1.0)
+    return surveyed(Plan(seen.proposal, stops, None, tile_px), seen.samples, runtime, card, settings)
+
+
+def surveyed(plan: Plan, samples: Samples, runtime: Runtime, card: Card, settings: Settings) -> Plan:
+    """A plan with the scene that samples of the picture, or of the same made smaller, are of."""
+    found = samples.survey(runtime, card, plan.stops, settings.warmth)
+    return replace(plan, scene=found.scene, balance=found.balance if settings.keep_exposure else 1.0)
 
 
 def _cut(source: Source, card: Card, settings: Settings) -> tuple[int, bool]:
@@ -174,16 +181,24 @@ def render(source: Source, plan: Plan, runtime: Runtime, card: Card, settings: S
     if settings.strength == 0:
         yield from source.in_bands()
         return
-    columns = list(tiles.spans(source.width, plan.tile_px, card.overlap_px, card.size_multiple))
-    work = partial(_tile, source, plan, runtime, card, settings)
+    one_piece = max(source.height, source.width) <= plan.tile_px
+    tick = partial(progress, 0.0) if one_piece else None  # of several tiles each is done soon
+    work = partial(_tile, source, plan, runtime, card, settings, tick)
+    yield from in_tiles(source, plan.tile_px, card, work, progress)
+
+
+def in_tiles(source: Source, tile_px: int, card: Card, work: Callable[[tiles.Span, tiles.Span, Pixels], NDArray[Any]],
+             progress: Progress) -> Iterator[NDArray[Any]]:  # fmt: skip
+    """What `work(rows, columns, pixels seen)` gives for each tile of a picture, as bands of it from top to bottom."""
+    columns = list(tiles.spans(source.width, tile_px, card.overlap_px, card.size_multiple))
     calls = (
         partial(work, rows, column, held[:, column.seen])
-        for rows, held in _rows_with_context(source, plan.tile_px, card)
+        for rows, held in _rows_with_context(source, tile_px, card)
         for column in columns
     )
     done = 0
     # a picture in one piece needs no threads
-    many = len(columns) > 1 or source.height > plan.tile_px
+    many = len(columns) > 1 or source.height > tile_px
     row = np.empty(0)
     for column, tile in zip(cycle(columns), _in_order(calls, WORKERS) if many else (call() for call in calls)):
         if column is columns[0]:
@@ -195,24 +210,27 @@ def render(source: Source, plan: Plan, runtime: Runtime, card: Card, settings: S
             yield row
 
 
-def _tile(source: Source, plan: Plan, runtime: Runtime, card: Card, settings: Settings, rows: tiles.Span,
-          column: tiles.Span, pixels: Pixels) -> Pixels:  # fmt: skip
+def _tile(source: Source, plan: Plan, runtime: Runtime, card: Card, settings: Settings, tick: Tick | None,
+          rows: tiles.Span, column: tiles.Span, pixels: Pixels) -> Pixels:  # fmt: skip
     """What one tile gives, of the pixels that it sees."""
-    tile, restored = restored_tile(source, plan, runtime, card, settings, rows.seen, column.seen, pixels)
+    tile, restored = restored_tile(source, plan, runtime, card, settings, rows.seen, column.seen, pixels, tick)
     core = (rows.core, column.core)
     wishes = wishes_of(source, plan, card, settings, rows.given, column.given)
     return finished(pixels[core], tile.part(*core), restored[:, *core], wishes, source.space)
 
 
 def restored_tile(source: Source, plan: Plan, runtime: Runtime, card: Card, settings: Settings, rows: slice,
-                  columns: slice, pixels: Pixels) -> tuple[Exposed, Floats]:  # fmt: skip
-    """The pixels in a window of the picture, exposed, and what the network makes of them: (3, rows, width)."""
+                  columns: slice, pixels: Pixels, tick: Tick | None = None) -> tuple[Exposed, Floats]:  # fmt: skip
+    """The pixels in a window of the picture, exposed, and what the network makes of them: (3, rows, width).
+
+    `tick` is called again and again meanwhile, and may raise.
+    """
     stops = stops_at(plan.stops, source, rows, columns)
     tile = exposed(pixels, stops, settings.warmth, source.space)
     height, width = pixels.shape[:2]
     picture = tiles.pad_to_multiple(tile.seen[None], card.size_multiple)
     map_ = None if stops is None else tiles.pad_to_multiple(stops[None, None], card.size_multiple)
-    restored = runtime.restore(picture, map_, plan.scene)[0][0, :, :height, :width]
+    restored = runtime.restore(picture, map_, plan.scene, tick)[0][0, :, :height, :width]
     if settings.keep_exposure:  # what only takes noise away leaves the mean where it is
         restored = restored * np.float32(balance_of(tile.seen, restored) if plan.balance is None else plan.balance)
     if stops is None and settings.exposure:

@@ -22,7 +22,7 @@ from mirnet.errors import SettingsError, TrainingError
 from mirnet.files import write_whole
 from mirnet.inference.catalog import Weights
 from mirnet.inference.enhancer import Enhancer
-from mirnet.inference.runtimes import Floats, Runtime, open_runtime
+from mirnet.inference.runtimes import Floats, Runtime, Tick, open_runtime
 from mirnet.training.export import NOT_MEASURED, Exported
 
 SIDE_PX = 256  # of the middles that are looked at
@@ -79,9 +79,10 @@ class _Watched:
         self._runtime, self.seen = runtime, list[tuple[Floats, Floats | None]]()
         self.precision = runtime.precision
 
-    def restore(self, picture: Floats, stops: Floats | None, scene: Floats | None) -> tuple[Floats, Floats]:
+    def restore(self, picture: Floats, stops: Floats | None, scene: Floats | None,
+                tick: Tick | None = None) -> tuple[Floats, Floats]:  # fmt: skip
         self.seen.append((picture, stops))
-        return self._runtime.restore(picture, stops, scene)
+        return self._runtime.restore(picture, stops, scene, tick)
 
     def propose(self, thumbnail: Floats) -> Floats:
         return self._runtime.propose(thumbnail)

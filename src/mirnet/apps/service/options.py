@@ -7,7 +7,7 @@ from typing import Any
 from mirnet.apps.options import parse_denoise, parse_format
 from mirnet.errors import SettingsError
 from mirnet.formats import FORMATS, WRITABLE, of_suffix
-from mirnet.inference.preview import MOST_PX, View
+from mirnet.inference.preview import MOST_PX, MOST_REGION_PX, View
 from mirnet.inference.settings import LARGEST_STOPS, LARGEST_WARMTH, SMALLEST_TILE_PX, Settings
 
 LARGEST_TILE_PX = 1024  # a tile is in memory with all that the network makes of it: strangers choose no giants
@@ -99,7 +99,8 @@ VIEW: Mapping[str, Option] = {
     "pixels": Option(_whole, {"type": "integer", "minimum": 1, "maximum": MOST_PX, "default": View().pixels},
                      "Show the whole picture with at most so many pixels, never enlarged."),
     "region": Option(_region, {"type": "string", "pattern": r"^\d+,\d+,\d+,\d+$", "examples": ["0,0,640,480"]},
-                     f"Show x,y,width,height of the upright picture at its own pixels, at most {MOST_PX:,} of them."),
+                     "Show x,y,width,height of the upright picture at its own pixels, at most "
+                     f"{MOST_REGION_PX:,} of them."),
 }  # fmt: skip
 LAYERS: Mapping[str, Option] = {
     "layers": Option(_truth, _BOOLEAN, "Three pictures below one another: exposed, restored, and with denoise auto."),

@@ -6,7 +6,7 @@ from mirnet.errors import SettingsError
 from mirnet.inference import catalog
 from mirnet.inference.runtimes import by_onnxruntime, by_openvino, by_torch
 from mirnet.inference.runtimes.by_openvino import OpenVINORuntime
-from mirnet.inference.runtimes.protocol import Floats, Runtime, cores
+from mirnet.inference.runtimes.protocol import Floats, Runtime, Tick, cores
 
 # Each is opened by (weights, device, threads, fast).
 RUNTIMES: dict[str, Callable[[catalog.Weights, str, int | None, bool], Runtime]] = {
@@ -15,7 +15,7 @@ RUNTIMES: dict[str, Callable[[catalog.Weights, str, int | None, bool], Runtime]]
     "torch": by_torch.TorchRuntime.open,
 }
 
-__all__ = ["RUNTIMES", "Floats", "OpenVINORuntime", "Runtime", "cores", "open_runtime", "versions"]
+__all__ = ["RUNTIMES", "Floats", "OpenVINORuntime", "Runtime", "Tick", "cores", "open_runtime", "versions"]
 
 
 def open_runtime(name: str, weights: catalog.Weights, device: str = "cpu", threads: int | None = None,

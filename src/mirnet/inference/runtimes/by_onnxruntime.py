@@ -1,6 +1,7 @@
 """ONNX Runtime: its packages reach NVIDIA (cuda), any graphics card of Windows (directml) and Apple (coreml)."""
 
 import importlib.metadata
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from mirnet.errors import SettingsError, WeightsError
 from mirnet.inference import catalog
 from mirnet.inference.catalog import Weights
-from mirnet.inference.runtimes.protocol import Floats, installed
+from mirnet.inference.runtimes.protocol import TICK_SECONDS, Floats, Tick, installed
 
 # Each device's provider, its options, and the package that brings it. Float32 is said where rounding is a default.
 PROVIDERS: dict[str, tuple[str, dict[str, str], str]] = {
@@ -31,7 +32,7 @@ class ONNXRuntime:
             import onnxruntime
         onnxruntime.disable_telemetry_events()  # only its builds for Windows have any
         provider, options = _provider(onnxruntime.get_available_providers(), device)
-        self.precision = precision
+        self.precision, self._run_options = precision, onnxruntime.RunOptions
         self._session = _session(onnxruntime, weights, (provider, options), threads)
         if self._session.get_providers()[0] != provider:  # its libraries could not be loaded; it goes on without
             raise SettingsError(
@@ -51,14 +52,29 @@ class ONNXRuntime:
     def open(cls, weights: Weights, device: str, threads: int | None, fast: bool) -> "ONNXRuntime":
         return cls(catalog.int8_of(weights), device, threads, "int8") if fast else cls(weights, device, threads)
 
-    def restore(self, picture: Floats, stops: Floats | None, scene: Floats | None) -> tuple[Floats, Floats]:
+    def restore(self, picture: Floats, stops: Floats | None, scene: Floats | None,
+                tick: Tick | None = None) -> tuple[Floats, Floats]:  # fmt: skip
         inputs = {"picture": picture, "use_scene": np.array(scene is not None)}
         if stops is not None:
             inputs["stops"] = stops
         if scene is not None:
             inputs["scene"] = scene
-        restored, used = self._session.run(["restored", "scene_out"], self._unasked | inputs)
+        wanted, given = ["restored", "scene_out"], self._unasked | inputs
+        restored, used = self._session.run(wanted, given) if tick is None else self._watched(wanted, given, tick)
         return restored, used
+
+    def _watched(self, wanted: list[str], inputs: dict[str, Any], tick: Tick) -> list[Floats]:
+        options = self._run_options()
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(self._session.run, wanted, inputs, options)
+            try:
+                while not wait([running], TICK_SECONDS).done:
+                    tick()
+            except BaseException:
+                options.terminate = True  # heard before the network's next node
+                raise
+        outputs: list[Floats] = running.result()
+        return outputs
 
     def propose(self, thumbnail: Floats) -> Floats:
         (stops_map,) = self._session.run(["stops_map"], self._unasked | {"thumbnail": thumbnail})

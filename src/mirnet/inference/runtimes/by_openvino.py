@@ -5,13 +5,14 @@ import hashlib
 import io
 import sys
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mirnet.errors import SettingsError, WeightsError
 from mirnet.inference import catalog
 from mirnet.inference.catalog import Weights
 from mirnet.inference.runtimes import cache, lean
-from mirnet.inference.runtimes.protocol import Floats, cores
+from mirnet.inference.runtimes.protocol import TICK_SECONDS, Floats, Tick, cores
 
 if TYPE_CHECKING:
     import openvino
@@ -57,19 +58,20 @@ class OpenVINORuntime:
         chosen = catalog.int8_of(weights) if precision == "int8" else weights
         return cls(chosen.verified(), chosen.card.scene_size, device, threads, precision)
 
-    def restore(self, picture: Floats, stops: Floats | None, scene: Floats | None) -> tuple[Floats, Floats]:
+    def restore(self, picture: Floats, stops: Floats | None, scene: Floats | None,
+                tick: Tick | None = None) -> tuple[Floats, Floats]:  # fmt: skip
         inputs = {"picture": picture} if stops is None else {"picture": picture, "stops": stops}
         if scene is None:
-            restored, used = self._surveyed(inputs)
+            restored, used = self._surveyed(inputs, tick)
             return restored, used
-        (restored,) = self._infer("render", inputs | {"scene": scene})
+        (restored,) = self._infer("render", inputs | {"scene": scene}, tick)
         return restored, scene
 
-    def _surveyed(self, inputs: dict[str, Floats]) -> list[Floats]:
+    def _surveyed(self, inputs: dict[str, Floats], tick: Tick | None) -> list[Floats]:
         with self._counting:
             self._surveys += 1
         try:
-            return self._infer("survey", inputs)
+            return self._infer("survey", inputs, tick)
         finally:
             with self._counting:
                 self._surveys -= 1
@@ -80,14 +82,25 @@ class OpenVINORuntime:
     def propose(self, thumbnail: Floats) -> Floats:
         return self._infer("head", {"thumbnail": thumbnail})[0]
 
-    def _infer(self, part: str, inputs: dict[str, Floats]) -> list[Floats]:
+    def _infer(self, part: str, inputs: dict[str, Floats], tick: Tick | None = None) -> list[Floats]:
         request = getattr(self._requests, part, None)
         if request is None:
             request = self._part(part).create_infer_request()
             setattr(self._requests, part, request)
         # not shared: the request's own buffers are written again by its next call
-        outputs = request.infer(inputs, share_outputs=False)
-        return [outputs[number] for number in range(len(outputs))]
+        if tick is None:
+            outputs = request.infer(inputs, share_outputs=False)
+            return [outputs[number] for number in range(len(outputs))]
+        request.start_async(inputs)
+        try:
+            while not request.wait_for(round(TICK_SECONDS * 1000)):
+                tick()
+        except BaseException:
+            request.cancel()
+            with suppress(RuntimeError):  # that it was cancelled
+                request.wait()
+            raise
+        return [tensor.data.copy() for tensor in request.output_tensors]
 
     def _part(self, part: str) -> "openvino.CompiledModel":
         """Part "survey", "render" or "head" of the network, compiled at first use, or read from the cache."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mirnet.errors import SettingsError
 from mirnet.inference.catalog import Weights
-from mirnet.inference.runtimes.protocol import Floats, installed
+from mirnet.inference.runtimes.protocol import Floats, Tick, installed
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +34,10 @@ class TorchRuntime:
     def open(cls, weights: Weights, device: str, threads: int | None, fast: bool) -> "TorchRuntime":
         return cls(weights, device, threads, fast)
 
-    def restore(self, picture: Floats, stops: Floats | None, scene: Floats | None) -> tuple[Floats, Floats]:
+    def restore(self, picture: Floats, stops: Floats | None, scene: Floats | None,
+                tick: Tick | None = None) -> tuple[Floats, Floats]:  # fmt: skip
+        if tick is not None:
+            tick()  # what torch has begun, nobody can stop
         with self._exactly():
             inputs = [self._tensor(x) for x in (picture, stops) if x is not None]
             if scene is not None:

@@ -1,7 +1,7 @@
 """What every runtime does for an enhancer, and how a missing one is answered."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from mirnet.errors import SettingsError
 
 Floats = NDArray[np.float32]
+Tick = Callable[[], None]
+
+TICK_SECONDS = 0.05
 
 
 class Runtime(Protocol):
@@ -21,11 +24,13 @@ class Runtime(Protocol):
 
     precision: str
 
-    def restore(self, picture: Floats, stops: Floats | None, scene: Floats | None) -> tuple[Floats, Floats]:
+    def restore(self, picture: Floats, stops: Floats | None, scene: Floats | None,
+                tick: Tick | None = None) -> tuple[Floats, Floats]:  # fmt: skip
         """Restored pictures (N, 3, H, W), not clipped, and the scene (K,) that was used.
 
         `picture` (N, 3, H, W) in [0, 1], sides multiples of the card's; `stops` (N, 1, H, W) or None for a
         network without exposure; `scene` (K,) of an earlier call, or None: the batch is one scene and pools itself.
+        `tick` is called again and again meanwhile, and may raise: that ends the work, at once where the runtime can.
         """
         ...
 
