@@ -1,7 +1,8 @@
 """How soon the page shows what a slider asks for: `python benchmarks/page.py PHOTO`, with chromium, on a quiet machine.
 
-From the moment that the exposure slider rests until its first rendering by the server is on the stage, and how long a
-blend of denoise or strength takes in the browser; medians of seven, in milliseconds.
+From the moment that the exposure slider rests until its first rendering by the server is on the stage, the same where
+the slider is moved again while the picture is still being sharpened for the rendering before, and how long a blend of
+denoise or strength takes in the browser; medians of seven, in milliseconds.
 """
 
 import argparse
@@ -47,14 +48,19 @@ def main() -> None:
         seen.add(photo)
         seen.page.wait_for_selector(".card")
         seen.settle()
-        rendered = []
+        rendered, restless = [], []
         for stops in (0.5, 1.0, 1.5, -0.5, -1.0, 0.3, 0.8):
             rendered.append(seen.page.evaluate(RENDERED, stops))
             seen.settle()
+        for number, stops in enumerate((0.5, 1.0, 1.5, -0.5, -1.0, 0.3, 0.8)):
+            restless.append(seen.page.evaluate(RENDERED, stops))
+            seen.page.wait_for_timeout(200 + 100 * number)
+        seen.settle()
         pixels = seen.desk("desk.developer.whole.after.width * desk.developer.whole.after.height")
         blended = [seen.page.evaluate(BLENDED, percent) for percent in (10, 40, 90, 60, 20, 70, 30)]
     print(f"load of this machine: {os.getloadavg()[0]:.1f}")
     told("exposure, first rendering on the stage", rendered)
+    told("the same, while another is sharpened", restless)
     told(f"denoise, blended at {pixels / 1e6:.2f} megapixels", blended)
 
 

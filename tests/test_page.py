@@ -442,6 +442,43 @@ def test_an_exposure_is_rendered_small_first_with_one_upload(come: Open) -> None
     assert seen.desk("desk.developer.details[0].after.width") == width
 
 
+def test_who_pans_at_1_to_1_waits_for_what_was_not_yet_seen(come: Open) -> None:
+    seen = come()
+    seen.add(dark_file(900, 1400))
+    seen.settle()
+    seen.page.click("#pixels")
+    seen.settle()
+
+    def asked_for(act: str) -> int:
+        before = len(seen.requests)
+        seen.page.evaluate(f"async () => {{ const {{ desk }} = await import('/page/main.js'); desk.viewer.{act}; }}")
+        seen.page.wait_for_timeout(200)
+        seen.settle()
+        regions = [re.search(r"POST .*region=(\d+)%2C(\d+)%2C(\d+)%2C(\d+)", each) for each in seen.requests[before:]]
+        return sum(int(found[3]) * int(found[4]) for found in regions if found)
+
+    _, _, width, height = (int(each) for each in seen.desk("desk.viewer.region"))
+    assert width < 1300
+    assert height < 850
+    assert 0 < asked_for("go({ scale: 1, x: 720, y: 470 })") < 0.15 * width * height
+    assert asked_for("go({ scale: 1, x: 700, y: 450 })") == 0
+    one = "new Set(desk.developer.details.map((each) => each.blended)).size"
+    seen.slide("strength", 40)
+    seen.page.evaluate("new Promise(requestAnimationFrame)")
+    assert asked_for("go({ scale: 1, x: 720, y: 470 })") == 0
+    seen.page.evaluate("new Promise(requestAnimationFrame)")
+    assert seen.desk(one) == 1  # what came into sight again follows the sliders too
+    left, top, width, height = (int(each) for each in seen.desk("desk.viewer.region"))
+    there = of_the_server(seen, strength=0.4, region=f"{left},{top},{width},{height}")
+    for (x, y, wide, high), address in seen.desk("desk.developer.details.map((e) => [e.region, e.after.toDataURL()])"):
+        piece = pixels_of(address)[:, :, :3].astype(int)
+        right, bottom = min(x + wide, left + width), min(y + high, top + height)
+        within = piece[max(top - y, 0) : bottom - y, max(left - x, 0) : right - x]
+        np.testing.assert_allclose(
+            within, there[max(y - top, 0) : bottom - top, max(x - left, 0) : right - left], atol=1
+        )
+
+
 def test_mood_exposure_kept_and_another_photograph_to_match_change_the_picture(party: Visit) -> None:
     page = party.page
     mean = {"day": party.shown("after").mean()}

@@ -289,7 +289,8 @@ def test_a_view_of_a_very_thin_picture_is_no_more_for_the_network_than_others(en
 
 def test_a_region_that_would_show_the_network_too_much_is_refused(enhancer, monkeypatch):
     monkeypatch.setattr(previews, "MOST_SEEN_PX", 4000)
-    monkeypatch.setattr("mirnet.inference.render.WHOLE_PX", 1000)
+    for module in ("survey", "render", "preview"):
+        monkeypatch.setattr(f"mirnet.inference.{module}.WHOLE_PX", 1000)
     preview = opened(pillow_bytes(dark(60, 900), "png"), enhancer)
     with pytest.raises(SettingsError, match="too narrow for its length"):
         preview.rendered(View(region=(0, 30, 900, 1)), Settings())

@@ -79,7 +79,7 @@ def _tell(host: str, port: int, token: str | None, open: bool) -> None:
     if not token and not host.startswith(LOOPBACK):
         typer.echo("There is no --token: everybody who can reach this port can use the service.", err=True)
     if open:
-        webbrowser.open(page)
+        webbrowser.open(address)  # without the token: other users of this machine see what programs are called with
 
 
 def _log() -> None:

@@ -89,6 +89,11 @@ class _Work:
     rows: slice
     columns: slice
 
+    def part(self, rows: slice, columns: slice, *within: slice) -> "_Work":
+        """The window `rows` x `columns` of the source, which lies `within` what there is."""
+        return _Work(self.source, self.pixels[within], self.tile.part(*within), self.restored[:, *within], self.plan,
+                     rows, columns)  # fmt: skip
+
     @property
     def area_px(self) -> int:
         height, width = self.pixels.shape[:2]
@@ -193,6 +198,9 @@ class Preview:
     def _work(self, view: View, settings: Settings, progress: Progress) -> _Work:
         """What the network makes of a view, kept for the next question about it."""
         self._enhancer.check(settings)
+        if view.region is not None and padded_px(self.source) <= WHOLE_PX:  # which pools itself, in one piece
+            _, rows, columns = self._place(view)
+            return self._work(View(WHOLE_PX), settings, progress).part(rows, columns, rows, columns)
         wish = _Wish.of(settings)
         key = (view, wish)
         if key not in self._works:
@@ -266,11 +274,8 @@ class Preview:
                   progress: Progress) -> _Work:  # fmt: skip
         """A part of a picture, or all of a small one, in one piece."""
         card, runtime = self._enhancer.card, self._enhancer.runtime
-        if plan.scene is None:  # all of it, since it pools itself; the window is cut out afterwards
-            down, across = Span(rows, slice(0, source.height)), Span(columns, slice(0, source.width))
-        else:
-            down = _with_context(rows, source.height, card.overlap_px, card.size_multiple)
-            across = _with_context(columns, source.width, card.overlap_px, card.size_multiple)
+        down = _with_context(rows, source.height, card.overlap_px, card.size_multiple)
+        across = _with_context(columns, source.width, card.overlap_px, card.size_multiple)
         seen_px = (down.seen.stop - down.seen.start) * (across.seen.stop - across.seen.start)
         if seen_px > MOST_SEEN_PX:
             raise SettingsError(
@@ -280,8 +285,8 @@ class Preview:
         pixels = _window(source, down.seen, across.seen)
         tick = partial(progress, 0.0)
         tile, restored = restored_tile(source, plan, runtime, card, settings, down.seen, across.seen, pixels, tick)
-        core = (down.core, across.core)
-        return _Work(source, pixels[core], tile.part(*core), restored[:, *core], plan, rows, columns)
+        seen = _Work(source, pixels, tile, restored, plan, down.seen, across.seen)
+        return seen.part(rows, columns, down.core, across.core)
 
     def _place(self, view: View) -> tuple[Source, slice, slice]:
         """The picture that a view is of, and the window of it, both as stored. Raises SettingsError."""

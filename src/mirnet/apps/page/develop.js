@@ -6,18 +6,21 @@ import { pause, send } from "./api.js";
 import { blend, cutLayers, exposureCurve } from "./blend.js";
 import { bytesOf, canvasOf, decoded } from "./pixels.js";
 import { body, renderingKey, renderingOptions } from "./settings.js";
+import { meet, without } from "./view.js";
 
 const QUICK_PX = 200_000; // two cores render it in a fifth of a second
-const MOST_PX = 1_500_000; // that the server renders in one piece
+const ONE_PIECE_PX = 1_500_000; // that the server renders at once; what is larger it makes of tiles
+const MOST_PX = 8_300_000; // of a whole picture: the finest screens
 const MOST_PIECES = 6; // a large, fine screen at 1:1 is worth so many
+const KEPT_PX = 6_000_000; // of pieces that are not seen any more, for whoever comes back
 const ORIGINALS_KEPT = 8;
 const REST_MS = 100;
 const MUCH = 1.1; // less sharper is not worth a request
 
 /**
  * @typedef {{key: string, exposure: number, region: number[], before: HTMLCanvasElement,
- *   after: HTMLCanvasElement, original: Uint8ClampedArray | null, layers: any, image: ImageData | null, stops: number}} Shot
- *   a part of the picture as the server rendered it; with layers where they can be blended here
+ *   after: HTMLCanvasElement, original: Uint8ClampedArray | null, layers: any, image: ImageData | null, blended: string,
+ *   stops: number}} Shot a part of the picture as the server rendered it; with layers where they can be blended here
  */
 
 /** Tells "shown" whenever other pixels are on the stage, "busy" with what it waits for, "failed" with an error. */
@@ -66,8 +69,9 @@ export class Developer extends EventTarget {
 
   #viewChanged() {
     if (!this.whole) return;
+    this.#blend(); // what comes into sight was left as it was
     const sharper = this.#wantedPixels() > pixelsOf(this.whole) * MUCH;
-    if (sharper || this.details.length || this.#wantedRegions().length) this.#refresh(REST_MS);
+    if (sharper || this.#missingRegions().length) this.#refresh(REST_MS);
   }
 
   async #refresh(rest) {
@@ -98,22 +102,17 @@ export class Developer extends EventTarget {
       this.whole = await this.#shot(all, [["pixels", Math.min(QUICK_PX, wanted)]], signal);
       this.#arrived();
     }
-    if (wanted > pixelsOf(this.whole) * MUCH) {
+    for (const pixels of [Math.min(ONE_PIECE_PX, wanted), wanted]) {
+      if (pixels <= pixelsOf(this.whole) * MUCH) continue;
       this.#busy("sharpening");
-      this.whole = await this.#shot(all, [["pixels", wanted]], signal);
+      this.whole = await this.#shot(all, [["pixels", pixels]], signal);
       this.#arrived();
     }
-    const regions = this.#wantedRegions();
-    const kept = regions.map((region) => this.details.find((each) => String(each.region) === String(region)));
-    if (kept.some((each) => each?.key !== key)) this.#busy("sharpening");
-    for (const [index, region] of regions.entries()) {
-      if (kept[index]?.key === key) continue;
-      kept[index] = await this.#shot(region, [["region", region]], signal);
-      this.details = [...this.details.filter((each) => each !== kept[index]), kept[index]];
+    for (const region of this.#missingRegions()) {
+      this.#busy("sharpening");
+      this.details.push(await this.#shot(region, [["region", region]], signal));
       this.#arrived();
     }
-    this.details = kept;
-    this.#arrived();
   }
 
   /** How many pixels the whole picture is worth on this stage: as many as it covers, but no more than it has. */
@@ -123,15 +122,17 @@ export class Developer extends EventTarget {
     return Math.floor(Math.min(width * height, MOST_PX, covered));
   }
 
-  /** The seen part, if its own pixels would show more than the whole picture's rendering does, in pieces. */
-  #wantedRegions() {
-    const { region: [x, y, width, height], view } = this.viewer;
+  /** What is missing of the seen part, if its own pixels would show more than the whole picture's rendering does. */
+  #missingRegions() {
+    const { region, view } = this.viewer;
     const sharpness = this.whole.after.width / this.preview.width;
     if (Math.min(1, view.scale) <= sharpness * MUCH) return [];
-    const rows = Math.floor(MOST_PX / width);
-    if (rows < 1 || height / rows > MOST_PIECES) return [];
-    const tops = Array.from({ length: Math.ceil(height / rows) }, (_, index) => index * rows);
-    return tops.map((top) => [x, y + top, width, Math.min(rows, height - top)]);
+    const [, , width, height] = region;
+    if (width * height > ONE_PIECE_PX * MOST_PIECES) return [];
+    const key = renderingKey(this.picture.settings, this.preview.blendable);
+    const there = this.details.filter((each) => each.key === key).map((each) => each.region);
+    const missing = there.reduce((left, each) => left.flatMap((one) => without(one, each)), [region]);
+    return (missing.length > MOST_PIECES ? [region] : missing).flatMap(inPieces);
   }
 
   /** @returns {Promise<Shot>} */
@@ -157,6 +158,7 @@ export class Developer extends EventTarget {
         layers: blendable ? cutLayers(bytesOf(rendered.canvas)) : null,
         after: blendable ? canvasOf(width, height) : rendered.canvas,
         image: blendable ? new ImageData(width, height) : null,
+        blended: "",
         stops: rendered.stops,
       };
     });
@@ -166,9 +168,16 @@ export class Developer extends EventTarget {
 
   #arrived() {
     const current = renderingKey(this.picture.settings, this.preview.blendable);
-    this.details = this.details.filter((each) => each.key === current); // others are sharp, but of other settings
+    this.details = this.#kept(this.details.filter((each) => each.key === current)); // others are sharp, but of other settings
     this.viewer.pieces = [this.whole, ...this.details];
     this.#blendNow();
+  }
+
+  /** The pieces that are seen, and the newest of the others. */
+  #kept(details) {
+    let room = KEPT_PX;
+    const { region } = this.viewer;
+    return details.reverse().filter((each) => meet(each.region, region) || (room -= pixelsOf(each)) > 0).reverse();
   }
 
   /** Blends before the next frame, however many sliders moved. */
@@ -180,13 +189,17 @@ export class Developer extends EventTarget {
     cancelAnimationFrame(this.blending);
     this.blending = 0;
     if (!this.whole) return;
-    for (const shot of [this.whole, ...this.details]) if (shot.layers) this.#blendShot(shot);
+    const seen = this.details.filter((each) => meet(each.region, this.viewer.region));
+    for (const shot of [this.whole, ...seen]) if (shot.layers) this.#blendShot(shot);
     this.viewer.paint();
     this.dispatchEvent(new Event("shown"));
   }
 
   #blendShot(shot) {
     const { denoise, strength, exposure } = this.picture.settings;
+    const wished = String([denoise, strength, exposure]);
+    if (shot.blended === wished) return;
+    shot.blended = wished;
     const curve = exposureCurve(exposure - shot.exposure); // until the server has rendered that exposure
     blend(shot.original, shot.layers, denoise, strength, shot.image.data, curve);
     shot.after.getContext("2d").putImageData(shot.image, 0, 0);
@@ -201,6 +214,13 @@ export class Developer extends EventTarget {
     this.dispatchEvent(new CustomEvent("busy", { detail: what }));
   }
 }
+
+/** A region in parts that the server renders at once. */
+const inPieces = ([x, y, width, height]) => {
+  const rows = Math.max(1, Math.floor(ONE_PIECE_PX / width));
+  const tops = Array.from({ length: Math.ceil(height / rows) }, (_, index) => index * rows);
+  return tops.map((top) => [x, y + top, width, Math.min(rows, height - top)]);
+};
 
 const pixelsOf = (shot) => shot.after.width * shot.after.height;
 

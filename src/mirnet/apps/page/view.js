@@ -57,3 +57,22 @@ export function visibleRegion(view, picture, stage) {
   const [left, top] = [from(view.x, wide), from(view.y, high)];
   return [left, top, to(view.x, wide, picture.width) - left, to(view.y, high, picture.height) - top];
 }
+
+/** Whether two regions [x, y, width, height] have a pixel in common. */
+export const meet = ([x, y, width, height], [left, top, wide, high]) =>
+  x < left + wide && left < x + width && y < top + high && top < y + height;
+
+/** What remains of a region without another: at most four, above, below, to the left and to the right of it. */
+export function without(region, other) {
+  if (!meet(region, other)) return [region];
+  const [x, y, width, height] = region;
+  const [right, bottom] = [x + width, y + height];
+  const [left, top] = [Math.max(x, other[0]), Math.max(y, other[1])];
+  const [end, foot] = [Math.min(right, other[0] + other[2]), Math.min(bottom, other[1] + other[3])];
+  return [
+    [x, y, width, top - y],
+    [x, foot, width, bottom - foot],
+    [x, top, left - x, foot - top],
+    [end, top, right - end, foot - top],
+  ].filter(([, , wide, high]) => wide > 0 && high > 0);
+}

@@ -1,6 +1,7 @@
 """What went wrong, as problem details (RFC 9457): every answer that is no success is made here, of a sentence."""
 
 import json
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -20,6 +21,7 @@ from mirnet.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 UNNAMED = "the picture given as bytes"  # what the sentences call a picture that has no name
+_FLAG = re.compile(r"--([a-z][a-z-]*[a-z])")  # of the command line; our options are called as the fields of Settings
 TELL_TO_WAIT_SECONDS = 10  # where nobody knows better
 
 KINDS = {  # the end of each problem's type: its status, its title
@@ -91,7 +93,15 @@ def of_error(error: BaseException) -> Problem:
     headers: Mapping[str, str] = {}
     if isinstance(error, Full | Ending):
         headers = _later(error.retry_seconds)
-    return Problem(kind, f"{error}".replace(UNNAMED, "the picture"), headers)
+    return Problem(kind, _sentence(error), headers)
+
+
+def _sentence(error: BaseException) -> str:
+    """What the command line says, with the names that things have here; --max-megapixels is the service's own too."""
+    told = f"{error}".replace(UNNAMED, "the picture")
+    if not isinstance(error, TooManyPixels):
+        told = _FLAG.sub(lambda found: found[1].replace("-", "_"), told)
+    return told[:1].upper() + told[1:]
 
 
 def of_status(status: int, headers: Mapping[str, str] | None = None) -> Problem:
