@@ -203,7 +203,7 @@ def memory(requests: int, clients: int, warm_up: int) -> None:
             assert all(content is not None for _, _, content in answers), "a request failed"
             _look(service, pictures[begin % len(pictures)])
             rows.append((begin + step, resident_megabytes(service.process.pid)))
-    print(f"\n{requests} pictures of {clients} clients; at each row a preview rendered three times, and a job:\n")
+    print(f"\n{requests} pictures of {clients} clients; at each row four views of a preview, one to match a photo, and a job:\n")
     print("| pictures | resident MB |\n|---|---|")
     for done, megabytes in rows:
         print(f"| {done} | {megabytes:.0f} |")
@@ -219,6 +219,8 @@ def _look(service: Served, picture: bytes) -> None:
         preview = client.post("/v1/previews", content=picture).headers["location"]
         for exposure in (-1, 0, 1):
             assert client.post(preview, params={"exposure": exposure, "pixels": 100_000}).status_code == 200
+        matched = client.post(preview, params={"region": "0,0,100,100"}, files={"match": picture})
+        assert matched.status_code == 200
         job = client.post("/v1/jobs", params={"preview": preview.rpartition("/")[2]}).headers["location"]
         client.get(f"{job}/events")
         assert client.get(f"{job}/result").status_code == 200

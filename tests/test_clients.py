@@ -87,6 +87,16 @@ def test_what_is_wrong_is_said_in_the_service_s_sentence(
     assert len(service.service.jobs) == 0
 
 
+def test_a_name_without_a_suffix_in_a_folder_with_a_dot_grows_one(
+    client: Client, service: Running, tmp_path: Path
+) -> None:
+    photo = tmp_path / "2026.11" / "party"
+    photo.parent.mkdir()
+    photo.write_bytes(PHOTO)
+    assert client(service.url, photo).returncode == 0
+    assert sorted(each.name for each in photo.parent.iterdir()) == ["party", "party.bright.jpg"]
+
+
 def test_a_client_never_writes_over_another_file(client: Client, service: Running, photo: Path) -> None:
     bright = photo.with_name("a party.bright.jpg")
     bright.write_bytes(b"mine")

@@ -75,13 +75,20 @@ async function* states(events) {
   }
 }
 
+/** NAME=VALUE as [NAME, VALUE], of which the value may hold more of these signs. */
+const parted = (option) => {
+  const at = option.indexOf("=");
+  if (at < 1) throw new Error(`Expected OPTION=VALUE, not "${option}".`);
+  return [option.slice(0, at), option.slice(at + 1)];
+};
+
 async function main([...words]) {
   const { basename, dirname, extname, join } = await import("node:path");
   const { readFile, writeFile } = await import("node:fs/promises");
   const asJob = words[0] === "--job" && Boolean(words.shift());
   const [path, ...options] = words;
   if (!path) throw new Error("Usage: node enhance.mjs [--job] PHOTO [OPTION=VALUE ...]");
-  const done = await enhance(new Blob([await readFile(path)]), options.map((option) => option.split("=")), {
+  const done = await enhance(new Blob([await readFile(path)]), options.map(parted), {
     url: process.env.MIRNET_URL,
     token: process.env.MIRNET_TOKEN,
     progress: asJob ? (share) => process.stderr.write(`\r${Math.round(100 * share)} %`) : undefined,

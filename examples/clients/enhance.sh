@@ -92,7 +92,8 @@ else
     ask /v1/enhance --request POST --upload-file "$photo" "$@"
 fi
 
-bright=${photo%.*}.bright.$(suffix_of "$media_type")
+name=$(basename -- "$photo")
+bright=$(dirname -- "$photo")/${name%.*}.bright.$(suffix_of "$media_type")
 [ ! -e "$bright" ] || { say "$bright is there already; move it away."; exit 1; }
 cp "$body" "$bright"
 echo "$bright: $stops stops ($proposed proposed), $seconds s"

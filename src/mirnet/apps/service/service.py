@@ -74,7 +74,7 @@ class Service:
 
     async def run(self) -> None:
         """Warm up, then drop what is too old, until cancelled."""
-        with suppress(Cancelled, Ending):
+        with suppress(Exception):  # the log says which; /readyz says no, and what is kept is still to be dropped
             await asyncio.wrap_future(self.engine.submit(self._warm_up, NOW).outcome)
             self.ready = True
         while True:
