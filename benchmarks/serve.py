@@ -203,7 +203,8 @@ def memory(requests: int, clients: int, warm_up: int) -> None:
             assert all(content is not None for _, _, content in answers), "a request failed"
             _look(service, pictures[begin % len(pictures)])
             rows.append((begin + step, resident_megabytes(service.process.pid)))
-    print(f"\n{requests} pictures of {clients} clients; at each row four views of a preview, one to match a photo, and a job:\n")
+    print(f"\n{requests} pictures of {clients} clients; at each row four views of a preview, one of which matches "
+          "another photo, and a job:\n")  # fmt: skip
     print("| pictures | resident MB |\n|---|---|")
     for done, megabytes in rows:
         print(f"| {done} | {megabytes:.0f} |")
