@@ -102,7 +102,7 @@ export class Developer extends EventTarget {
       this.whole = await this.#shot(all, [["pixels", Math.min(QUICK_PX, wanted)]], signal);
       this.#arrived();
     }
-    for (const pixels of [Math.min(ONE_PIECE_PX, wanted), wanted]) {
+    for (const pixels of wanted > 2 * ONE_PIECE_PX ? [ONE_PIECE_PX, wanted] : [wanted]) {
       if (pixels <= pixelsOf(this.whole) * MUCH) continue;
       this.#busy("sharpening");
       this.whole = await this.#shot(all, [["pixels", pixels]], signal);
