@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+# Before numpy and torch read it, here and in the processes of tests: on tiny pictures threads wait for one another.
+os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
+
 import numpy as np
 import pytest
 import torch
