@@ -27,7 +27,7 @@ from mirnet.apps import train as command
 from mirnet.errors import Cancelled, SettingsError, TrainingError, WeightsError
 from mirnet.images import write_image
 from mirnet.network import LiteConfig, MIRNetConfig, MIRNetV2Config, checkpoints
-from mirnet.training import figures, loop, pipeline, recipes, strip
+from mirnet.training import figures, head, loop, pipeline, recipes, strip
 from mirnet.training.recipes import Feed, Recipe, Stage
 from mirnet.training.run_folder import Place, RunFolder
 from mirnet.training.settings import TrainSettings
@@ -50,7 +50,8 @@ def _small(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> N
 
 
 def make_small(patch: pytest.MonkeyPatch) -> None:
-    """The presets as small as they can be, and nothing drawn, which takes longer than these runs do."""
+    """Presets and the head's batches as small as they can be; nothing drawn, which takes longer than these runs do."""
+    patch.setattr(head, "BATCH", 4)
     patch.setitem(network.PRESETS, "lite", LiteConfig(features=8, head_features=2))
     patch.setitem(network.PRESETS, "paper", MIRNetConfig(features=8, rrgs=1, mrbs=1))
     patch.setitem(network.PRESETS, "v2-paper", MIRNetV2Config(features=16, mrbs=1))
