@@ -1,5 +1,6 @@
 """What every test may use: a way to ask for an outside tool, weights without training, and no network."""
 
+import functools
 import hashlib
 import os
 import shutil
@@ -17,6 +18,7 @@ os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
 import numpy as np
 import pytest
 import torch
+import typer
 
 from mirnet.inference.catalog import Card, Weights
 
@@ -70,6 +72,14 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def _no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compiled networks of tests are kept nowhere; the tests of the cache choose a folder."""
     monkeypatch.setenv("MIRNET_CACHE", "")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_fsync() -> Iterator[None]:
+    """Nobody pulls a plug here, and waiting for the disk takes as long as many a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
 
 
 # Weights without training --------------------------------------------------------------------------------------------
@@ -182,10 +192,15 @@ class Done:
     err: str
 
 
+typers_commands = functools.cache(typer.main.get_command)  # made of all our functions at every start; here once
+
+
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Done]]:
     """Runs `mirnet ARGUMENTS…` in this process."""
     from mirnet.apps import cli
+
+    monkeypatch.setattr(typer.main, "get_command", typers_commands)
 
     def call(*arguments: object) -> Done:
         monkeypatch.setattr(sys, "argv", ["mirnet", *(str(argument) for argument in arguments)])
