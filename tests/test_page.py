@@ -479,6 +479,19 @@ def test_who_pans_at_1_to_1_waits_for_what_was_not_yet_seen(come: Open) -> None:
         )
 
 
+def test_a_slider_tells_nothing_of_another_picture(come: Open) -> None:
+    seen = come()
+    seen.add(dark_file(), dark_file(name="b.jpg", seed=2))
+    seen.settle()
+    knob = seen.page.locator("#denoise")
+    for leave in ("#reset", ".card:nth-child(2) .face"):
+        seen.slide("denoise", 30)
+        seen.page.click("#denoise-auto")
+        assert knob.input_value() == "30"  # pressed again, it goes back there
+        seen.page.click(leave)
+        assert knob.input_value() == "100"
+
+
 def test_mood_exposure_kept_and_another_photograph_to_match_change_the_picture(party: Visit) -> None:
     page = party.page
     mean = {"day": party.shown("after").mean()}

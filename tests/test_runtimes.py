@@ -113,6 +113,29 @@ def test_work_may_be_watched_and_ended(tiny_lite, monkeypatch, name, alone):
     np.testing.assert_array_equal(watched, kept)
 
 
+def test_what_was_ended_half_way_spoils_nothing_that_follows(monkeypatch):
+    """OpenVINO's nodes then know the shapes of two pictures, which fail together."""
+    monkeypatch.setattr(by_openvino, "TICK_SECONDS", 0.001)
+    runtime = open_runtime("openvino", catalog.find("lite"), threads=1)
+    sizes = [(48, 64), (96, 40), (80, 80)]
+    expected = [runtime.restore(*inputs(1, *size), None)[0] for size in sizes]
+
+    def work(turn: int) -> None:
+        left = iter(range(turn))
+
+        def tick() -> None:
+            if next(left, None) is None:
+                raise Cancelled("enough")
+
+        with pytest.raises(Cancelled):
+            runtime.restore(*inputs(1, 256, 320), None, tick)
+        for number, size in enumerate(sizes):
+            np.testing.assert_allclose(runtime.restore(*inputs(1, *size), None)[0], expected[number], atol=1e-5)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, [turn % 12 for turn in range(36)]))
+
+
 # One file, several runtimes ------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,18 @@ from mirnet.exposure import to_encoded
 from mirnet.images.orientation import upright
 from mirnet.inference.enhancer import Enhancer, Progress, given_stops, wanted_mean
 from mirnet.inference.pixels import Exposed, Floats, Pixels, Wishes, exposed, finished, in_srgb, light_of, unit
-from mirnet.inference.render import TILE_PX, Plan, in_tiles, planned, restored_tile, see, surveyed, wishes_of
+from mirnet.inference.render import (
+    TILE_PX,
+    WORKERS,
+    Plan,
+    in_order,
+    in_tiles,
+    planned,
+    restored_tile,
+    see,
+    surveyed,
+    wishes_of,
+)
 from mirnet.inference.settings import Settings
 from mirnet.inference.shrink import Shrunk, shrunk_size
 from mirnet.inference.source import REMEMBERED_BYTES, Source
@@ -272,7 +284,7 @@ class Preview:
 
     def _rendered(self, source: Source, plan: Plan, rows: slice, columns: slice, settings: Settings,
                   progress: Progress) -> _Work:  # fmt: skip
-        """A part of a picture, or all of a small one, in one piece."""
+        """A part of a picture, in tiles, or all of a small one, in one piece."""
         card, runtime = self._enhancer.card, self._enhancer.runtime
         down = _with_context(rows, source.height, card.overlap_px, card.size_multiple)
         across = _with_context(columns, source.width, card.overlap_px, card.size_multiple)
@@ -283,10 +295,29 @@ class Preview:
                 f"pixels, and {MOST_SEEN_PX:,} are allowed; ask for a shorter part."
             )
         pixels = _window(source, down.seen, across.seen)
-        tick = partial(progress, 0.0)
-        tile, restored = restored_tile(source, plan, runtime, card, settings, down.seen, across.seen, pixels, tick)
-        seen = _Work(source, pixels, tile, restored, plan, down.seen, across.seen)
-        return seen.part(rows, columns, down.core, across.core)
+        if plan.scene is None:
+            tick = partial(progress, 0.0)
+            tile, restored = restored_tile(source, plan, runtime, card, settings, rows, columns, pixels, tick)
+            return _Work(source, pixels, tile, restored, plan, rows, columns)
+
+        def work(below: Span, beside: Span) -> Floats:
+            seen = pixels[_within(below.seen, down.seen), _within(beside.seen, across.seen)]
+            _, part = restored_tile(source, plan, runtime, card, settings, below.seen, beside.seen, seen)
+            return part[:, below.core, beside.core]
+
+        pieces = [
+            (_with_context(high, source.height, card.overlap_px, card.size_multiple),
+             _with_context(wide, source.width, card.overlap_px, card.size_multiple))
+            for high in _cut(rows) for wide in _cut(columns)
+        ]  # fmt: skip
+        restored = np.empty((3, rows.stop - rows.start, columns.stop - columns.start), dtype=np.float32)
+        for number, part in enumerate(in_order((partial(work, *piece) for piece in pieces), WORKERS)):
+            below, beside = pieces[number]
+            restored[:, _within(below.given, rows), _within(beside.given, columns)] = part
+            progress(number / len(pieces))
+        core = pixels[down.core, across.core]
+        tile = exposed(core, stops_at(plan.stops, source, rows, columns), settings.warmth, source.space)
+        return _Work(source, core, tile, restored, plan, rows, columns)
 
     def _place(self, view: View) -> tuple[Source, slice, slice]:
         """The picture that a view is of, and the window of it, both as stored. Raises SettingsError."""
@@ -325,6 +356,17 @@ def _window(source: Source, rows: slice, columns: slice) -> Pixels:
         found.append(band[max(rows.start - top, 0) : rows.stop - top, columns])
         top += len(band)
     return np.concatenate(found)
+
+
+def _cut(window: slice) -> list[slice]:
+    """A window in parts of about equal length, none longer than a tile."""
+    count = -(-(window.stop - window.start) // TILE_PX)
+    edges = np.linspace(window.start, window.stop, count + 1).astype(int).tolist()
+    return [slice(*ends) for ends in pairwise(edges)]
+
+
+def _within(window: slice, other: slice) -> slice:
+    return slice(window.start - other.start, window.stop - other.start)
 
 
 def _with_context(window: slice, size: int, overlap_px: int, multiple: int) -> Span:

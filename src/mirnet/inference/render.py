@@ -200,7 +200,7 @@ def in_tiles(source: Source, tile_px: int, card: Card, work: Callable[[tiles.Spa
     # a picture in one piece needs no threads
     many = len(columns) > 1 or source.height > tile_px
     row = np.empty(0)
-    for column, tile in zip(cycle(columns), _in_order(calls, WORKERS) if many else (call() for call in calls)):
+    for column, tile in zip(cycle(columns), in_order(calls, WORKERS) if many else (call() for call in calls)):
         if column is columns[0]:
             row = np.empty((len(tile), source.width, tile.shape[2]), dtype=tile.dtype)
         row[:, column.given] = tile
@@ -263,7 +263,7 @@ def _rows_with_context(source: Source, tile_px: int, card: Card) -> Iterator[tup
         yield span, held[: span.seen.stop - top]
 
 
-def _in_order(calls: Iterable[Callable[[], Pixels]], at_once: int) -> Iterator[Pixels]:
+def in_order(calls: Iterable[Callable[[], Pixels]], at_once: int) -> Iterator[Pixels]:
     """What the calls give, in their order, `at_once` of them in work; one more waits, with its pixels decoded."""
     waiting: deque[Future[Pixels]] = deque()
     with ThreadPoolExecutor(at_once) as pool:

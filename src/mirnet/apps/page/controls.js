@@ -20,6 +20,7 @@ export class Controls extends EventTarget {
 
   /** Shows the settings of a picture. */
   show(picture) {
+    if (picture !== this.picture) this.#rest();
     this.picture = picture;
     this.panel.querySelector("#adjust").disabled = !picture?.preview; // one that failed may work with other settings
     if (picture) this.#refresh();
@@ -38,7 +39,7 @@ export class Controls extends EventTarget {
     pressed("night", ({ mood }) => ({ mood: mood === "night" ? "day" : "night", keep_exposure: false, match: null }));
     pressed("keep", ({ keep_exposure }) => ({ keep_exposure: !keep_exposure, mood: "day", match: null }));
     pressed("denoise-auto", ({ denoise }) => ({ denoise: denoise === "auto" ? Number(inputs.denoise.value) / 100 : "auto" }));
-    pressed("reset", () => ({ ...DEFAULTS }));
+    pressed("reset", () => (this.#rest(), { ...DEFAULTS }));
     inputs.match.addEventListener("click", () => {
       if (this.picture.settings.match) this.#set({ match: null });
       else this.matchFile.click();
@@ -48,6 +49,11 @@ export class Controls extends EventTarget {
       this.matchFile.value = "";
       if (match) this.#set({ match, exposure: 0, mood: "day", keep_exposure: false });
     });
+  }
+
+  /** Where nobody has chosen how much is denoised, the slider stands at all of it. */
+  #rest() {
+    this.inputs.denoise.value = 100;
   }
 
   #set(change) {

@@ -8,6 +8,8 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mirnet.errors import SettingsError, WeightsError
 from mirnet.inference import catalog
 from mirnet.inference.catalog import Weights
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 STREAMS = 2  # tiles at once; `render` works on as many
 CONVERTER = "openvino.tools.ovc"
 M_MMAP_THRESHOLD = -3  # of malloc.h
+UNLIKE_OTHERS = (3, 32)  # pictures of so many pixels a side: no survey has as many of them
 
 
 class OpenVINORuntime:
@@ -48,6 +51,7 @@ class OpenVINORuntime:
         self._network: openvino.Model | None = None
         self._compiled: dict[str, openvino.CompiledModel] = {}
         self._compiling = threading.Lock()
+        self._surveying = threading.Lock()  # the part has one stream: one after the other, and nothing in between
         self._counting, self._surveys = threading.Lock(), 0  # memory is released when no survey is in work
         self._requests = threading.local()  # an infer request may serve one thread at a time
         self._part("survey")  # here, so that what is no network is refused here
@@ -64,14 +68,21 @@ class OpenVINORuntime:
         if scene is None:
             restored, used = self._surveyed(inputs, tick)
             return restored, used
-        (restored,) = self._infer("render", inputs | {"scene": scene}, tick)
+        if tick is not None:
+            tick()  # tiles are rendered so, which are soon done
+        (restored,) = self._infer("render", inputs | {"scene": scene})
         return restored, scene
 
     def _surveyed(self, inputs: dict[str, Floats], tick: Tick | None) -> list[Floats]:
         with self._counting:
             self._surveys += 1
         try:
-            return self._infer("survey", inputs, tick)
+            while not self._surveying.acquire(timeout=-1 if tick is None else TICK_SECONDS):
+                tick()  # type: ignore[misc]  # without a tick it waits for ever
+            try:
+                return self._infer("survey", inputs) if tick is None else self._watched("survey", inputs, tick)
+            finally:
+                self._surveying.release()
         finally:
             with self._counting:
                 self._surveys -= 1
@@ -82,15 +93,21 @@ class OpenVINORuntime:
     def propose(self, thumbnail: Floats) -> Floats:
         return self._infer("head", {"thumbnail": thumbnail})[0]
 
-    def _infer(self, part: str, inputs: dict[str, Floats], tick: Tick | None = None) -> list[Floats]:
+    def _infer(self, part: str, inputs: dict[str, Floats]) -> list[Floats]:
+        # not shared: the request's own buffers are written again by its next call
+        outputs = self._request(part).infer(inputs, share_outputs=False)
+        return [outputs[number] for number in range(len(outputs))]
+
+    def _request(self, part: str) -> "openvino.InferRequest":
         request = getattr(self._requests, part, None)
         if request is None:
             request = self._part(part).create_infer_request()
             setattr(self._requests, part, request)
-        # not shared: the request's own buffers are written again by its next call
-        if tick is None:
-            outputs = request.infer(inputs, share_outputs=False)
-            return [outputs[number] for number in range(len(outputs))]
+        return request
+
+    def _watched(self, part: str, inputs: dict[str, Floats], tick: Tick) -> list[Floats]:
+        """The same, which `tick` may end by raising; nothing else may be in work on that part meanwhile."""
+        request = self._request(part)
         request.start_async(inputs)
         try:
             while not request.wait_for(round(TICK_SECONDS * 1000)):
@@ -99,6 +116,11 @@ class OpenVINORuntime:
             request.cancel()
             with suppress(RuntimeError):  # that it was cancelled
                 request.wait()
+            # nodes then know the shapes of this picture or of the one before, some of one and some of the other, and
+            # fail at the next; a batch like no other makes all of them learn anew
+            count, side = UNLIKE_OTHERS
+            shapes = {name: (count, x.shape[1], side, side) for name, x in inputs.items()}
+            self._infer(part, {name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
             raise
         return [tensor.data.copy() for tensor in request.output_tensors]
 
