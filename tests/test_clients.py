@@ -104,6 +104,7 @@ def test_a_client_never_writes_over_another_file(client: Client, service: Runnin
     assert done.returncode == 1
     assert bright.name in done.stderr
     assert bright.read_bytes() == b"mine"
+    assert "Errno" not in done.stderr
 
 
 @contextmanager

@@ -100,6 +100,9 @@ def main() -> int:
         bright = asked.photo.with_name(f"{asked.photo.stem}.bright.{suffix}")
         with bright.open("xb") as file:  # never over another
             file.write(answer.content)
+    except FileExistsError as error:
+        print(f"{error.filename} is there already; move it away.", file=sys.stderr)
+        return 1
     except (Problem, httpx.HTTPError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
