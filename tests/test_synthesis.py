@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -116,11 +117,25 @@ def test_cameras_colours_lead_back_and_keep_grey() -> None:
 
 
 def test_the_tone_curve_and_the_white_balance_vary_as_they_say() -> None:
-    rendering = Rendering.draw(draws_of(4000))
+    rendering = Rendering.draw(draws_of(4000), torch.full((4000,), 5.0))
     assert rendering.balance.mean(0) == pytest.approx(0, abs=0.02)
     assert rendering.balance.std(0) == pytest.approx(0.15, abs=0.01)
     assert rendering.curve.min() == pytest.approx(-0.3, abs=0.01)
     assert rendering.curve.max() == pytest.approx(0.6, abs=0.01)
+    assert rendering.bend.std(0) == pytest.approx(math.hypot(0.2, 0.05), abs=0.01)
+    beside = rendering.bend - rendering.bend.mean(1, keepdim=True)
+    assert float(beside.std()) == pytest.approx(0.05 * math.sqrt(2 / 3), abs=0.003)
+    pushed = rendering.black * 2**5
+    assert pushed.mean(0) == pytest.approx(0, abs=0.002)
+    assert float(pushed.std()) == pytest.approx(math.sqrt((0.04**2 - 0.001**2) / (2 * math.log(40))), rel=0.06)
+
+
+def test_a_bent_tone_curve_changes_contrast_and_leaves_the_middle() -> None:
+    ramp = torch.linspace(0, 0.2, 41).expand(2, 3, 1, 41)
+    bent = synthesis._bent(ramp, torch.tensor([0.8, 1.25])[:, None, None, None])
+    assert torch.equal(bent[:, :, :, [0, 20]], ramp[:, :, :, [0, 20]])
+    assert (bent[0, 0, 0, 40] < 0.19) & (bent[1, 0, 0, 40] > 0.21)
+    assert (bent.diff(dim=3) > 0).all()
 
 
 # --- twins -----------------------------------------------------------------------------------------------------------

@@ -213,12 +213,14 @@ def _dark(photo: Picture, wish: Wish, draws: Draws) -> tuple[Picture, Tensor, To
     stops = draws.between(4, *(wish.stops or STOPS))
     made = synthesis.dark_twin(_batch(bright), stops[:, None, None, None], draws)
     stored = float(draws.uniform(7)) < JPEG_SHARE
-    rendering = synthesis.Rendering.draw(draws)
+    rendering = synthesis.Rendering.draw(draws, stops)
     told = {
         "stops": _number(stops),
         "dimmed_to": dimmed,
         "white_balance_stops": [_number(each) for each in rendering.balance[0]],
         "tone_curve": _number(rendering.curve),
+        "tone_exponents": [_number(each) for each in rendering.bend.exp2()[0]],
+        "black": [_number(each) for each in rendering.black[0]],
         **_told_camera(draws, stops),
         "jpeg": _told_jpeg(draws) if stored else None,
     }

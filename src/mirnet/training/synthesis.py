@@ -45,6 +45,11 @@ RED_GAIN, BLUE_GAIN = (1.9, 2.4), (1.5, 1.9)  # white balance in daylight, as th
 
 BALANCE_SPREAD = 0.15  # stops by which each channel's white balance is off, standard deviation
 CURVE = (-0.3, 0.6)  # how much of a smoothstep a camera's tone curve holds: from a flat profile to a contrasty one
+# Near black a smoothstep is a mere gain, and cameras differ there: in the exponent of their curve, and in what they
+# take for black, each channel for itself. So dark pictures, once pushed, are too flat or too hard and have shadows
+# of another colour than their lights. Both spreads are ours.
+BEND_SPREAD, CHANNEL_BEND_SPREAD = 0.2, 0.05  # of log2 of the exponent: of a picture, and of a channel beside it
+BLACK_SPREAD = (0.001, 0.04)  # of the error of black in linear light, white at 1, once the picture is pushed back
 
 MOST_STOPS = 7.0
 DIMMED_SHARE, DIMMED = 0.8, 0.95  # of the pictures that are darkened, and the factor of their values before that
@@ -95,24 +100,39 @@ class Rendering:
 
     balance: Tensor  # (B, 3): stops by which the white balance is off
     curve: Tensor  # (B,): how much of a smoothstep the tone curve holds
+    bend: Tensor  # (B, 3): log2 of the exponent on the values of each channel
+    black: Tensor  # (B, 3): what is added to the light of each channel, for black is never where it should be
 
     @staticmethod
-    def draw(draws: Draws) -> "Rendering":
-        return Rendering(BALANCE_SPREAD * draws.normal(210, 3), draws.between(211, *CURVE))
+    def draw(draws: Draws, stops: Tensor) -> "Rendering":
+        """Renderings of pictures that are `stops` (B,) too dark: an error of black is as large as it shows."""
+        bend = BEND_SPREAD * draws.normal(212)[:, None] + CHANNEL_BEND_SPREAD * draws.normal(213, 3)
+        least, most = (math.log(spread) for spread in BLACK_SPREAD)
+        spread = draws.between(214, least, most).exp() * torch.exp2(-stops)
+        black = spread[:, None] * draws.normal(215, 3)
+        return Rendering(BALANCE_SPREAD * draws.normal(210, 3), draws.between(211, *CURVE), bend, black)
 
 
 def dark_twin(bright: Tensor, stops: Tensor, draws: Draws) -> Tensor:
     """Pictures (B, 3, H, W) in [0, 1] as a camera would have taken them `stops` (B, 1, 1, 1) darker.
 
-    White balance is off by N(0, 0.15) stops in each channel, and the tone curve differs; what leads back to the
-    picture's brightness is therefore not exactly `stops`, and is solved as for real pairs (`truth.solve_stops`).
+    White balance is off by N(0, 0.15) stops in each channel, and so is black, and the tone curve differs; what leads
+    back to the picture's brightness is therefore not exactly `stops`, and is solved as for real pairs
+    (`truth.solve_stops`).
     """
-    camera, rendering = Camera.draw(draws, stops.reshape(-1)), Rendering.draw(draws)
+    camera, rendering = Camera.draw(draws, stops.reshape(-1)), Rendering.draw(draws, stops.reshape(-1))
     light = to_linear(expose(bright, -stops)) * torch.exp2(rendering.balance)[:, :, None, None]
-    encoded = to_encoded(photographed(light, camera, draws).clamp(0, 1))
+    taken = photographed(light, camera, draws) + rendering.black[:, :, None, None]
+    encoded = _bent(to_encoded(taken.clamp(0, 1)), torch.exp2(rendering.bend)[:, :, None, None])
     curve = rendering.curve[:, None, None, None]
     encoded = encoded + curve * (encoded * encoded * (3 - 2 * encoded) - encoded)
     return eight_bit(encoded)
+
+
+def _bent(encoded: Tensor, exponent: Tensor) -> Tensor:
+    """Values in [0, 1] to a power, about the mean of each picture, which thereby gets no darker; clipped at white."""
+    middle = encoded.mean((1, 2, 3), keepdim=True).clamp_min(1 / 255)
+    return (middle * (encoded / middle) ** exponent).clamp(max=1)
 
 
 def noisy_twin(clean: Tensor, draws: Draws) -> Tensor:
