@@ -265,6 +265,24 @@ def test_the_heads_batches_are_functions_of_seed_and_step(pairs: list[Pair]) -> 
     assert thumbnails.max() <= 1
 
 
+def test_darker_thumbnails_are_by_their_stops_darker() -> None:
+    thumbnails = torch.rand(6, 3, 16, 24) / 2
+    darkened, stops = head.darker(thumbnails, 0, 7)
+    assert (stops.min() >= 0.1) & (stops.max() <= 1) & (len(set(stops.tolist())) == 6)
+    for before, after, step in zip(thumbnails, darkened, stops.tolist(), strict=True):
+        assert after.numpy() == pytest.approx(expose(before.numpy(), -step), abs=1e-5)
+    assert torch.equal(head.darker(thumbnails, 0, 7)[0], darkened)
+    assert not torch.equal(head.darker(thumbnails, 0, 8)[1], stops)
+
+
+def test_a_proposal_shall_rise_as_a_picture_darkens_and_no_faster() -> None:
+    stops = torch.tensor([0.5, 1.0])
+    asked = torch.tensor([1.0, 2.0])[:, None, None, None].expand(2, 1, 2, 3)
+    for rise, loss in ((0.0, 0.0), (0.4, 0.0), (1.0, 0.0), (1.5, 0.5), (-0.25, 0.25)):
+        after = asked + rise * stops[:, None, None, None]
+        assert float(head.slope_loss(asked, after, stops)) == pytest.approx(loss, abs=1e-6)
+
+
 def test_draws_are_uniform_normal_and_independent_of_the_rest_of_the_batch() -> None:
     draws = Draws(3, 4, torch.arange(20_000))
     uniform, normal = draws.uniform(0), draws.normal(1)

@@ -112,6 +112,21 @@ def _edge(draws: Draws, size: Sequence[int]) -> Tensor:  # (N, 1, h, w) in [0, 1
     return torch.sigmoid((across - draws.between(111, -0.5, 0.5)[:, None, None, None]) / softness)
 
 
+def darker(thumbnails: Tensor, seed: int, step: int) -> tuple[Tensor, Tensor]:
+    """The same thumbnails (N, 3, h, w) 0.1 to 1 stops darker, and by how many (N,): a function of (seed, step)."""
+    stops = Draws(seed, step, torch.arange(len(thumbnails))).between(112, 0.1, 1.0).to(thumbnails.device)
+    return expose(thumbnails, -stops[:, None, None, None]), stops
+
+
+def slope_loss(proposed: Tensor, proposed_darker: Tensor, stops: Tensor) -> Tensor:
+    """What is wrong when a picture is made darker by `stops` (N,): the proposal falls, or rises by more than them.
+
+    Where it rises faster than the picture darkens, the darker picture comes out the brighter one.
+    """
+    rise = (proposed_darker.mean((1, 2, 3)) - proposed.mean((1, 2, 3))) / stops
+    return (F.relu(rise - 1) + F.relu(-rise)).mean()
+
+
 def head_loss(proposed: Tensor, truth: Tensor) -> Tensor:
     """Huber on the picture's mean and on the cells; near 0 stops it counts double, where harm is done."""
     number, true_number = proposed.mean((1, 2, 3)), truth.mean((1, 2, 3))

@@ -65,7 +65,11 @@ def train_head(job: Job, place: Place, saved: dict[str, Tensor], preparing: Call
     while place.step < settings.head_steps:
         started = time.monotonic()
         thumbnails, truth = head.head_batch(groups, settings.seed, place.step, job.fabric.device, darkness)
-        loss = head.head_loss(job.network.propose(thumbnails), truth)
+        proposed = job.network.propose(thumbnails)
+        loss = head.head_loss(proposed, truth)
+        if darkness:
+            darkened, stops = head.darker(thumbnails, settings.seed, place.step)
+            loss = loss + head.slope_loss(proposed, job.network.propose(darkened), stops)
         _refuse_explosion(job, float(loss.detach()), 1e6, place, "thumbnails")
         rate = HEAD.rate(place.step, place.step / settings.head_steps)
         optimisation.clear()
