@@ -268,6 +268,17 @@ def test_lite_has_at_most_two_million_parameters_and_110_kflop_per_pixel() -> No
     assert counter.get_total_flops() / 512**2 <= 110_000
 
 
+def test_a_softened_map_keeps_the_pictures_number() -> None:
+    network, thumbnail = small("lite"), torch.rand(2, 3, 64, 96)
+    network.head.dead_zone_stops = 1e-3  # of which the share that is kept would depend on the number alone
+    before = network.propose(thumbnail)
+    network.head.soften(0.25)
+    after = network.propose(thumbnail)
+    number = before.mean((2, 3), keepdim=True)
+    assert (before - number).abs().max() > 1e-3
+    assert torch.allclose(after, number + (before - number) / 4, atol=1e-5)
+
+
 def test_the_head_proposes_a_cell_for_eight_pixels_of_the_thumbnail() -> None:
     network = small("lite")
     assert isinstance(network, Lite)

@@ -113,6 +113,11 @@ class ExposureHead(nn.Module):
         local = self.local(features)
         return self.settle(self.number(seen) + local - local.mean((2, 3), keepdim=True))
 
+    @torch.no_grad()
+    def soften(self, share: float) -> None:
+        """Keep `share` of what the map's cells differ by from the picture's number, from now on."""
+        self.local.weight.mul_(share)
+
     def settle(self, stops_map: Tensor) -> Tensor:
         """Small proposals shrunk to 0, by the picture's mean, so that the map keeps its shape."""
         mean = stops_map.mean((2, 3), keepdim=True)

@@ -15,6 +15,9 @@ from mirnet.training.draws import Draws
 from mirnet.training.store import Pairs
 
 BATCH = 32
+# A cell is guessed less well than the picture's number, and what is wrong with it shows as a cloud: on unseen pairs
+# PSNR with the truth's mean rises by a quarter of a decibel with half of the map, and back-lit scenes keep some.
+KEPT_OF_MAP = 0.5
 
 
 @dataclass(frozen=True)

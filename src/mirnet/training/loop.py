@@ -87,6 +87,7 @@ def train_head(job: Job, place: Place, saved: dict[str, Tensor], preparing: Call
         if stopped:
             return False
     optimisation.adopt_average()
+    job.network.head.soften(head.KEPT_OF_MAP)
     return True
 
 
