@@ -43,7 +43,7 @@ from mirnet.inference.tiles import Span
 Screen = NDArray[np.uint8]  # (h, w, 3 or 4), sRGB
 
 MOST_PX = 8_300_000  # of a view of all of a picture: the finest screens
-MOST_REGION_PX = WHOLE_PX  # which the network renders in one piece
+MOST_REGION_PX = WHOLE_PX  # of a region at its own pixels
 MOST_SEEN_PX = 2_000_000  # with what the network must see around a region
 # What the network made of the last views, of which other shares are then blended at once; one always.
 VIEWS_KEPT, VIEWS_KEPT_PX = 3, 9_000_000
