@@ -82,9 +82,21 @@ def test_grain_is_as_fine_as_it_is_called(
     assert float(border) == pytest.approx(float(noise.std()), rel=0.04)
 
 
-def test_half_of_the_grain_is_interpolated_a_quarter_coarse_and_a_quarter_free() -> None:
+def test_half_of_the_grain_is_free_and_more_of_the_rest_interpolated_than_coarse() -> None:
     shares = torch.bincount(synthesis.grain_kind(draws_of(4000))) / 4000
-    assert shares.tolist() == pytest.approx([0.5, 0.25, 0.25], abs=0.03)
+    assert shares.tolist() == pytest.approx([0.3, 0.2, 0.5], abs=0.03)
+
+
+def test_noise_loses_its_colour_and_keeps_its_luminance() -> None:
+    noise = draws_of(3).normal(0, 3, 8, 8)
+    none, half, whole = synthesis._quietened(noise, torch.tensor([0.0, 0.5, 1.0]))
+    assert torch.allclose(none, none[:1].expand(3, 8, 8))
+    assert torch.allclose(whole, noise[2], atol=1e-6)
+    luminance = torch.tensor([0.2126729, 0.7151522, 0.0721750])[:, None, None]
+    assert torch.allclose((half * luminance).sum(0), (noise[1] * luminance).sum(0), atol=1e-5)
+    assert torch.allclose(half[0] - half[1], (noise[1, 0] - noise[1, 1]) / 2, atol=1e-6)
+    kept = synthesis.drawn_colour(draws_of(4000))
+    assert (float(kept.min()), float(kept.max())) == pytest.approx((0, 1), abs=0.01)
 
 
 def test_shot_and_read_noise_lie_on_the_published_line() -> None:
@@ -317,9 +329,15 @@ def test_what_was_drawn_is_written_down(photos: Path, tmp_path: Path) -> None:
     assert about["seed"] == 5
     twin = about["twins"]["café"]
     assert (twin["photo"], twin["width"], twin["height"]) == ("café.jpg", 40, 31)
-    assert {"stops", "shot_variance_per_signal", "read_spread", "grain", "tone_curve", "white_balance_stops"} <= set(
-        twin
-    )
+    assert {
+        "stops",
+        "shot_variance_per_signal",
+        "read_spread",
+        "grain",
+        "noise_colour_kept",
+        "tone_curve",
+        "white_balance_stops",
+    } <= set(twin)
     seen: list[Twin] = []
     darken(find_photos(photos), tmp_path / "noisy", noise_only=True, seen=seen.append)
     about = json.loads((tmp_path / "noisy/darken.json").read_text())

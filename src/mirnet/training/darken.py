@@ -221,6 +221,7 @@ def _dark(photo: Picture, wish: Wish, draws: Draws) -> tuple[Picture, Tensor, To
         "tone_curve": _number(rendering.curve),
         "tone_exponents": [_number(each) for each in rendering.bend.exp2()[0]],
         "black": [_number(each) for each in rendering.black[0]],
+        "noise_colour_kept": _number(synthesis.drawn_colour(draws)),
         **_told_camera(draws, stops),
         "jpeg": _told_jpeg(draws) if stored else None,
     }

@@ -7,8 +7,9 @@ over a batch, on any device, and every draw is a function of its coordinates (`D
 was drawn (`darken`) draws it again.
 
 What it leaves out: the steps of the raw file (near black those of 8-bit sRGB are five times as wide as 14 bit), noise
-in rows and columns, what interpolating the Bayer pattern does to the picture itself, lenses, and the denoising in the
-camera. Clipped highlights are taken to lie just at white, and so have noise, on the dark side alone.
+in rows and columns, what interpolating the Bayer pattern does to the picture itself, lenses, and of the denoising in
+the camera all but that colour goes first. Clipped highlights are taken to lie just at white, and so have noise, on the
+dark side alone.
 """
 
 import math
@@ -56,6 +57,11 @@ DIMMED_SHARE, DIMMED = 0.8, 0.95  # of the pictures that are darkened, and the f
 MOST_SIGMA = 55 / 255  # of the Gaussian noise in noisy twins, on sRGB values
 
 GRAINS = ("interpolated", "coarse", "free")  # what noise is like: see `photographed`
+GRAIN_SHARES = (0.3, 0.2, 0.5)  # most pictures that one is sent were shrunk, and then no pixel knows its neighbour's
+# What is left of the noise's colour: cameras take that away first, so that most pictures have more noise in their
+# lightness, where the matrix back to sRGB alone would leave more in their colour. Ours.
+COLOUR_KEPT = (0.0, 1.0)
+_LUMINANCE = _RGB_TO_XYZ[1]
 JPEG_QUALITY = (60, 98)
 
 _BAYER = torch.tensor([[[1.0, 0], [0, 0]], [[0, 1], [1, 0]], [[0, 0], [0, 1]]])  # red, green, blue of a 2x2 cell
@@ -122,7 +128,8 @@ def dark_twin(bright: Tensor, stops: Tensor, draws: Draws) -> Tensor:
     """
     camera, rendering = Camera.draw(draws, stops.reshape(-1)), Rendering.draw(draws, stops.reshape(-1))
     light = to_linear(expose(bright, -stops)) * torch.exp2(rendering.balance)[:, :, None, None]
-    taken = photographed(light, camera, draws) + rendering.black[:, :, None, None]
+    taken = _quietened(photographed(light, camera, draws) - light, drawn_colour(draws)) + light
+    taken = taken + rendering.black[:, :, None, None]
     encoded = _bent(to_encoded(taken.clamp(0, 1)), torch.exp2(rendering.bend)[:, :, None, None])
     curve = rendering.curve[:, None, None, None]
     encoded = encoded + curve * (encoded * encoded * (3 - 2 * encoded) - encoded)
@@ -133,6 +140,17 @@ def _bent(encoded: Tensor, exponent: Tensor) -> Tensor:
     """Values in [0, 1] to a power, about the mean of each picture, which thereby gets no darker; clipped at white."""
     middle = encoded.mean((1, 2, 3), keepdim=True).clamp_min(1 / 255)
     return (middle * (encoded / middle) ** exponent).clamp(max=1)
+
+
+def _quietened(noise: Tensor, kept: Tensor) -> Tensor:
+    """Linear noise (B, 3, H, W) with `kept` (B,) of its colour and all of its lightness."""
+    grey = torch.einsum("j,bjhw->bhw", torch.tensor(_LUMINANCE, device=noise.device), noise)[:, None]
+    return grey + kept[:, None, None, None] * (noise - grey)
+
+
+def drawn_colour(draws: Draws) -> Tensor:
+    """How much of the noise's colour each camera keeps, (B,)."""
+    return draws.between(232, *COLOUR_KEPT)
 
 
 def noisy_twin(clean: Tensor, draws: Draws) -> Tensor:
@@ -160,8 +178,8 @@ def gaussian_twin(clean: Tensor, sigma: Tensor, draws: Draws) -> Tensor:
 def photographed(light: Tensor, camera: Camera, draws: Draws) -> Tensor:
     """Linear light (B, 3, H, W) with the camera's noise: in its own colours, where it arises.
 
-    In half of the pictures the noise is as it comes from a Bayer pattern that was interpolated, in a quarter
-    coarse, as in-camera processing of large pictures leaves it, in the rest free of its neighbours.
+    In 30 % of the pictures the noise is as it comes from a Bayer pattern that was interpolated, in 20 % coarse, as
+    in-camera processing of large pictures leaves it, in half of them free of its neighbours, as in a shrunk picture.
     """
     seen = torch.einsum("bij,bjhw->bihw", camera.from_srgb, light)
     shot, read = camera.shot[:, None, None, None], camera.read[:, None, None, None]
@@ -172,7 +190,8 @@ def photographed(light: Tensor, camera: Camera, draws: Draws) -> Tensor:
 
 def grain_kind(draws: Draws) -> Tensor:
     """(B,) int64: the numbers of `GRAINS`."""
-    return (draws.uniform(231)[:, None] >= torch.tensor([0.5, 0.75], device=draws.index.device)).sum(1)
+    bounds = torch.tensor(GRAIN_SHARES, device=draws.index.device).cumsum(0)[:2]
+    return (draws.uniform(231)[:, None] >= bounds).sum(1)
 
 
 def _grain(draws: Draws, height: int, width: int) -> Tensor:  # (B, 3, H, W), of spread 0.75 to 1
