@@ -25,7 +25,7 @@ from mirnet.network import (
     mirnet_v2,
     published,
 )
-from mirnet.network.lite import Lite, spread
+from mirnet.network.lite import Lite, settle, spread
 from mirnet.network.mirnet import MIRNet
 from mirnet.network.pooling import PerPicture, pad_to_multiple
 
@@ -270,10 +270,9 @@ def test_lite_has_at_most_two_million_parameters_and_110_kflop_per_pixel() -> No
 
 def test_a_softened_map_keeps_the_pictures_number() -> None:
     network, thumbnail = small("lite"), torch.rand(2, 3, 64, 96)
-    network.head.dead_zone_stops = 1e-3  # of which the share that is kept would depend on the number alone
-    before = network.propose(thumbnail)
+    before = network.head.ask(thumbnail)
     network.head.soften(0.25)
-    after = network.propose(thumbnail)
+    after = network.head.ask(thumbnail)
     number = before.mean((2, 3), keepdim=True)
     assert (before - number).abs().max() > 1e-3
     assert torch.allclose(after, number + (before - number) / 4, atol=1e-5)
@@ -287,14 +286,19 @@ def test_the_head_proposes_a_cell_for_eight_pixels_of_the_thumbnail() -> None:
         assert network.propose(torch.zeros(1, 3, 8, 96)).isfinite().all()
 
 
-def test_the_head_leaves_a_good_photo_alone_and_large_proposals_as_they_are() -> None:
-    network = small("lite")
-    assert isinstance(network, Lite)
+def test_small_proposals_are_taken_for_none_and_large_ones_left_as_they_are() -> None:
     zone = LiteConfig().dead_zone_stops
-    for stops, kept in [(0.1 * zone, 0.02), (-0.1 * zone, 0.02), (0.0, 0.0)]:
-        assert network.head.settle(torch.full((1, 1, 2, 3), stops)).abs().max() <= kept * abs(stops) + 1e-9
-    for stops in (2 * zone, -2 * zone, 6.0):
-        assert torch.allclose(network.head.settle(torch.full((1, 1, 2, 3), stops)), torch.tensor(stops), rtol=0.02)
+    stops_map = torch.linspace(-0.5, 0.5, 6).reshape(1, 1, 2, 3)
+    for mean in (0.1 * zone, -0.1 * zone):
+        assert torch.allclose(settle(mean * (1 + stops_map), zone), 0.001 * mean * (1 + stops_map), rtol=0.01)
+    for mean in (1.5 * zone, -1.5 * zone, 6.0):
+        assert torch.allclose(settle(mean * (1 + stops_map), zone), mean * (1 + stops_map), rtol=0.04)
+
+
+def test_a_head_proposes_what_it_asks_for_outside_its_dead_zone() -> None:
+    network, thumbnail = small("lite"), torch.rand(2, 3, 64, 96)
+    network.head.dead_zone_stops = 0.25
+    assert torch.equal(network.propose(thumbnail), settle(network.head.ask(thumbnail), 0.25))
 
 
 def test_a_map_of_cells_is_spread_with_half_pixel_centres_and_held_edges() -> None:

@@ -22,7 +22,7 @@ class LiteConfig:
     """A small MIRNet behind a space-to-depth stem of `stem` x `stem` pixels, and its exposure head.
 
     `dead_zone_stops`: proposals much smaller than this come out as 0, so that a good photo is left
-    alone; proposals from twice this size on are unchanged.
+    alone; proposals from one and a half times this size on are unchanged.
     """
 
     features: int = 32
@@ -32,7 +32,7 @@ class LiteConfig:
     resizing: Literal["paper", "light"] = "light"
     stem: int = 2
     head_features: int = 24
-    dead_zone_stops: float = 0.5
+    dead_zone_stops: float = 0.9
 
     def __post_init__(self) -> None:
         self.trunk()
@@ -71,6 +71,12 @@ def spread(stops_map: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(stops_map, size=(height, width), mode="bilinear", align_corners=False)
 
 
+def settle(stops_map: Tensor, zone_stops: float) -> Tensor:
+    """Maps (N, 1, h, w), those with a small mean shrunk to 0: by the mean alone, so that they keep their shape."""
+    mean = stops_map.mean((2, 3), keepdim=True)
+    return stops_map * (1 - torch.exp(-((mean.abs() / zone_stops) ** 3)))
+
+
 class Restorer(nn.Module):
     """MIRNet at small width between a pixel-unshuffle and a pixel-shuffle; its residual has full resolution."""
 
@@ -106,22 +112,22 @@ class ExposureHead(nn.Module):
         self.number = nn.Sequential(nn.Conv2d(8 * f, 4 * f, 1), nn.ReLU(), nn.Conv2d(4 * f, 1, 1))
 
     def forward(self, thumbnail: Tensor) -> Tensor:
+        return settle(self.ask(thumbnail), self.dead_zone_stops)
+
+    def ask(self, thumbnail: Tensor) -> Tensor:
+        """What is proposed before small proposals are taken for none; this is what training looks at."""
         # stops are a logarithm of light, so the logarithm of the light is half the answer
         light = torch.log2(to_linear(thumbnail) + 2**-12) / 6 + 1
         features = self.body(torch.cat([thumbnail, light], 1))
         seen = torch.cat([features.mean((2, 3), keepdim=True), features.amax((2, 3), keepdim=True)], 1)
         local = self.local(features)
-        return self.settle(self.number(seen) + local - local.mean((2, 3), keepdim=True))
+        stops_map: Tensor = self.number(seen) + local - local.mean((2, 3), keepdim=True)
+        return stops_map
 
     @torch.no_grad()
     def soften(self, share: float) -> None:
         """Keep `share` of what the map's cells differ by from the picture's number, from now on."""
         self.local.weight.mul_(share)
-
-    def settle(self, stops_map: Tensor) -> Tensor:
-        """Small proposals shrunk to 0, by the picture's mean, so that the map keeps its shape."""
-        mean = stops_map.mean((2, 3), keepdim=True)
-        return stops_map * (1 - torch.exp(-((mean / self.dead_zone_stops) ** 2)))
 
 
 class Lite(SceneNetwork):

@@ -18,6 +18,9 @@ BATCH = 32
 # A cell is guessed less well than the picture's number, and what is wrong with it shows as a cloud: on unseen pairs
 # PSNR with the truth's mean rises by a quarter of a decibel with half of the map, and back-lit scenes keep some.
 KEPT_OF_MAP = 0.5
+# Small proposals shrink in training as they do in use, but only those of less than this: inside a wide zone a head
+# that asks for a little is not corrected, and learns to ask for more.
+ZONE_STOPS = 0.5
 
 
 @dataclass(frozen=True)

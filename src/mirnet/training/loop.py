@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mirnet.errors import DataError, TrainingError
 from mirnet.network import Lite, SceneNetwork
+from mirnet.network.lite import settle
 from mirnet.pairs import Pair
 from mirnet.training import card, figures, head, strip
 from mirnet.training.batches import Batch, is_noise_only, make_batch
@@ -65,11 +66,12 @@ def train_head(job: Job, place: Place, saved: dict[str, Tensor], preparing: Call
     while place.step < settings.head_steps:
         started = time.monotonic()
         thumbnails, truth = head.head_batch(groups, settings.seed, place.step, job.fabric.device, darkness)
-        proposed = job.network.propose(thumbnails)
+        proposed = settle(job.network.head.ask(thumbnails), head.ZONE_STOPS)
         loss = head.head_loss(proposed, truth)
         if darkness:
             darkened, stops = head.darker(thumbnails, settings.seed, place.step)
-            loss = loss + head.slope_loss(proposed, job.network.propose(darkened), stops)
+            asked = settle(job.network.head.ask(darkened), head.ZONE_STOPS)
+            loss = loss + head.slope_loss(proposed, asked, stops)
         _refuse_explosion(job, float(loss.detach()), 1e6, place, "thumbnails")
         rate = HEAD.rate(place.step, place.step / settings.head_steps)
         optimisation.clear()
