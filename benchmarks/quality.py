@@ -31,6 +31,9 @@ def main() -> None:
     parser.add_argument("--weights", default="lite")
     asked = parser.parse_args()
     enhancer = Enhancer(asked.weights)
+    if "psnr" not in enhancer.card.scores:
+        sys.exit(f"{enhancer.card.name}: its card has no scores of dark pairs; what it was scored on: "
+                 f"{enhancer.card.protocol or 'not stated'}.")  # fmt: skip
     pairs = find_pairs(asked.data, names=asked.names)
     dark = evaluate(enhancer, pairs, Settings(), method=f"{len(pairs)} dark pictures")
     bright = evaluate(enhancer, [replace(pair, dark=pair.bright) for pair in pairs], Settings(),

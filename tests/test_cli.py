@@ -148,11 +148,13 @@ def test_where_it_runs_can_be_said(command, weights, photo, option):
 
 
 def test_weights_are_listed_with_their_scores(command, fake_weights, monkeypatch):
-    path = fake_weights(scores={"psnr": 21.5}, protocol="whole", licence="CC0", known_failures=["snow"])
+    uses = {"noise": {"weights": "denoise", "keep_exposure": True, "denoise": 1.0}}
+    path = fake_weights(scores={"psnr": 21.5}, protocol="whole", licence="CC0", known_failures=["snow"], uses=uses)
     monkeypatch.setattr("mirnet.inference.catalog.FOLDER", path.parent)
     done = command("weights")
     assert done.code == 0
-    for said in ("fake", "psnr                 21.500", "protocol: whole", "licence: CC0", "weak: snow"):
+    for said in ("fake", "psnr                 21.500", "protocol: whole", "licence: CC0", "weak: snow",
+                 "for noise: mirnet enhance --weights denoise --keep-exposure --denoise 1.0"):  # fmt: skip
         assert said in done.out
 
 

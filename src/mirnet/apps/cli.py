@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -132,8 +132,16 @@ def weights() -> None:
             typer.echo(f"  {name:20} {score:.3f}")
         for what, said in (("protocol", card.protocol), ("licence", card.licence), ("source", card.source)):
             typer.echo(f"  {what}: {said or 'not stated'}")
+        for use, settings in card.uses.items():
+            typer.echo(f"  for {use}: mirnet enhance {_as_options(settings)}")
         for failure in card.known_failures:
             typer.echo(f"  weak: {failure}")
+
+
+def _as_options(settings: dict[str, Any]) -> str:
+    """Settings as one types them; a name alone where it is true."""
+    given = {f"--{name.replace('_', '-')}": value for name, value in settings.items()}
+    return " ".join(name if value is True else f"{name} {value}" for name, value in given.items())
 
 
 @app.command()
