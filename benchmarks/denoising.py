@@ -1,6 +1,6 @@
 """Does a network take noise away? Its PSNR beside scikit-image's denoisers, on photos that nothing was tuned on.
 
-    python benchmarks/denoising.py PHOTOS --weights W.onnx --tune OTHER_PHOTOS
+    python benchmarks/denoising.py PHOTOS --tune OTHER_PHOTOS [--weights W.onnx]
 
 Gaussian noise of 10, 25 and 50 of 255 on sRGB values, clipped and rounded to 8 bit, as denoisers are compared; so are
 all results before they are scored. The network is not told how strong the noise is. Non-local means (Buades et al.,
@@ -137,7 +137,7 @@ def said(mean: Mean) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photos", type=Path)
-    parser.add_argument("--weights", default="lite")
+    parser.add_argument("--weights", default="denoise")
     parser.add_argument("--tune", type=Path, help="other photos; without them scikit-image's advice is followed")
     parser.add_argument("--size", type=int, default=512, help="of the middles that are denoised; 0: whole pictures")
     asked = parser.parse_args()

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 import mirnet
@@ -23,6 +24,37 @@ def test_what_is_installed_is_listed_and_found_by_name():
     assert found.card.takes_exposure
     assert found.card.parameters <= 2e6
     assert found.card.kflop_per_px <= 110
+
+
+@pytest.mark.parametrize("name", ["lite", "free", "denoise"])
+def test_every_shipped_network_is_small_and_says_what_it_learnt_from_and_where_it_fails(name):
+    found = catalog.find(name)
+    assert found.card.name == name
+    assert len(found.verified()) <= 8e6
+    assert found.card.kflop_per_px <= 110
+    assert found.card.scores
+    assert found.card.protocol
+    assert found.card.known_failures
+    assert all(part["name"] and part["licence"] for part in found.card.data)
+
+
+def test_what_is_called_free_saw_freely_licensed_photographs_alone():
+    photographs = catalog.find("free").card.data
+    assert len(photographs) == 104
+    assert len({part["name"] for part in photographs}) == 104
+    assert {part["licence"].split(" (")[0] for part in photographs} <= {
+        "CC0 1.0", "public domain", "CC BY 2.0", "CC BY 3.0", "CC BY 3.0 US", "CC BY 4.0",
+    }  # fmt: skip
+    assert "LOL" not in json.dumps(photographs)
+
+
+def test_the_weights_for_noise_leave_the_exposure_alone_without_being_told():
+    enhancer, draw = mirnet.Enhancer("denoise"), np.random.default_rng(0)
+    for brightness in (5, 60, 250):
+        picture = draw.integers(0, brightness, (40, 60, 3), np.uint8)
+        assert enhancer.propose(picture) == pytest.approx(0, abs=1e-6)
+    (noise,) = [weights.card.uses["noise"] for weights in mirnet.list_weights() if weights.card.name == "lite"]
+    assert mirnet.Enhancer(noise["weights"]).card == enhancer.card
 
 
 def test_a_card_comes_back_from_its_file(fake_weights):
@@ -78,7 +110,7 @@ def test_weights_are_two_files(fake_weights, missing):
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():
-    with pytest.raises(WeightsError, match=r'no weights named "large"; expected lite or lite\.int8 or the path'):
+    with pytest.raises(WeightsError, match=r'no weights named "large"; expected denoise or free or lite or lite\.int8 or the path'):
         catalog.find("large")
 
 

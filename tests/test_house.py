@@ -98,7 +98,10 @@ def site_packages(environment: Path) -> Path:
     return next(environment.glob("lib/python*/site-packages"))
 
 
-@pytest.mark.parametrize("file", ["py.typed", "weights/lite.onnx", "weights/lite.json"])
+@pytest.mark.parametrize(
+    "file",
+    ["py.typed", *(f"weights/{name}.{kind}" for name in ("lite", "free", "denoise") for kind in ("onnx", "json"))],
+)
 def test_the_wheel_carries(installed: Path, file: str) -> None:
     assert (site_packages(installed) / "mirnet" / file).is_file()
 
