@@ -110,7 +110,8 @@ def test_weights_are_two_files(fake_weights, missing):
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():
-    with pytest.raises(WeightsError, match=r'no weights named "large"; expected denoise or free or lite or lite\.int8 or the path'):
+    known = r"denoise or free or lite or lite\.int8"
+    with pytest.raises(WeightsError, match=rf'no weights named "large"; expected {known} or the path'):
         catalog.find("large")
 
 
