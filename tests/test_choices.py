@@ -246,7 +246,7 @@ def test_what_does_not_fit_is_named() -> None:
 def test_weights_that_do_not_fit_at_all_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="none of its"):
         warm_start.adopt(network.build("paper"), {"other": torch.zeros(1)}, Path("x"))
-    with pytest.raises(WeightsError, match=r"shipped weights \(lite"):
+    with pytest.raises(WeightsError, match=r"shipped weights \(denoise, free, lite"):
         warm_start.read(tmp_path / "missing")
     assert warm_start.read(Path("lite"))
 
@@ -316,3 +316,10 @@ def test_the_check_names_weights_without_gradient(pictures: Path, monkeypatch: p
     verdict = quick_check(pictures, SHORT, monkeypatch)
     assert not verdict.fits
     assert "dead.weight" in str(verdict)
+
+
+@pytest.mark.parametrize("name", ["lite", "free"])
+def test_shipped_weights_begin_a_run_as_their_checkpoint_would(name: str) -> None:
+    begun, checkpoint = warm_start.read(Path(name)), warm_start.read(warm_start.SHIPPED / f"{name}.safetensors")
+    assert begun.keys() == checkpoint.keys()
+    assert [key for key in begun if not torch.equal(begun[key], checkpoint[key])] == []

@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+import onnx
 import torch
 from torch import Tensor
 
@@ -19,22 +20,29 @@ def read(start: Path) -> dict[str, Tensor]:
 
     Raises WeightsError.
     """
-    return checkpoints.entries(checkpoints.load(find(start)))
+    path = find(start)
+    return _exported(path) if path.suffix == ".onnx" else checkpoints.entries(checkpoints.load(path))
+
+
+def _exported(path: Path) -> dict[str, Tensor]:
+    """A checkpoint's weights have their own names in an exported file; names with a slash are a graph's constants."""
+    weights = (tensor for tensor in onnx.load(path).graph.initializer if "/" not in tensor.name)
+    return {tensor.name: torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy()) for tensor in weights}
 
 
 def find(start: Path) -> Path:
-    """The checkpoint file that `start` means. Raises WeightsError."""
+    """The file that `start` means: a checkpoint, or shipped weights as they were exported. Raises WeightsError."""
     if start.is_dir():
         run = RunFolder(start)
         found = run.best if run.best.exists() else run.last()
         if found is None:
             raise WeightsError(f"{start}: expected a run folder with weights to start from; it has none yet.")
         return found
-    shipped = SHIPPED / f"{start}.safetensors"
-    if not start.exists() and shipped.exists():
-        return shipped
+    shipped = {path.stem: path for path in sorted(SHIPPED.glob("*.onnx")) if not path.stem.endswith(".int8")}
+    if not start.exists() and str(start) in shipped:
+        return shipped[str(start)]
     if not start.exists():
-        known = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.safetensors")))
+        known = ", ".join(shipped)
         raise WeightsError(f"{start}: expected a checkpoint, a run folder, or the name of shipped weights ({known}).")
     if start.suffix == ".onnx":
         raise WeightsError(f"{start}: an exported file; start from the checkpoint or run that it was made from.")
