@@ -38,10 +38,10 @@ def find(start: Path) -> Path:
         if found is None:
             raise WeightsError(f"{start}: expected a run folder with weights to start from; it has none yet.")
         return found
-    shipped = {path.stem: path for path in sorted(SHIPPED.glob("*.onnx")) if not path.stem.endswith(".int8")}
-    if not start.exists() and str(start) in shipped:
-        return shipped[str(start)]
     if not start.exists():
+        shipped = {path.stem: path for path in sorted(SHIPPED.glob("*.onnx")) if not path.stem.endswith(".int8")}
+        if str(start) in shipped:
+            return shipped[str(start)]
         known = ", ".join(shipped)
         raise WeightsError(f"{start}: expected a checkpoint, a run folder, or the name of shipped weights ({known}).")
     if start.suffix == ".onnx":
