@@ -261,7 +261,7 @@ def test_a_disk_that_fills_costs_no_time_for_what_has_no_room(tmp_path, work, en
         assert any(
             "could not be written (No space left on device), nothing was left behind" in sentence for sentence in said
         )
-        assert any("not begun, for the disk of" in sentence for sentence in said)
+        assert any("not begun, for the disk of" in sentence for sentence in said), (said, finished)
         assert len(said) + len(finished) == 6
     finally:
         subprocess.run(["umount", disk], check=True)  # which also says that no failure holds a file open

@@ -1,7 +1,5 @@
 """Pixels and what a picture says, as a file of one of the formats that we write."""
 
-import errno
-import os
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
@@ -73,20 +71,41 @@ def encode(
 ) -> None:
     """Write an image of libvips' into an empty file, open for reading too, with its colour profile and nothing else.
 
-    Raises PictureError where the library cannot, OSError where the disk is full.
+    Raises PictureError where the library cannot, and whatever the disk raises.
     """
     image = _with_profile(image, about, orientation)
     options = _saver_options(image, format, quality, bits, about)
     save = f"{_SAVERS.get(format, format)}save"
+    refusals: list[OSError] = []
     try:
         if stream.seekable() and hasattr(stream, "raw"):  # a file, and not bytes in memory
-            getattr(image, f"{save}_target")(vips().Target.new_to_descriptor(stream.fileno()), **options)
+            getattr(image, f"{save}_target")(_into(stream.raw, refusals), **options)
         else:
             stream.write(getattr(image, f"{save}_buffer")(**options))
     except vips().Error as error:
-        if os.strerror(errno.ENOSPC) in str(error):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        if refusals:
+            raise refusals[0] from error
         raise PictureError(f"{name}: could not be written as {FORMATS[format].title} ({error})") from error
+
+
+def _into(file: Any, refusals: list[OSError]) -> Any:
+    """A target of libvips that is this unbuffered file, and what the disk refuses.
+
+    What libvips says of a full disk is in one list for all threads, and whoever fails at the same moment takes it.
+    """
+
+    def write(chunk: Any) -> int:
+        try:
+            return int(file.write(chunk))
+        except OSError as error:
+            refusals.append(error)
+            return -1
+
+    target = vips().TargetCustom()
+    target.on_write(write)
+    target.on_read(file.read)
+    target.on_seek(file.seek)
+    return target
 
 
 def _with_profile(image: Any, about: Metadata, orientation: int) -> Any:
