@@ -131,7 +131,7 @@ def test_cameras_colours_lead_back_and_keep_grey() -> None:
 def test_the_tone_curve_and_the_white_balance_vary_as_they_say() -> None:
     rendering = Rendering.draw(draws_of(4000), torch.full((4000,), 5.0))
     assert rendering.balance.mean(0) == pytest.approx(0, abs=0.02)
-    assert rendering.balance.std(0) == pytest.approx(0.15, abs=0.01)
+    assert rendering.balance.std(0) == pytest.approx(0.25, abs=0.01)
     assert rendering.curve.min() == pytest.approx(-0.3, abs=0.01)
     assert rendering.curve.max() == pytest.approx(0.6, abs=0.01)
     assert rendering.bend.std(0) == pytest.approx(math.hypot(0.2, 0.05), abs=0.01)
@@ -271,7 +271,7 @@ def test_darken_makes_pairs_that_train_takes(photos: Path, tmp_path: Path) -> No
     assert loaded.truths.stops.numpy() == pytest.approx(stops, abs=1.2)  # noise at black, white balance and tone curve
 
 
-def test_the_bright_picture_is_the_photo_in_half_of_the_twins_a_little_dimmed(photos: Path, tmp_path: Path) -> None:
+def test_the_bright_picture_is_the_photo_and_mostly_a_little_duller(photos: Path, tmp_path: Path) -> None:
     for number in range(8):
         write_image(photos / f"{number}.png", photograph(number, 8, 9))
     darken(find_photos(photos), tmp_path / "data")
@@ -279,8 +279,11 @@ def test_the_bright_picture_is_the_photo_in_half_of_the_twins_a_little_dimmed(ph
     for name, about in twins.items():
         if (photos / f"{name}.png").exists():
             photo, bright = read_image(photos / f"{name}.png"), read_image(tmp_path / f"data/high/{name}.png")
-            assert (bright == np.round(photo * about["dimmed_to"])).all()
-    assert {about["dimmed_to"] for about in twins.values()} == {0.95, 1.0}
+            luminance = photo @ np.array([0.2126, 0.7152, 0.0722])
+            duller = luminance[..., None] + about["colour_kept"] * (photo - luminance[..., None])
+            assert bright == pytest.approx(duller * about["dimmed_to"], abs=0.52)
+    assert any(about["dimmed_to"] == about["colour_kept"] == 1 for about in twins.values())
+    assert any(0.75 < about["dimmed_to"] < 0.95 and 0.3 < about["colour_kept"] < 1 for about in twins.values())
 
 
 def test_equal_seeds_give_equal_files_and_others_others(photos: Path, tmp_path: Path) -> None:

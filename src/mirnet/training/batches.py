@@ -15,7 +15,7 @@ from mirnet.errors import DataError, SettingsError
 from mirnet.network.lite import expose
 from mirnet.training.draws import Draws
 from mirnet.training.store import Flat, Pairs, reflect
-from mirnet.training.synthesis import DIMMED, DIMMED_SHARE, MOST_STOPS, dark_twin, drawn_jpeg, noisy_twin
+from mirnet.training.synthesis import MOST_STOPS, dark_twin, drawn_jpeg, dulled, noisy_twin
 from mirnet.training.truth import solve_stops
 
 SHARES = ("real", "bright", "darkened", "noisy")  # what a crop can be; their shares add up to 1
@@ -125,8 +125,7 @@ def _crops(pairs: Pairs, draws: Draws, kind: Tensor, order: Tensor | None, crop:
     number = torch.zeros(len(kind), 1, 1, 1, device=device)  # the stops from the picture to its target
     if darkened.any():
         some = draws.of(darkened)
-        # 255 stays 255 under expose, as a lamp does; a blown sky must darken with the rest
-        target[darkened] *= torch.where(some.uniform(5) < DIMMED_SHARE, DIMMED, 1.0)[:, None, None, None]
+        target[darkened] = dulled(target[darkened], some)
         picture[darkened] = dark_twin(target[darkened], some.between(4, 0, MOST_STOPS)[:, None, None, None], some)
     if noisy.any():
         picture[noisy] = noisy_twin(target[noisy], draws.of(noisy))

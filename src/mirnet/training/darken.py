@@ -207,8 +207,8 @@ def twin(photo: Picture, name: str, wish: Wish) -> Twin:
 
 
 def _dark(photo: Picture, wish: Wish, draws: Draws) -> tuple[Picture, Tensor, Told]:
-    dimmed = synthesis.DIMMED if float(draws.uniform(5)) < synthesis.DIMMED_SHARE else 1.0
-    scaled = np.round(photo * dimmed)
+    dimmed, colour = synthesis.drawn_dullness(draws)
+    scaled = (synthesis.dulled(_batch(photo), draws)[0] * np.iinfo(photo.dtype).max).round().numpy()
     bright = scaled.astype(np.uint8) if photo.dtype == np.uint8 else scaled.astype(np.uint16)
     stops = draws.between(4, *(wish.stops or STOPS))
     made = synthesis.dark_twin(_batch(bright), stops[:, None, None, None], draws)
@@ -216,7 +216,8 @@ def _dark(photo: Picture, wish: Wish, draws: Draws) -> tuple[Picture, Tensor, To
     rendering = synthesis.Rendering.draw(draws, stops)
     told = {
         "stops": _number(stops),
-        "dimmed_to": dimmed,
+        "dimmed_to": _number(dimmed),
+        "colour_kept": _number(colour),
         "white_balance_stops": [_number(each) for each in rendering.balance[0]],
         "tone_curve": _number(rendering.curve),
         "tone_exponents": [_number(each) for each in rendering.bend.exp2()[0]],

@@ -44,7 +44,7 @@ _XYZ_TO_CAMERA = (
 _RGB_TO_XYZ = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750), (0.0193339, 0.1191920, 0.9503041))
 RED_GAIN, BLUE_GAIN = (1.9, 2.4), (1.5, 1.9)  # white balance in daylight, as there
 
-BALANCE_SPREAD = 0.15  # stops by which each channel's white balance is off, standard deviation
+BALANCE_SPREAD = 0.25  # stops by which each channel's white balance is off, standard deviation
 CURVE = (-0.3, 0.6)  # how much of a smoothstep a camera's tone curve holds: from a flat profile to a contrasty one
 # Near black a smoothstep is a mere gain, and cameras differ there: in the exponent of their curve, and in what they
 # take for black, each channel for itself. So dark pictures, once pushed, are too flat or too hard and have shadows
@@ -53,7 +53,9 @@ BEND_SPREAD, CHANNEL_BEND_SPREAD = 0.2, 0.05  # of log2 of the exponent: of a pi
 BLACK_SPREAD = (0.001, 0.04)  # of the error of black in linear light, white at 1, once the picture is pushed back
 
 MOST_STOPS = 7.0
-DIMMED_SHARE, DIMMED = 0.8, 0.95  # of the pictures that are darkened, and the factor of their values before that
+# Of the pictures that are darkened, how many are made duller first: the factor of their values, and how much is kept of
+# what sets their colours apart from grey. Good photographs are livelier than what one finds in dark rooms. Ours.
+DULLED_SHARE, DULLED_TO, DULL_COLOUR = 0.8, (0.75, 0.95), (0.3, 1.0)
 MOST_SIGMA = 55 / 255  # of the Gaussian noise in noisy twins, on sRGB values
 
 GRAINS = ("interpolated", "coarse", "free")  # what noise is like: see `photographed`
@@ -119,10 +121,26 @@ class Rendering:
         return Rendering(BALANCE_SPREAD * draws.normal(210, 3), draws.between(211, *CURVE), bend, black)
 
 
+def dulled(bright: Tensor, draws: Draws) -> Tensor:
+    """Pictures (B, 3, H, W) in [0, 1], most of them duller than they were: what their dark twins are to become again.
+
+    255 stays 255 under `expose`, as a lamp does; a blown sky must darken with the rest, so most are below white.
+    """
+    factor, kept = (share[:, None, None, None] for share in drawn_dullness(draws))
+    return torch.where(factor < 1, _with_colour(bright, kept) * factor, bright)
+
+
+def drawn_dullness(draws: Draws) -> tuple[Tensor, Tensor]:
+    """The factor of values (B,), and how much of the colour is kept (B,); both 1 where a picture stays as it is."""
+    spared = draws.uniform(5) >= DULLED_SHARE
+    factor, kept = draws.between(216, *DULLED_TO), draws.between(217, *DULL_COLOUR)
+    return torch.where(spared, 1.0, factor), torch.where(spared, 1.0, kept)
+
+
 def dark_twin(bright: Tensor, stops: Tensor, draws: Draws) -> Tensor:
     """Pictures (B, 3, H, W) in [0, 1] as a camera would have taken them `stops` (B, 1, 1, 1) darker.
 
-    White balance is off by N(0, 0.15) stops in each channel, and so is black, and the tone curve differs; what leads
+    White balance is off by N(0, 0.25) stops in each channel, and so is black, and the tone curve differs; what leads
     back to the picture's brightness is therefore not exactly `stops`, and is solved as for real pairs
     (`truth.solve_stops`).
     """
@@ -144,8 +162,13 @@ def _bent(encoded: Tensor, exponent: Tensor) -> Tensor:
 
 def _quietened(noise: Tensor, kept: Tensor) -> Tensor:
     """Linear noise (B, 3, H, W) with `kept` (B,) of its colour and all of its lightness."""
-    grey = torch.einsum("j,bjhw->bhw", torch.tensor(_LUMINANCE, device=noise.device), noise)[:, None]
-    return grey + kept[:, None, None, None] * (noise - grey)
+    return _with_colour(noise, kept[:, None, None, None])
+
+
+def _with_colour(x: Tensor, kept: Tensor) -> Tensor:
+    """x (B, 3, H, W) with that share `kept` (B, 1, 1, 1) of what sets its channels apart from their luminance."""
+    grey = torch.einsum("j,bjhw->bhw", torch.tensor(_LUMINANCE, device=x.device), x)[:, None]
+    return grey + kept * (x - grey)
 
 
 def drawn_colour(draws: Draws) -> Tensor:
