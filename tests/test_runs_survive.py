@@ -429,7 +429,10 @@ def test_weights_of_a_deeper_network_are_named_and_wrong_files_refused(
 def test_a_closed_terminal_ends_a_run_with_a_checkpoint(pictures: Path, tmp_path: Path) -> None:
     master, terminal = pty.openpty()
     run = tmp_path / "run"
-    its_own = "import os, sys; os.login_tty(0); os.execv(sys.executable, sys.argv[1:])"
+    its_own = (  # and hung up on, also where the tests themselves run under nohup
+        "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+        "os.login_tty(0); os.execv(sys.executable, sys.argv[1:])"
+    )
     options = ["--crop", "16", "--batch", "1", "--head-steps", "0", "--log-steps", "1", "--threads", "1"]
     process = subprocess.Popen(
         [sys.executable, "-c", its_own, sys.executable, "-m", "mirnet", "train", pictures / "data",
