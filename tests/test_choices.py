@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from mirnet import network
+from mirnet import metrics, network
 from mirnet.errors import DataError, SettingsError, WeightsError
 from mirnet.images import write_image
 from mirnet.network import LiteConfig, MIRNetConfig, checkpoints
@@ -72,6 +72,22 @@ def test_l1_is_the_mean_absolute_difference() -> None:
     expected = float(np.abs(result.numpy() - target.numpy()).mean())
     assert float(losses.restoration_loss(result, target, kind="l1")) == pytest.approx(expected)
     assert float(losses.restoration_loss(result, target)) == float(losses.charbonnier(result, target))
+
+
+def test_the_psnr_loss_is_the_mean_of_the_pictures_psnr() -> None:
+    result, target = torch.rand(3, 3, 9, 7), torch.rand(3, 3, 9, 7)
+    result[0] = target[0] + 0.01  # 40 dB, beside two that are far off
+    pictures = [metrics.psnr(*(x.permute(1, 2, 0).numpy() for x in both))
+                for both in zip(result, target, strict=True)]  # fmt: skip
+    loss = float(losses.restoration_loss(result, target, kind="psnr"))
+    assert loss == pytest.approx((50 - np.mean(pictures)) / 250, abs=1e-3)
+
+
+def test_the_psnr_loss_of_equal_pictures_has_a_gradient_that_is_a_number() -> None:
+    result = torch.full((1, 3, 4, 4), 0.5, requires_grad=True)
+    losses.restoration_loss(result, torch.full((1, 3, 4, 4), 0.5), kind="psnr").backward()
+    assert result.grad is not None
+    assert bool((result.grad == 0).all())
 
 
 def test_the_gt_mean_loss_forgives_a_difference_in_brightness() -> None:

@@ -56,7 +56,7 @@ def train(
     weight_decay: Annotated[float | None, typer.Option(help="Of the optimiser.")] = None,
     clip_norm: Annotated[float | None, typer.Option(help="Largest norm of the gradient; 0: not clipped.")] = None,
     ema: Annotated[float | None, typer.Option(help="Decay of the weights' moving average; 0: none.")] = None,
-    loss: Annotated[str | None, typer.Option(help="charbonnier or l1.")] = None,
+    loss: Annotated[str | None, typer.Option(help="charbonnier, l1 or psnr.")] = None,
     ssim_weight: Annotated[float | None, typer.Option(help="Of 1 - SSIM beside that loss.")] = None,
     gt_mean_weight: Annotated[float | None, typer.Option(help="How much of that loss is taken at the target's mean "
                                                               "brightness, 0 to 1.")] = None,

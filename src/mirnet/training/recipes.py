@@ -39,7 +39,7 @@ class Recipe:
     warmup_steps: int = 0
     clip_norm: float = 0.0  # largest norm of the gradient; 0: not clipped
     average: float = 0.0  # decay of the weights' moving average that is validated and exported; 0: none
-    loss: Literal["charbonnier", "l1"] = "charbonnier"
+    loss: Literal["charbonnier", "l1", "psnr"] = "charbonnier"
     ssim_weight: float = 0.0  # of 1 - SSIM beside that loss
     gt_mean_weight: float = 0.0  # how much of that loss is taken at the target's mean brightness, 0 to 1
     accumulate: int = 1  # batches whose gradients are averaged in one update
@@ -54,8 +54,8 @@ class Recipe:
             wrong.append(
                 f"learning rates are positive and fall: {self.learning_rate:g} to {self.final_learning_rate:g} does not"
             )
-        if self.loss not in ("charbonnier", "l1"):
-            wrong.append(f'the loss is "charbonnier" or "l1", not "{self.loss}"')
+        if self.loss not in ("charbonnier", "l1", "psnr"):
+            wrong.append(f'the loss is "charbonnier", "l1" or "psnr", not "{self.loss}"')
         if not 0 <= self.gt_mean_weight <= 1:
             wrong.append(f"the weight of the GT-mean loss lies in 0 to 1, not at {self.gt_mean_weight:g}")
         if self.accumulate < 1:
