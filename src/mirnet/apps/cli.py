@@ -1,5 +1,5 @@
-"""The command line: `mirnet enhance`, `evaluate`, `train`, `runs`, `data`, `export`, `serve`, `weights`,
-`info`.
+"""The command line: `mirnet enhance`, `evaluate`, `train`, `runs`, `data`, `export`, `average`, `serve`,
+`weights`, `info`.
 
 Only typer is loaded here; what a command needs is imported inside it, so that `mirnet --help` answers at once.
 """
@@ -115,6 +115,25 @@ def export(
         f"{exported.onnx}  {exported.onnx.stat().st_size / 1e6:.1f} MB  {card.parameters:,} parameters  "
         f"{card.kflop_per_px:g} kFLOP/px  overlap {card.overlap_px} px  parity {card.export['parity']:.1g}"
     )
+
+
+@app.command()
+def average(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run folders, checkpoints, names of shipped weights (lite).")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="NAME.safetensors, a checkpoint to export.")],
+) -> None:
+    """Average the weights of runs that began with the same weights.
+
+    Often better than each of them, and closer to what they began with.
+    """
+    from mirnet.apps.extras import needs
+
+    with needs("train"):
+        from mirnet.training import average as averaging
+    averaging.average(sources, output)
+    typer.echo(f"{output}  the mean of {len(sources)}")
 
 
 @app.command()
