@@ -1,0 +1,44 @@
+"""Draws the learning curves of docs/weights.md from `experiments.csv`, where experiments were written down.
+
+    python benchmarks/experiments.py docs/learning.png
+
+A point is the PSNR at the truth's exposure on LOL's 48 validation pairs, over all crops that the network had seen by
+then, those of the networks that it began with included.
+"""
+
+import csv
+import sys
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+EXPERIMENTS = Path(__file__).with_suffix(".csv")
+GROUPS = {"pairs": "pairs of LOL and photographs", "photographs": "photographs alone, no LOL"}
+
+
+def main(target: Path) -> None:
+    with EXPERIMENTS.open(newline="") as file:
+        rows = {row["row"]: row for row in csv.DictReader(file)}
+    figure = Figure(figsize=(8, 4.5), dpi=100, layout="constrained")
+    axes = figure.subplots()
+    for colour, (group, label) in zip(("C0", "C1"), GROUPS.items(), strict=True):
+        members = {name: row for name, row in rows.items() if row["data"] == group}
+        places = {name: (gigapixels(row), float(row["at the truth's exposure"])) for name, row in members.items()}
+        axes.plot(*zip(*places.values(), strict=True), "o", color=colour, label=label)
+        for name, (x, y) in places.items():
+            axes.annotate(name, (x, y), textcoords="offset points", xytext=(5, 4), color=colour)
+            begun = members[name]["begins with"]
+            if begun in places:
+                axes.plot((places[begun][0], x), (places[begun][1], y), "-", color=colour, linewidth=1)
+    axes.set(xlabel="crops seen, gigapixels", ylabel="PSNR at the truth's exposure, dB", xlim=(0, None))
+    axes.grid(alpha=0.3)
+    axes.legend(loc="center")
+    figure.savefig(target)
+
+
+def gigapixels(row: dict[str, str]) -> float:
+    return float(row["gigapixels in all"])
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

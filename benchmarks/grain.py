@@ -1,0 +1,53 @@
+"""What is left of the noise: the middles of dark pictures, as they are and as two weights give them, beside the bright.
+
+    mirnet data darken PHOTOS -o TWINS --stops 3 6
+    python benchmarks/grain.py TWINS docs/grain.webp --weights lite free
+
+Columns: the dark picture exposed as the first weights propose, each weights' result by the default settings, and the
+bright picture; own pixels, none shrunk.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mirnet import Enhancer
+from mirnet.exposure import expose
+from mirnet.metrics import rounded
+from mirnet.pairs import find_pairs
+from mirnet.training.data import read_rgb, to_unit
+
+HEIGHT_PX, WIDTH_PX, GAP_PX = 180, 260, 4
+Photo = NDArray[np.uint8]  # (H, W, 3)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("sheet", type=Path)
+    parser.add_argument("--weights", nargs="+", default=["lite", "free"])
+    asked = parser.parse_args()
+    enhancers = [Enhancer(name) for name in asked.weights]
+    pairs = find_pairs(asked.data)
+    columns = 2 + len(enhancers)
+    sheet = Image.new("RGB", (columns * (WIDTH_PX + GAP_PX), len(pairs) * (HEIGHT_PX + GAP_PX)), "white")
+    for row, pair in enumerate(pairs):
+        dark, bright = (np.ascontiguousarray(read_rgb(path).transpose(1, 2, 0)) for path in (pair.dark, pair.bright))
+        exposed = expose(to_unit(read_rgb(pair.dark)), np.float32(enhancers[0].propose(dark)))
+        pictures = [(rounded(exposed) * 255).astype(np.uint8), *(each.enhance(dark) for each in enhancers), bright]
+        for column, picture in enumerate(pictures):
+            place = column * (WIDTH_PX + GAP_PX), row * (HEIGHT_PX + GAP_PX)
+            sheet.paste(Image.fromarray(middle(picture)), place)
+    sheet.save(asked.sheet, quality=88)
+
+
+def middle(picture: Photo) -> Photo:
+    top, left = (max(0, (side - size) // 2) for side, size in zip(picture.shape, (HEIGHT_PX, WIDTH_PX), strict=False))
+    return np.ascontiguousarray(picture[top : top + HEIGHT_PX, left : left + WIDTH_PX])
+
+
+if __name__ == "__main__":
+    main()
