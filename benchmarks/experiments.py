@@ -19,13 +19,14 @@ GROUPS = {"pairs": "pairs of LOL and photographs", "photographs": "photographs a
 def main(target: Path) -> None:
     with EXPERIMENTS.open(newline="") as file:
         rows = {row["row"]: row for row in csv.DictReader(file)}
+    places = {name: (gigapixels(row), float(row["at the truth's exposure"])) for name, row in rows.items()}
     figure = Figure(figsize=(8, 4.5), dpi=100, layout="constrained")
     axes = figure.subplots()
     for colour, (group, label) in zip(("C0", "C1"), GROUPS.items(), strict=True):
         members = {name: row for name, row in rows.items() if row["data"] == group}
-        places = {name: (gigapixels(row), float(row["at the truth's exposure"])) for name, row in members.items()}
-        axes.plot(*zip(*places.values(), strict=True), "o", color=colour, label=label)
-        for name, (x, y) in places.items():
+        axes.plot(*zip(*(places[name] for name in members), strict=True), "o", color=colour, label=label)
+        for name in members:
+            x, y = places[name]
             axes.annotate(name, (x, y), textcoords="offset points", xytext=(5, 4), color=colour)
             begun = members[name]["begins with"]
             if begun in places:
