@@ -1,6 +1,6 @@
 """Makes the README's pictures of this folder from the photographs of examples/, by the default settings.
 
-python docs/before-after/make.py
+python docs/before-after/before_after.py
 """
 
 import tempfile
