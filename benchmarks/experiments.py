@@ -1,4 +1,4 @@
-"""Draws the learning curves of docs/weights.md from `experiments.csv`, where experiments were written down.
+"""Draws the learning curves of docs/weights.md, where the letters are told, from `experiments.csv`.
 
     python benchmarks/experiments.py docs/learning.png
 
@@ -19,7 +19,7 @@ GROUPS = {"pairs": "pairs of LOL and photographs", "photographs": "photographs a
 def main(target: Path) -> None:
     with EXPERIMENTS.open(newline="") as file:
         rows = {row["row"]: row for row in csv.DictReader(file)}
-    places = {name: (gigapixels(row), float(row["at the truth's exposure"])) for name, row in rows.items()}
+    places = {name: (seen(rows, name), float(row["PSNR at the truth's exposure"])) for name, row in rows.items()}
     figure = Figure(figsize=(8, 4.5), dpi=100, layout="constrained")
     axes = figure.subplots()
     for colour, (group, label) in zip(("C0", "C1"), GROUPS.items(), strict=True):
@@ -28,8 +28,7 @@ def main(target: Path) -> None:
         for name in members:
             x, y = places[name]
             axes.annotate(name, (x, y), textcoords="offset points", xytext=(5, 4), color=colour)
-            begun = members[name]["begins with"]
-            if begun in places:
+            if begun := members[name]["begins with"]:
                 axes.plot((places[begun][0], x), (places[begun][1], y), "-", color=colour, linewidth=1)
     axes.set(xlabel="crops seen, gigapixels", ylabel="PSNR at the truth's exposure, dB", xlim=(0, None))
     axes.grid(alpha=0.3)
@@ -37,8 +36,10 @@ def main(target: Path) -> None:
     figure.savefig(target)
 
 
-def gigapixels(row: dict[str, str]) -> float:
-    return float(row["gigapixels in all"])
+def seen(rows: dict[str, dict[str, str]], name: str) -> float:
+    """The gigapixels of a row and of all before it."""
+    begun = rows[name]["begins with"]
+    return float(rows[name]["gigapixels"]) + (seen(rows, begun) if begun else 0)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
     python benchmarks/grain.py TWINS docs/grain.webp --weights lite free
 
 Columns: the dark picture exposed as the first weights propose, each weights' result by the default settings, and the
-bright picture; own pixels, none shrunk.
+bright picture; own pixels, none shrunk. Pictures are R, G and B of 8 bit.
 """
 
 import argparse
@@ -14,11 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mirnet import Enhancer
+from mirnet import Enhancer, read_image
 from mirnet.exposure import expose
-from mirnet.metrics import rounded
 from mirnet.pairs import find_pairs
-from mirnet.training.data import read_rgb, to_unit
 
 HEIGHT_PX, WIDTH_PX, GAP_PX = 180, 260, 4
 Photo = NDArray[np.uint8]  # (H, W, 3)
@@ -35,9 +33,9 @@ def main() -> None:
     columns = 2 + len(enhancers)
     sheet = Image.new("RGB", (columns * (WIDTH_PX + GAP_PX), len(pairs) * (HEIGHT_PX + GAP_PX)), "white")
     for row, pair in enumerate(pairs):
-        dark, bright = (np.ascontiguousarray(read_rgb(path).transpose(1, 2, 0)) for path in (pair.dark, pair.bright))
-        exposed = expose(to_unit(read_rgb(pair.dark)), np.float32(enhancers[0].propose(dark)))
-        pictures = [(rounded(exposed) * 255).astype(np.uint8), *(each.enhance(dark) for each in enhancers), bright]
+        dark, bright = (read_image(path) for path in (pair.dark, pair.bright))
+        exposed = 255 * expose(dark / np.float32(255), np.float32(enhancers[0].propose(dark)))
+        pictures = [np.rint(exposed).astype(np.uint8), *(each.enhance(dark) for each in enhancers), bright]
         for column, picture in enumerate(pictures):
             place = column * (WIDTH_PX + GAP_PX), row * (HEIGHT_PX + GAP_PX)
             sheet.paste(Image.fromarray(middle(picture)), place)

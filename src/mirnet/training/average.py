@@ -32,7 +32,8 @@ def average(sources: Sequence[Path], target: Path) -> None:
         raise WeightsError(f"{sources[0]}: shipped weights cannot come first; begin with a run or a checkpoint.")
     network = checkpoints.load(first)
     config: Config = network.config  # type: ignore[assignment]
-    weights = [checkpoints.entries(checkpoints.assemble(config, warm_start.read(each), each)) for each in sources]
-    for name, parameter in checkpoints.entries(network).items():
+    others = [checkpoints.assemble(config, warm_start.read(source), source) for source in sources[1:]]
+    weights = [checkpoints.entries(each) for each in (network, *others)]
+    for name, parameter in weights[0].items():
         parameter.copy_(torch.stack([each[name] for each in weights]).mean(0))
     checkpoints.save(network, target)
