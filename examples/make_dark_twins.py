@@ -28,12 +28,13 @@ class Recipe:
     read: float = 0.0  # standard deviation of the noise that is there without light
 
 
-# Noise as a phone has it at night (coffee, cat) and as a larger sensor has it (room).
+# Noise as a phone has it at night (coffee, cat, astronaut) and as a larger sensor has it (room).
 RECIPES = {
     "hilltop-backlit.jpg": Recipe("sunset_by_Aitzol_Berasategi.jpg", shrink=3),
     "coffee-twin.jpg": Recipe("coffee.png", stops=4.5, shot=2e-4, read=6e-4),
     "cat-twin.jpg": Recipe("chelsea.png", stops=5.5, shot=1e-4, read=8e-4),
     "room-twin.jpg": Recipe("Wine_by_Jakkub_Mede.jpg", shrink=3, stops=5.0, shot=4e-5, read=3e-4),
+    "astronaut-twin.jpg": Recipe("astronaut.png", stops=4.5, shot=2e-4, read=6e-4),
 }
 
 

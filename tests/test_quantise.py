@@ -88,3 +88,14 @@ def test_what_cannot_be_rounded_is_a_sentence(tiny_lite, pictures, tmp_path, mon
     monkeypatch.setitem(sys.modules, "nncf", None)
     with pytest.raises(SettingsError, match=r"made by NNCF, which is missing .* Run: pip install nncf"):
         quantise.quantise(weights, pictures, tmp_path / "a.int8.onnx")
+
+
+def test_the_shipped_int8_weights_say_the_same_to_both_runtimes_that_read_them():
+    pytest.importorskip("onnxruntime")
+    rounded = catalog.int8_of(catalog.find("lite"))
+    picture = mirnet.read_image(Path(__file__).parent.parent / "examples" / "cat-twin.jpg")[96:192, 96:224]
+    dark = np.ascontiguousarray((picture.astype(np.float32) / 255).transpose(2, 0, 1)[None])
+    exposed, stops = np.clip(dark * 8, 0, 1), np.full((1, 1, 96, 128), 6, np.float32)
+    theirs = open_runtime("onnxruntime", rounded, threads=1).restore(exposed, stops, None)[0]
+    runtime = OpenVINORuntime(rounded.verified(), rounded.card.scene_size, threads=1, precision="int8")
+    np.testing.assert_allclose(runtime.restore(exposed, stops, None)[0], theirs, atol=0.02)

@@ -13,7 +13,7 @@ from mirnet.inference.settings import Settings
 
 HERE = Path(__file__).resolve().parent
 EXAMPLES = HERE.parent.parent / "examples"
-NAMES = ("room-twin", "coffee-twin", "rocket-at-dusk")
+NAMES = ("astronaut-twin", "coffee-twin", "rocket-at-dusk")
 HEIGHT_PX, GAP_PX, QUALITY = 420, 6, 85
 
 
