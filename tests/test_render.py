@@ -106,7 +106,7 @@ def test_a_large_picture_is_surveyed_by_samples_from_all_over_it(fake_runtime, c
     monkeypatch.setattr(survey, "SAMPLE_PX", 16)
     pixels = picture(160, 240)
     plan = render.look(Source.of(pixels), fake_runtime, card, Settings(keep_exposure=True))
-    assert fake_runtime.calls == [(64, 3, 16, 16)]
+    assert fake_runtime.calls == [(16, 3, 16, 16)]
     np.testing.assert_allclose(plan.scene, (pixels / 255).mean((0, 1)), atol=0.02)
 
 
@@ -125,6 +125,7 @@ def test_of_a_very_wide_picture_few_rows_are_held_at_a_time(fake_runtime, card):
 def test_a_thin_picture_counts_as_high_as_the_network_makes_it(fake_runtime, card, monkeypatch):
     monkeypatch.setattr(render, "WHOLE_PX", 1000)
     monkeypatch.setattr(survey, "WHOLE_PX", 1000)
+    monkeypatch.setattr(survey, "SAMPLE_PX", 64)
     monkeypatch.setattr(render, "TILE_PX", 64)
     for size in ((1, 900), (900, 1)):
         source = Source.of(picture(*size))
