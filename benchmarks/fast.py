@@ -47,8 +47,10 @@ def main() -> None:
 
 
 def ways(weights: catalog.Weights) -> dict[str, Runtime]:
-    found: dict[str, Runtime] = {"f32": open_runtime("openvino", weights)}
-    found["bf16"] = OpenVINORuntime(weights.verified(), weights.card.scene_size, precision="bf16")
+    found: dict[str, Runtime] = {
+        "f32": open_runtime("openvino", weights),
+        "bf16": OpenVINORuntime(weights.verified(), weights.card.scene_size, precision="bf16"),
+    }
     try:
         rounded = catalog.int8_of(weights)
         found["int8"] = OpenVINORuntime(rounded.verified(), rounded.card.scene_size, precision="int8")

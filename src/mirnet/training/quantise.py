@@ -132,21 +132,17 @@ def _hold_scales(graph: onnx.GraphProto) -> None:
     the attention of a DAU: `lite` then was at 20 to 25 dB to float32 (2026.4.1; ONNX Runtime, which moves nothing, at
     38 to 54). No scale is moved past a maximum.
     """
-    takers = {name: {node.op_type for node in graph.node if name in node.input} for name in _outputs(graph, "Conv")}
+    reduced = {name for node in graph.node if node.op_type in ("ReduceMean", "ReduceMax") for name in node.input}
     held = []
     for node in graph.node:
         held.append(node)
-        if takers.get(node.output[0], set()) & {"ReduceMean", "ReduceMax"}:
-            name = node.output[0]
+        name = node.output[0]
+        if node.op_type == "Conv" and name in reduced:
             node.output[0] = f"{name}/free"
             held.append(onnx.helper.make_node("Max", [node.output[0], LEAST], [name], name=f"{node.name}/held"))
     del graph.node[:]
     graph.node.extend(held)
     graph.initializer.append(onnx.numpy_helper.from_array(np.array(-np.finfo(np.float32).max), LEAST))
-
-
-def _outputs(graph: onnx.GraphProto, kind: str) -> list[str]:
-    return [node.output[0] for node in graph.node if node.op_type == kind]
 
 
 def _exact(graph: onnx.GraphProto) -> list[str]:
