@@ -211,6 +211,16 @@ def test_every_parameter_receives_a_gradient(name: str, tied: bool | None) -> No
     assert without == set()
 
 
+def test_the_head_sees_a_mirrored_picture_as_the_same_scene() -> None:
+    network, thumbnail = small("lite"), torch.rand(3, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    assert isinstance(network, Lite)
+    with torch.no_grad():
+        asked = network.head.ask(thumbnail)
+        for dims in ((2,), (3,), (2, 3)):
+            assert torch.allclose(network.head.ask(thumbnail.flip(dims)), asked.flip(dims), atol=1e-5)
+            assert not torch.allclose(network.head.look(thumbnail.flip(dims)), asked.flip(dims), atol=1e-3)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (2, 3), (7, 5), (16, 31), (33, 16)])
 @pytest.mark.parametrize("name", SMALL)
 def test_any_size_from_one_pixel_up_comes_back_in_its_size(name: str, size: tuple[int, int]) -> None:

@@ -82,6 +82,19 @@ def test_grain_is_as_fine_as_it_is_called(
     assert float(border) == pytest.approx(float(noise.std()), rel=0.04)
 
 
+def test_pictures_begin_at_any_pixel_of_the_grains_pattern() -> None:
+    """Networks learn a single phase by heart, and then restore a picture worse that was cropped by one pixel."""
+    draws = draws_of(400)
+    noise, kind = synthesis._grain(draws, 32, 32)[:, 0], synthesis.grain_kind(draws)
+    interpolated = noise[kind == GRAINS.index("interpolated")]  # red is strongest where it was measured
+    strength = interpolated.unflatten(1, (16, 2)).unflatten(3, (16, 2)).pow(2).mean((1, 3)).flatten(1)
+    begins = torch.bincount(strength.argmax(1), minlength=4) / len(interpolated)
+    assert begins.tolist() == pytest.approx([0.25] * 4, abs=0.12)
+    coarse = noise[kind == GRAINS.index("coarse")]  # two rows of one large pixel are more alike than neighbours
+    even, odd = ((coarse[:, first + 1 : 31 : 2] - coarse[:, first:30:2]).pow(2).mean((1, 2)) for first in (0, 1))
+    assert float((even < odd).float().mean()) == pytest.approx(0.5, abs=0.2)
+
+
 def test_half_of_the_grain_is_free_and_more_of_the_rest_interpolated_than_coarse() -> None:
     shares = torch.bincount(synthesis.grain_kind(draws_of(4000))) / 4000
     assert shares.tolist() == pytest.approx([0.3, 0.2, 0.5], abs=0.03)

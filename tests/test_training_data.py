@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from mirnet.errors import DataError, TrainingError
 from mirnet.exposure import expose
 from mirnet.images import write_image
+from mirnet.network import Lite, LiteConfig
+from mirnet.network.lite import VIEWS, settle
 from mirnet.pairs import Pair
 from mirnet.training import head, inspect, recipes, store, truth
 from mirnet.training.batches import Feed, dark_twin, make_batch
@@ -281,6 +283,33 @@ def test_a_proposal_shall_rise_as_a_picture_darkens_and_no_faster() -> None:
     for rise, loss in ((0.0, 0.0), (0.4, 0.0), (1.0, 0.0), (1.5, 0.5), (-0.25, 0.25)):
         after = asked + rise * stops[:, None, None, None]
         assert float(head.slope_loss(asked, after, stops)) == pytest.approx(loss, abs=1e-6)
+
+
+def test_two_of_the_heads_views_are_looked_at_and_their_contradiction_costs() -> None:
+    network, thumbnails = Lite(LiteConfig(features=8, head_features=4)), torch.rand(3, 3, 16, 24)
+    with torch.no_grad():
+        asked = head.two_looks(network.head, thumbnails, 0, 7)
+        every = torch.stack([view.back(network.head.look(view.of(thumbnails))) for view in VIEWS])
+        found = [[bool(torch.allclose(look, each, atol=1e-6)) for each in every].index(True) for look in asked]
+        assert found[0] != found[1]
+        assert torch.equal(head.two_looks(network.head, thumbnails, 0, 7), asked)
+        seen = {float(head.two_looks(network.head, thumbnails, 0, step)[0].mean()) for step in range(64)}
+    assert len(seen) == len(VIEWS)
+    assert float(head.unrest(asked)) > 0
+    assert float(head.unrest(asked[:1].expand(2, -1, -1, -1, -1))) == 0
+    apart = torch.tensor([1.0, 1.5])[:, None, None, None, None].expand(2, 3, 1, 2, 3)
+    assert float(head.unrest(apart)) == pytest.approx(0.5 * head.UNREST_WEIGHT)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_new_head_can_begin_to_learn(seed: int) -> None:
+    """Proposals near 0 are taken for none, and have no slope: a head that began there stayed there."""
+    torch.manual_seed(seed)
+    network = Lite(LiteConfig(features=8))
+    proposed = settle(network.head.look(torch.rand(8, 3, 64, 96) / 4), head.ZONE_STOPS)
+    head.head_loss(proposed, 8 * torch.rand_like(proposed)).backward()
+    assert 1 < float(proposed.detach().mean()) < 3
+    assert all(float(p.grad.norm()) > 1e-4 for p in network.head.parameters() if p.grad is not None)
 
 
 def test_draws_are_uniform_normal_and_independent_of_the_rest_of_the_batch() -> None:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mirnet.errors import DataError
-from mirnet.network.lite import expose
+from mirnet.network.lite import VIEWS, ExposureHead, expose
 from mirnet.thumbnail import CELL_PX, thumbnail
 from mirnet.training.data import Picture, to_unit
 from mirnet.training.draws import Draws
@@ -21,6 +21,9 @@ KEPT_OF_MAP = 0.5
 # Small proposals shrink in training as they do in use, but only those of less than this: inside a wide zone a head
 # that asks for a little is not corrected, and learns to ask for more.
 ZONE_STOPS = 0.5
+# What depends on how the thumbnail's pixels fall is not the scene: without this the number moves more when a picture is
+# cropped by a few pixels, and is no better.
+UNREST_WEIGHT = 0.3
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,21 @@ def _edge(draws: Draws, size: Sequence[int]) -> Tensor:  # (N, 1, h, w) in [0, 1
     across = rows[:, None] * angle.sin() + columns * angle.cos()
     softness = draws.between(110, 0.05, 0.5)[:, None, None, None]
     return torch.sigmoid((across - draws.between(111, -0.5, 0.5)[:, None, None, None]) / softness)
+
+
+def two_looks(head: ExposureHead, thumbnails: Tensor, seed: int, step: int) -> Tensor:
+    """What two of the views in which `head` looks at thumbnails (N, 3, h, w) ask for, (2, N, 1, h/8, w/8).
+
+    Which two is a function of (seed, step).
+    """
+    first, second = Draws(seed, step, torch.zeros(1, dtype=torch.int64)).uniform(113, len(VIEWS))[0].argsort()[:2]
+    return torch.stack([view.back(head.look(view.of(thumbnails))) for view in (VIEWS[first], VIEWS[second])])
+
+
+def unrest(asked: Tensor) -> Tensor:
+    """By how much two looks (2, N, 1, h, w) at one scene contradict each other, in the pictures' numbers, weighted."""
+    first, second = asked.mean((2, 3, 4))
+    return UNREST_WEIGHT * (first - second).abs().mean()
 
 
 def darker(thumbnails: Tensor, seed: int, step: int) -> tuple[Tensor, Tensor]:

@@ -66,12 +66,13 @@ def train_head(job: Job, place: Place, saved: dict[str, Tensor], preparing: Call
     while place.step < settings.head_steps:
         started = time.monotonic()
         thumbnails, truth = head.head_batch(groups, settings.seed, place.step, job.fabric.device, darkness)
-        proposed = settle(job.network.head.ask(thumbnails), head.ZONE_STOPS)
-        loss = head.head_loss(proposed, truth)
+        asked = head.two_looks(job.network.head, thumbnails, settings.seed, place.step)
+        proposed = settle(asked.mean(0), head.ZONE_STOPS)
+        loss = head.head_loss(proposed, truth) + head.unrest(asked)
         if darkness:
             darkened, stops = head.darker(thumbnails, settings.seed, place.step)
-            asked = settle(job.network.head.ask(darkened), head.ZONE_STOPS)
-            loss = loss + head.slope_loss(proposed, asked, stops)
+            asked = head.two_looks(job.network.head, darkened, settings.seed, place.step)
+            loss = loss + head.slope_loss(proposed, settle(asked.mean(0), head.ZONE_STOPS), stops)
         _refuse_explosion(job, float(loss.detach()), 1e6, place, "thumbnails")
         rate = HEAD.rate(place.step, place.step / settings.head_steps)
         optimisation.clear()
