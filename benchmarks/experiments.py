@@ -32,7 +32,7 @@ def main(target: Path) -> None:
                 axes.plot((places[begun][0], x), (places[begun][1], y), "-", color=colour, linewidth=1)
     axes.set(xlabel="crops seen, gigapixels", ylabel="PSNR at the truth's exposure, dB", xlim=(0, None))
     axes.grid(alpha=0.3)
-    axes.legend(loc="center")
+    axes.legend(loc="lower right")
     figure.savefig(target)
 
 

@@ -48,6 +48,17 @@ def test_what_is_called_free_saw_freely_licensed_photographs_alone():
     assert "LOL" not in json.dumps(photographs)
 
 
+def test_a_picture_that_is_cropped_by_a_few_pixels_is_proposed_the_same_exposure(repository):
+    enhancer, moved = mirnet.Enhancer(), []
+    for path in sorted((repository / "examples").glob("*.jpg")):
+        picture = mirnet.read_image(path)
+        whole = enhancer.propose(picture)
+        moved.append(max(abs(enhancer.propose(picture[px:, px:]) - whole) for px in (1, 2, 3, 5, 7)))
+    assert (
+        np.mean(moved) < 0.025
+    )  # stops; a hundredth of the brightness is about 0.03, and one look alone moves by 0.032
+
+
 def test_the_weights_for_noise_leave_the_exposure_alone_without_being_told():
     enhancer, draw = mirnet.Enhancer("denoise"), np.random.default_rng(0)
     for brightness in (5, 60, 250):

@@ -23,7 +23,7 @@ KEPT_OF_MAP = 0.5
 ZONE_STOPS = 0.5
 # What depends on how the thumbnail's pixels fall is not the scene: without this the number moves more when a picture is
 # cropped by a few pixels, and is no better.
-UNREST_WEIGHT = 0.3
+UNREST_WEIGHT = 0.2
 
 
 @dataclass(frozen=True)
