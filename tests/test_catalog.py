@@ -54,9 +54,7 @@ def test_a_picture_that_is_cropped_by_a_few_pixels_is_proposed_the_same_exposure
         picture = mirnet.read_image(path)
         whole = enhancer.propose(picture)
         moved.append(max(abs(enhancer.propose(picture[px:, px:]) - whole) for px in (1, 2, 3, 5, 7)))
-    assert (
-        np.mean(moved) < 0.025
-    )  # stops; a hundredth of the brightness is about 0.03, and one look alone moves by 0.032
+    assert np.mean(moved) < 0.025  # stops; 0.03 is a hundredth of the brightness, and a single look moved by 0.032
 
 
 def test_the_weights_for_noise_leave_the_exposure_alone_without_being_told():

@@ -286,6 +286,7 @@ def test_a_proposal_shall_rise_as_a_picture_darkens_and_no_faster() -> None:
 
 
 def test_two_of_the_heads_views_are_looked_at_and_their_contradiction_costs() -> None:
+    torch.manual_seed(0)
     network, thumbnails = Lite(LiteConfig(features=8, head_features=4)), torch.rand(3, 3, 16, 24)
     with torch.no_grad():
         asked = head.two_looks(network.head, thumbnails, 0, 7)

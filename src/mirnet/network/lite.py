@@ -72,11 +72,6 @@ def spread(stops_map: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(stops_map, size=(height, width), mode="bilinear", align_corners=False)
 
 
-# What a head asks for before it has learnt anything: where `settle` has a slope. Near 0 it has none, and training would
-# not begin.
-START_STOPS = 2.0
-
-
 def settle(stops_map: Tensor, zone_stops: float) -> Tensor:
     """Maps (N, 1, h, w), those with a small mean shrunk to 0: by the mean alone, so that they keep their shape."""
     mean = stops_map.mean((2, 3), keepdim=True)
@@ -108,15 +103,20 @@ class View:
     def of(self, thumbnail: Tensor) -> Tensor:
         height, width = thumbnail.shape[2:]
         wider = F.pad(thumbnail, (1, 1, 1, 1), mode="replicate")
-        moved = wider[:, :, 1 - self.down :, 1 - self.right :][:, :, :height, :width]
-        return self.back(moved)
+        return self._flipped(wider[:, :, 1 - self.down :, 1 - self.right :][:, :, :height, :width])
 
     def back(self, cells: Tensor) -> Tensor:
-        """A map of cells that was proposed in this view, mirrored back; an eighth of a cell is not moved back."""
-        return cells.flip(self.mirrored) if self.mirrored else cells
+        """A map of cells that was proposed in this view, mirrored back; that eighth of a cell it is not moved back."""
+        return self._flipped(cells)
+
+    def _flipped(self, x: Tensor) -> Tensor:
+        return x.flip(self.mirrored) if self.mirrored else x
 
 
 VIEWS = tuple(View(*each) for each in itertools.product((-1, 1), (-1, 1), ((), (2,), (3,), (2, 3))))
+# What a head asks for before it has learnt anything: where `settle` has a slope. Near 0 it has none, and training would
+# not begin.
+START_STOPS = 2.0
 
 
 class ExposureHead(nn.Module):
