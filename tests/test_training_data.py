@@ -310,7 +310,7 @@ def test_a_new_head_can_begin_to_learn(seed: int) -> None:
     proposed = settle(network.head.look(torch.rand(8, 3, 64, 96) / 4), head.ZONE_STOPS)
     head.head_loss(proposed, 8 * torch.rand_like(proposed)).backward()
     assert 1 < float(proposed.detach().mean()) < 3
-    assert all(float(p.grad.norm()) > 1e-4 for p in network.head.parameters() if p.grad is not None)
+    assert all(p.grad is not None and float(p.grad.norm()) > 1e-4 for p in network.head.parameters())
 
 
 def test_draws_are_uniform_normal_and_independent_of_the_rest_of_the_batch() -> None:

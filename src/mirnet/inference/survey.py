@@ -25,7 +25,8 @@ WHOLE_PX = 1_500_000  # pictures up to this many pixels are surveyed whole, and 
 # Of larger ones: 16 crops, 0.6 megapixels. On twelve megapixels of 48 different dark photos the result is then 52.0 dB
 # away from one with the statistics of every pixel, on one photo 56.4 and on another 53.9 dB; 64 crops of 96 px, the
 # same work, see too little around each pixel: 49.3, 44.9 and 45.7 dB; 9 of 256 px too few places: 45.7, 55.9 and 56.8.
-# (benchmarks/seams.py, last rows, with these constants changed; the other photo by a script that was not kept.)
+# (benchmarks/seams.py, last rows, with these constants changed and the weights of 2026-11-28; the other photo by a
+# script that was not kept.)
 SAMPLE_PX, SAMPLES_A_SIDE = 192, 4
 GRID_PX = 512  # at most so many pixels on each side stand for a picture where its mean is asked for
 

@@ -106,7 +106,7 @@ class View:
         return self._flipped(wider[:, :, 1 - self.down :, 1 - self.right :][:, :, :height, :width])
 
     def back(self, cells: Tensor) -> Tensor:
-        """A map of cells that was proposed in this view, mirrored back; that eighth of a cell it is not moved back."""
+        """A map of cells that was proposed in this view, mirrored back; the pixel, an eighth of a cell, stays."""
         return self._flipped(cells)
 
     def _flipped(self, x: Tensor) -> Tensor:
