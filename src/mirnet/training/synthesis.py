@@ -227,7 +227,8 @@ def _grain(draws: Draws, height: int, width: int) -> Tensor:  # (B, 3, H, W), of
     coarse = F.interpolate(F.avg_pool2d(fine, 2), scale_factor=2.0, mode="bilinear", align_corners=False) * 3
     grain = torch.where(kind == 0, interpolated, torch.where(kind == 1, coarse, fine))
     # both are patterns of 2x2 pixels, and a picture may begin at any of the four: who has seen one of them alone
-    # learns it by heart, and restores a picture that was cropped by one pixel worse, by up to 6 dB (benchmarks/phases.py)
+    # learns it by heart, and restores a picture that was cropped by one pixel worse by up to 6 dB
+    # (benchmarks/phases.py)
     down, right = (draws.uniform(233, 2) < 0.5).T[:, :, None, None, None]
     grain = torch.where(down, grain[:, :, 1:], grain[:, :, :-1])
     grain = torch.where(right, grain[..., 1:], grain[..., :-1])
