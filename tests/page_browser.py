@@ -85,8 +85,13 @@ class Visit:
         return [each for each in self.requests if re.search(pattern, each)]
 
     def settle(self) -> None:
-        """Wait until every picture is ready or failed, and the stage shows all that it will."""
+        """Wait until every picture is ready or failed, and the page shows all that it will."""
         self.until(SETTLED)
+        self.frame()  # stage and histogram are drawn in the frame after their pixels came
+
+    def frame(self) -> None:
+        """Wait until the page has drawn what it put off to its next frame."""
+        self.page.evaluate("new Promise(requestAnimationFrame)")
 
     def until(self, script: str) -> None:
         """Wait until JavaScript says so. Playwright's own way is an eval in the page, which our CSP forbids."""

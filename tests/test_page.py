@@ -404,12 +404,12 @@ def test_denoise_and_strength_are_blended_here_as_the_server_would(party: Visit)
     for denoise, strength in [(0, 100), (100, 100), (37, 63), (80, 5), (50, 0)]:
         party.slide("denoise", denoise)
         party.slide("strength", strength)
-        party.page.evaluate("new Promise(requestAnimationFrame)")
+        party.frame()
         there = of_the_server(party, denoise=denoise / 100, strength=strength / 100)
         np.testing.assert_allclose(party.shown("after")[:, :, :3].astype(int), there, atol=1)
     party.page.click("#denoise-auto")
     party.slide("strength", 63)
-    party.page.evaluate("new Promise(requestAnimationFrame)")
+    party.frame()
     np.testing.assert_allclose(party.shown("after")[:, :, :3].astype(int), of_the_server(party, strength=0.63), atol=1)
     party.settle()
     assert len(party.asked("/v1/previews/")) == asked  # nothing was asked of the server for it
@@ -423,7 +423,7 @@ def test_an_exposure_is_rendered_small_first_with_one_upload(come: Open) -> None
     bright = "desk.developer.whole.image.data.reduce((sum, value) => sum + value, 0)"
     dim = seen.desk(bright)
     seen.slide("exposure", 1.5)
-    seen.page.evaluate("new Promise(requestAnimationFrame)")
+    seen.frame()
     assert seen.desk(bright) > dim  # a first guess, at once
     assert seen.page.locator("#exposure-value").inner_text().endswith("yours +1.5")
     seen.settle()
@@ -464,9 +464,9 @@ def test_who_pans_at_1_to_1_waits_for_what_was_not_yet_seen(come: Open) -> None:
     assert asked_for("go({ scale: 1, x: 700, y: 450 })") == 0
     one = "new Set(desk.developer.details.map((each) => each.blended)).size"
     seen.slide("strength", 40)
-    seen.page.evaluate("new Promise(requestAnimationFrame)")
+    seen.frame()
     assert asked_for("go({ scale: 1, x: 720, y: 470 })") == 0
-    seen.page.evaluate("new Promise(requestAnimationFrame)")
+    seen.frame()
     assert seen.desk(one) == 1  # what came into sight again follows the sliders too
     left, top, width, height = (int(each) for each in seen.desk("desk.viewer.region"))
     there = of_the_server(seen, strength=0.4, region=f"{left},{top},{width},{height}")
