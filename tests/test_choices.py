@@ -161,6 +161,20 @@ def test_real_crops_went_through_jpeg_as_often_as_asked(pairs: Pairs) -> None:
     assert (stored - plain).abs().mean() < 0.05
 
 
+def test_dark_twins_come_back_duller_than_the_photo_as_often_as_asked(pairs: Pairs) -> None:
+    def targets(share: float) -> torch.Tensor:
+        feed = Feed(real=0.0, darkened=1.0, dulled=share)
+        return make_batch(pairs, 0, 0, CPU, crop=16, index=range(64), feed=feed).target
+
+    photos = make_batch(pairs, 0, 0, CPU, crop=16, index=range(64), feed=Feed(real=0.0, bright=1.0)).target
+    assert torch.equal(targets(0.0), photos)
+    factors = targets(1.0).mean((1, 2, 3)) / photos.mean((1, 2, 3))
+    assert factors.min() > 0.7
+    assert factors.max() < 0.96
+    duller = (targets(0.3) != photos).flatten(1).any(1)
+    assert 8 < int(duller.sum()) < 32
+
+
 def test_shares_add_up_and_keep_their_proportions() -> None:
     feed = recipes.LITE.feed.with_synthetic(0.5)
     assert feed.real == 0.5

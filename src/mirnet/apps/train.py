@@ -60,6 +60,8 @@ def train(
     ssim_weight: Annotated[float | None, typer.Option(help="Of 1 - SSIM beside that loss.")] = None,
     gt_mean_weight: Annotated[float | None, typer.Option(help="How much of that loss is taken at the target's mean "
                                                               "brightness, 0 to 1.")] = None,
+    dulled: Annotated[float | None, typer.Option(help="Share of the dark twins that are to come back duller than the "
+                                                      "photo is. Default: 0.8.")] = None,
     mixup: Annotated[float | None, typer.Option(help="Share of crops that are mixed with another.")] = None,
     jitter_stops: Annotated[float | None, typer.Option(help="Random exposure, standard deviation in stops "
                                                             "(lite).")] = None,
@@ -98,7 +100,7 @@ def train(
             batch=batch, accumulate=accumulate, warmup_steps=warmup_steps, optimiser=optimiser,
             weight_decay=weight_decay, clip_norm=clip_norm, average=ema, loss=loss, ssim_weight=ssim_weight,
             gt_mean_weight=gt_mean_weight, synthetic_weight=synthetic_weight, noise_only=noise_only,
-            feed={"mixup": mixup, "jitter_stops": jitter_stops, "gamma": jitter_gamma},
+            feed={"dulled": dulled, "mixup": mixup, "jitter_stops": jitter_stops, "gamma": jitter_gamma},
         ),
         steps=TrainSettings.steps if steps is None else steps, hours=hours, head_steps=head_steps, seed=seed,
         checkpoint_steps=checkpoint_steps, validate_steps=validate_steps, log_steps=log_steps, tensorboard=tensorboard,

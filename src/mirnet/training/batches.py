@@ -15,7 +15,7 @@ from mirnet.errors import DataError, SettingsError
 from mirnet.network.lite import expose
 from mirnet.training.draws import Draws
 from mirnet.training.store import Flat, Pairs, reflect
-from mirnet.training.synthesis import MOST_STOPS, dark_twin, drawn_jpeg, dulled, noisy_twin
+from mirnet.training.synthesis import DULLED_SHARE, MOST_STOPS, dark_twin, drawn_jpeg, dulled, noisy_twin
 from mirnet.training.truth import solve_stops
 
 SHARES = ("real", "bright", "darkened", "noisy")  # what a crop can be; their shares add up to 1
@@ -35,6 +35,7 @@ class Feed:
     noisy: float = 0.0
     jitter_stops: float = 0.0  # standard deviation of the exposure error that each crop draws, where stops are fed
     local: bool = False  # stops of real pairs lie anywhere between the picture's one number and its map
+    dulled: float = DULLED_SHARE  # share of the darkened crops that are to come back duller than the photograph is
     jpeg: float = 0.0  # share of the real and darkened crops that went through a JPEG file
     gamma: float = 0.0  # standard deviation of log2 of an exponent on the input's values
     mixup: float = 0.0  # share of crops that are mixed with another
@@ -43,7 +44,7 @@ class Feed:
         wrong = []
         if abs(sum(getattr(self, name) for name in SHARES) - 1) > 1e-6:
             wrong.append(f"the shares {', '.join(SHARES)} add up to 1")
-        if any(not 0 <= getattr(self, name) <= 1 for name in (*SHARES, "jpeg", "mixup")):
+        if any(not 0 <= getattr(self, name) <= 1 for name in (*SHARES, "dulled", "jpeg", "mixup")):
             wrong.append("every share lies in 0 to 1")
         if min(self.jitter_stops, self.gamma) < 0:
             wrong.append("the jitter of exposure and gamma is not negative")
@@ -125,7 +126,7 @@ def _crops(pairs: Pairs, draws: Draws, kind: Tensor, order: Tensor | None, crop:
     number = torch.zeros(len(kind), 1, 1, 1, device=device)  # the stops from the picture to its target
     if darkened.any():
         some = draws.of(darkened)
-        target[darkened] = dulled(target[darkened], some)
+        target[darkened] = dulled(target[darkened], some, feed.dulled)
         picture[darkened] = dark_twin(target[darkened], some.between(4, 0, MOST_STOPS)[:, None, None, None], some)
     if noisy.any():
         picture[noisy] = noisy_twin(target[noisy], draws.of(noisy))

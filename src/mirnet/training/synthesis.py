@@ -54,7 +54,8 @@ BLACK_SPREAD = (0.001, 0.04)  # of the error of black in linear light, white at 
 
 MOST_STOPS = 7.0
 # Of the pictures that are darkened, how many are made duller first: the factor of their values, and how much is kept of
-# what sets their colours apart from grey. Good photographs are livelier than what one finds in dark rooms. Ours.
+# what sets their colours apart from grey. Good photographs are livelier than what one finds in dark rooms; but where
+# noise hides a colour, a network gives back what it met on average. Ours.
 DULLED_SHARE, DULLED_TO, DULL_COLOUR = 0.8, (0.75, 0.95), (0.3, 1.0)
 MOST_SIGMA = 55 / 255  # of the Gaussian noise in noisy twins, on sRGB values
 
@@ -121,18 +122,18 @@ class Rendering:
         return Rendering(BALANCE_SPREAD * draws.normal(210, 3), draws.between(211, *CURVE), bend, black)
 
 
-def dulled(bright: Tensor, draws: Draws) -> Tensor:
-    """Pictures (B, 3, H, W) in [0, 1], most of them duller than they were: what their dark twins are to become again.
+def dulled(bright: Tensor, draws: Draws, share: float = DULLED_SHARE) -> Tensor:
+    """Pictures (B, 3, H, W) in [0, 1], some duller than they were: what their dark twins are to become again.
 
     255 stays 255 under `expose`, as a lamp does; a blown sky must darken with the rest, so most are below white.
     """
-    factor, kept = (share[:, None, None, None] for share in drawn_dullness(draws))
+    factor, kept = (each[:, None, None, None] for each in drawn_dullness(draws, share))
     return torch.where(factor < 1, _with_colour(bright, kept) * factor, bright)
 
 
-def drawn_dullness(draws: Draws) -> tuple[Tensor, Tensor]:
+def drawn_dullness(draws: Draws, share: float = DULLED_SHARE) -> tuple[Tensor, Tensor]:
     """The factor of values (B,), and how much of the colour is kept (B,); both 1 where a picture stays as it is."""
-    spared = draws.uniform(5) >= DULLED_SHARE
+    spared = draws.uniform(5) >= share
     factor, kept = draws.between(216, *DULLED_TO), draws.between(217, *DULL_COLOUR)
     return torch.where(spared, 1.0, factor), torch.where(spared, 1.0, kept)
 
