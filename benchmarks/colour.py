@@ -1,0 +1,91 @@
+"""How much of strong colours comes back?
+
+    python benchmarks/colour.py PHOTOS... [--weights lite free]       # dark twins of photographs, as lively as these
+    python benchmarks/colour.py --data PAIRS [--weights lite free]
+
+Dark pictures are restored at the truth's number of stops. *Strong colours* are the pixels whose truth has a chroma of
+20 or more in CIELAB; what is kept of them is the result's (a, b) along the truth's, as a share of the truth's: 1 where
+they are as strong, less where they are paler or of another hue. Prints, in Markdown, mean, median and least over
+pictures with at least 1 % of such pixels, and the mean CIEDE2000 of all pixels. Protocol: pictures of at most 600 px,
+sRGB, results clipped and not rounded, no GT-mean. Needs `pip install '.[train,evaluate]'`.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from do_no_harm import files, opened
+from numpy.typing import NDArray
+from phases import LONGEST_PX, STOPS, network
+from skimage.color import deltaE_ciede2000, rgb2lab
+from torch import Tensor
+
+from mirnet.network import SceneNetwork
+from mirnet.network.lite import expose
+from mirnet.pairs import find_pairs
+from mirnet.training.draws import Draws
+from mirnet.training.synthesis import dark_twin
+from mirnet.training.truth import solve_stops
+
+STRONG, LEAST_SHARE = 20.0, 0.01  # chroma in CIELAB, and of how many pixels
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", nargs="*", type=Path)
+    parser.add_argument("--data", type=Path, help="a folder of pairs")
+    parser.add_argument("--weights", nargs="+", default=["lite", "free"])
+    asked = parser.parse_args()
+    if not (asked.photos or asked.data):
+        parser.error("Expected photographs or --data PAIRS; got neither.")
+    pairs = [*twins(asked.photos), *(of_folder(asked.data) if asked.data else ())]
+    print("| weights | pictures | kept of strong colours: mean, median, least | CIEDE2000 |\n|---|---|---|---|")
+    for name in asked.weights:
+        restorer = network(name)
+        kept, apart = zip(*(measured(restorer, *pair) for pair in pairs), strict=True)
+        strong = [each for each in kept if each is not None]
+        shares = f"{np.mean(strong):.3f}, {np.median(strong):.3f}, {min(strong):.2f}"
+        print(f"| {name} | {len(strong)} of {len(pairs)} | {shares} | {np.mean(apart):.2f} |", flush=True)
+
+
+def twins(photos: list[Path]) -> Iterator[tuple[Tensor, Tensor]]:
+    """A dark twin of each photograph, none of them dulled, and the photograph, (1, 3, H, W) in [0, 1]."""
+    for number, path in enumerate(files(photos)):
+        bright, draws = unit(path), Draws(0, 0, torch.tensor([number]))
+        yield dark_twin(bright, draws.between(4, *STOPS)[:, None, None, None], draws), bright
+
+
+def of_folder(folder: Path) -> Iterator[tuple[Tensor, Tensor]]:
+    for pair in find_pairs(folder):
+        yield unit(pair.dark), unit(pair.bright)
+
+
+def unit(path: Path) -> Tensor:
+    return torch.from_numpy(opened(path, LONGEST_PX).transpose(2, 0, 1) / np.float32(255))[None]
+
+
+@torch.no_grad()
+def measured(restorer: SceneNetwork, dark: Tensor, bright: Tensor) -> tuple[float | None, float]:
+    """What is kept of strong colours, None where there are too few, and the mean CIEDE2000."""
+    stops = solve_stops(dark, bright)
+    restored = restorer(expose(dark, stops), stops.expand(-1, 1, *dark.shape[2:])).clamp(0, 1)
+    result, truth = lab(restored), lab(bright)
+    return kept_of_strong(result, truth), float(deltaE_ciede2000(result, truth).mean())
+
+
+def kept_of_strong(result: NDArray[np.float64], truth: NDArray[np.float64]) -> float | None:
+    strong = np.hypot(truth[..., 1], truth[..., 2]) >= STRONG
+    if strong.mean() < LEAST_SHARE:
+        return None
+    there, wanted = result[strong][:, 1:], truth[strong][:, 1:]
+    return float((there * wanted).sum() / (wanted**2).sum())
+
+
+def lab(picture: Tensor) -> NDArray[np.float64]:
+    return np.asarray(rgb2lab(picture[0].permute(1, 2, 0).double().numpy()))
+
+
+if __name__ == "__main__":
+    main()
