@@ -16,17 +16,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from do_no_harm import files, opened
-from numpy.typing import NDArray
-from phases import LONGEST_PX, STOPS, network
-from skimage.color import deltaE_ciede2000, rgb2lab
+from do_no_harm import files
+from phases import darkened, network, restored, unit
+from skimage.color import rgb2lab
 from torch import Tensor
 
+from mirnet.evaluation.colour import ciede2000
+from mirnet.metrics import Picture
 from mirnet.network import SceneNetwork
-from mirnet.network.lite import expose
 from mirnet.pairs import find_pairs
 from mirnet.training.draws import Draws
-from mirnet.training.synthesis import dark_twin
 from mirnet.training.truth import solve_stops
 
 STRONG, LEAST_SHARE = 20.0, 0.01  # chroma in CIELAB, and of how many pixels
@@ -53,8 +52,8 @@ def main() -> None:
 def twins(photos: list[Path]) -> Iterator[tuple[Tensor, Tensor]]:
     """A dark twin of each photograph, none of them dulled, and the photograph, (1, 3, H, W) in [0, 1]."""
     for number, path in enumerate(files(photos)):
-        bright, draws = unit(path), Draws(0, 0, torch.tensor([number]))
-        yield dark_twin(bright, draws.between(4, *STOPS)[:, None, None, None], draws), bright
+        bright = unit(path)
+        yield darkened(bright, Draws(0, 0, torch.tensor([number]))), bright
 
 
 def of_folder(folder: Path) -> Iterator[tuple[Tensor, Tensor]]:
@@ -62,29 +61,20 @@ def of_folder(folder: Path) -> Iterator[tuple[Tensor, Tensor]]:
         yield unit(pair.dark), unit(pair.bright)
 
 
-def unit(path: Path) -> Tensor:
-    return torch.from_numpy(opened(path, LONGEST_PX).transpose(2, 0, 1) / np.float32(255))[None]
-
-
 @torch.no_grad()
 def measured(restorer: SceneNetwork, dark: Tensor, bright: Tensor) -> tuple[float | None, float]:
     """What is kept of strong colours, None where there are too few, and the mean CIEDE2000."""
-    stops = solve_stops(dark, bright)
-    restored = restorer(expose(dark, stops), stops.expand(-1, 1, *dark.shape[2:])).clamp(0, 1)
-    result, truth = lab(restored), lab(bright)
-    return kept_of_strong(result, truth), float(deltaE_ciede2000(result, truth).mean())
+    result = restored(restorer, dark, solve_stops(dark, bright))
+    pictures = [each[0].permute(1, 2, 0).numpy() for each in (result, bright)]
+    return kept_of_strong(*pictures), ciede2000(*pictures)
 
 
-def kept_of_strong(result: NDArray[np.float64], truth: NDArray[np.float64]) -> float | None:
-    strong = np.hypot(truth[..., 1], truth[..., 2]) >= STRONG
+def kept_of_strong(result: Picture, truth: Picture) -> float | None:
+    there, wanted = (rgb2lab(picture.astype(np.float64))[..., 1:] for picture in (result, truth))
+    strong = np.hypot(wanted[..., 0], wanted[..., 1]) >= STRONG
     if strong.mean() < LEAST_SHARE:
         return None
-    there, wanted = result[strong][:, 1:], truth[strong][:, 1:]
-    return float((there * wanted).sum() / (wanted**2).sum())
-
-
-def lab(picture: Tensor) -> NDArray[np.float64]:
-    return np.asarray(rgb2lab(picture[0].permute(1, 2, 0).double().numpy()))
+    return float((there * wanted)[strong].sum() / (wanted[strong] ** 2).sum())
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("photos", nargs="+", type=Path)
     parser.add_argument("--weights", nargs="+", default=["lite", "free"])
     asked = parser.parse_args()
-    photos = [opened(path, LONGEST_PX) for path in files(asked.photos)]
+    photos = [unit(path) for path in files(asked.photos)]
     networks = {name: network(name) for name in asked.weights}
     print("| grain | weights | PSNR | the four differ by | their brightness, by |\n|---|---|---|---|---|")
     for grain in range(len(GRAINS)):
@@ -54,12 +54,24 @@ def network(name: str) -> SceneNetwork:
     return exported.read(weights.verified(), weights.card.architecture, weights.card.config, name).eval()
 
 
-def twin(photo: NDArray[np.uint8], number: int, grain: int) -> tuple[Tensor, Tensor]:
+def unit(path: Path) -> Tensor:
+    """A picture of at most `LONGEST_PX`, (1, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(opened(path, LONGEST_PX).transpose(2, 0, 1) / np.float32(255))[None]
+
+
+def darkened(bright: Tensor, draws: Draws) -> Tensor:
+    return dark_twin(bright, draws.between(4, *STOPS)[:, None, None, None], draws)
+
+
+def twin(bright: Tensor, number: int, grain: int) -> tuple[Tensor, Tensor]:
     """A dark twin with grain of that kind, and the photograph, (1, 3, H, W) in [0, 1]."""
-    bright = torch.from_numpy(photo.transpose(2, 0, 1) / np.float32(255))[None]
     every = (Draws(seed, 0, torch.tensor([number])) for seed in count())
     draws = next(each for each in every if int(grain_kind(each)) == grain)
-    return dark_twin(bright, draws.between(4, *STOPS)[:, None, None, None], draws), bright
+    return darkened(bright, draws), bright
+
+
+def restored(restorer: SceneNetwork, dark: Tensor, stops: Tensor) -> Tensor:
+    return restorer(expose(dark, stops), stops.expand(-1, 1, *dark.shape[2:])).clamp(0, 1)
 
 
 @torch.no_grad()
@@ -71,8 +83,7 @@ def of_four(restorer: SceneNetwork, dark: Tensor, bright: Tensor) -> list[tuple[
     results = []
     for top, left in product((0, 1), repeat=2):
         crop = dark[:, :, top : top + height, left : left + width]
-        restored = restorer(expose(crop, stops), stops.expand(-1, 1, height, width)).clamp(0, 1)
-        result = _inner(restored, top, left, height, width)
+        result = _inner(restored(restorer, crop, stops), top, left, height, width)
         results.append((metrics.psnr(result, truth), float(result.mean())))
     return results
 
