@@ -24,8 +24,8 @@ from skimage.exposure import equalize_hist
 from skimage.restoration import cycle_spin, denoise_wavelet
 
 from mirnet import Enhancer, metrics, read_image, write_image
-from mirnet.inference.evaluate import evaluate, evaluate_results
-from mirnet.inference.scores import Evaluation
+from mirnet.evaluation.scores import Evaluation
+from mirnet.evaluation.scoring import evaluate, evaluate_results
 from mirnet.inference.settings import Settings
 from mirnet.pairs import Pair, find_pairs
 

@@ -21,12 +21,12 @@ from phases import darkened, network, restored, unit
 from skimage.color import rgb2lab
 from torch import Tensor
 
-from mirnet.evaluation.colour import ciede2000
+from mirnet.datasets.counter_rng import Draws
+from mirnet.datasets.target_exposure import solve_stops
+from mirnet.evaluation.colour_difference import ciede2000
 from mirnet.metrics import Picture
 from mirnet.network import SceneNetwork
 from mirnet.pairs import find_pairs
-from mirnet.training.draws import Draws
-from mirnet.training.truth import solve_stops
 
 STRONG, LEAST_SHARE = 20.0, 0.01  # chroma in CIELAB, and of how many pixels
 

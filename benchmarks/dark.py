@@ -24,7 +24,7 @@ from skimage.color import hsv2rgb, rgb2hsv
 from skimage.exposure import equalize_adapthist
 
 from mirnet import Enhancer
-from mirnet.training.darken import darken
+from mirnet.datasets.darkened_folder import darken
 
 Photo = NDArray[np.uint8]  # (H, W, 3)
 

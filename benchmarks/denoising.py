@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from skimage.restoration import cycle_spin, denoise_nl_means, denoise_wavelet
 
 from mirnet import Enhancer, metrics, read_image
-from mirnet.inference.bootstrap import Mean, mean_of
+from mirnet.evaluation.intervals import Mean, mean_of
 from mirnet.pairs import picture_files
 
 SIGMAS = (10, 25, 50)

@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from mirnet import Enhancer, SettingsError
+from mirnet.evaluation.scoring import evaluate
 from mirnet.files import write_whole
 from mirnet.inference import catalog
-from mirnet.inference.evaluate import evaluate
 from mirnet.inference.runtimes import OpenVINORuntime, Runtime, open_runtime
 from mirnet.inference.settings import Settings
 from mirnet.pairs import find_pairs

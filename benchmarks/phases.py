@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mirnet import metrics
+from mirnet.datasets.counter_rng import Draws
+from mirnet.datasets.low_light_synthesis import GRAINS, dark_twin, grain_kind
+from mirnet.datasets.target_exposure import solve_stops
 from mirnet.inference import catalog
-from mirnet.network import SceneNetwork, exported
+from mirnet.network import SceneNetwork, exported_weights
 from mirnet.network.lite import expose
-from mirnet.training.draws import Draws
-from mirnet.training.synthesis import GRAINS, dark_twin, grain_kind
-from mirnet.training.truth import solve_stops
 
 LONGEST_PX, STOPS = 600, (3.0, 6.0)
 EDGE_PX = 8  # of the four crops that is not scored
@@ -51,7 +51,7 @@ def main() -> None:
 
 def network(name: str) -> SceneNetwork:
     weights = catalog.find(name)
-    return exported.read(weights.verified(), weights.card.architecture, weights.card.config, name).eval()
+    return exported_weights.read(weights.verified(), weights.card.architecture, weights.card.config, name).eval()
 
 
 def unit(path: Path) -> Tensor:

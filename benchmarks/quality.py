@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from mirnet import Enhancer
-from mirnet.inference.evaluate import evaluate
-from mirnet.inference.scores import Evaluation
+from mirnet.evaluation.scores import Evaluation
+from mirnet.evaluation.scoring import evaluate
 from mirnet.inference.settings import Settings
 from mirnet.pairs import find_pairs
 

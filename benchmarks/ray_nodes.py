@@ -29,11 +29,11 @@ import numpy as np
 from ray.cluster_utils import Cluster
 
 import mirnet
-from mirnet.inference import cluster, jobs, planning
+from mirnet.batch import jobs, planning, ray_backend
 from mirnet.inference.runtimes import cores
 from mirnet.inference.settings import Settings
 
-NODE = {"num_cpus": 1, "object_store_memory": cluster.OBJECT_STORE_BYTES}
+NODE = {"num_cpus": 1, "object_store_memory": ray_backend.OBJECT_STORE_BYTES}
 
 
 def make_photos(folder: Path, count: int) -> Path:
@@ -44,18 +44,18 @@ def make_photos(folder: Path, count: int) -> Path:
     return folder
 
 
-def only(pool: cluster.Pool, workers: int) -> None:
+def only(pool: ray_backend.Pool, workers: int) -> None:
     """Let a pool have so many workers and no more."""
     shares = list(pool._shares())[:workers]
     pool._shares = lambda: shares  # type: ignore[method-assign, assignment, return-value]
 
 
-def ready(pool: cluster.Pool) -> list[object]:
+def ready(pool: ray_backend.Pool) -> list[object]:
     """The workers that have loaded their network."""
     return [member for member in pool._members.values() if member.opening is None]
 
 
-def seconds(pool: cluster.Pool, photos: Path, out: Path) -> float:
+def seconds(pool: ray_backend.Pool, photos: Path, out: Path) -> float:
     shutil.rmtree(out, ignore_errors=True)
     begin = time.monotonic()
     failed = [outcome for outcome in pool.run(planning.plan([photos], out)) if not outcome.report]
@@ -67,7 +67,7 @@ def speed(address: str, photos: Path, out: Path, rounds: int) -> None:
     times: dict[int, list[float]] = {1: [], 2: []}
     for turn in range(rounds + 1):
         for workers in times:
-            with cluster.pool(address, "lite", Settings(), threads=1, at_once=1) as pool:
+            with ray_backend.pool(address, "lite", Settings(), threads=1, at_once=1) as pool:
                 only(pool, workers)
                 few = planning.plan([photos], out)[: 2 * workers]
                 all_ready = False
@@ -100,7 +100,7 @@ def kills(nodes: Cluster, photos: Path, plain: dict[str, bytes], out: Path) -> b
     good = True
     for what, kill in (("nothing", None), ("a worker", kill_worker), ("a node", kill_node)):
         shutil.rmtree(out, ignore_errors=True)
-        with cluster.pool(nodes.address, "lite", Settings(), threads=1) as pool:
+        with ray_backend.pool(nodes.address, "lite", Settings(), threads=1) as pool:
             told: Counter[str] = Counter()
             for outcome in pool.run(planning.plan([photos], out)):
                 told[outcome.job.source.name] += not outcome.failed

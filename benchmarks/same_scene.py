@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mirnet.datasets.parallel import in_order
+from mirnet.datasets.reading import read_rgb
+from mirnet.datasets.scene_similarity import Look, alike, look
 from mirnet.exposure import to_encoded, to_linear
 from mirnet.pairs import find_pairs
-from mirnet.training.data import read_rgb
-from mirnet.training.likeness import Look, alike, look
-from mirnet.training.parallel import in_order
 
 Photo = NDArray[np.uint8]  # (H, W, 3)
 

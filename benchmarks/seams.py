@@ -18,8 +18,8 @@ from PIL import Image, ImageOps
 
 from mirnet import Enhancer, metrics
 from mirnet.formats import of_suffix
-from mirnet.inference import render, survey
-from mirnet.inference.render import Plan, Source
+from mirnet.inference import first_pass, second_pass
+from mirnet.inference.second_pass import Plan, Source
 from mirnet.inference.settings import Settings
 
 CELL = (400, 600)
@@ -52,11 +52,11 @@ def tiled(photos: list[np.ndarray], side: int) -> np.ndarray:
 
 def compare(enhancer: Enhancer, name: str, picture: np.ndarray) -> None:
     source, calm = Source.of(picture), Settings(denoise=1.0)
-    plan = render.look(source, enhancer.runtime, enhancer.card, calm)
+    plan = second_pass.look(source, enhancer.runtime, enhancer.card, calm)
     longest = max(picture.shape)
 
     def rendered(changed: Plan) -> np.ndarray:
-        return np.concatenate(list(render.render(source, changed, enhancer.runtime, enhancer.card, calm)))
+        return np.concatenate(list(second_pass.render(source, changed, enhancer.runtime, enhancer.card, calm)))
 
     whole = rendered(replace(plan, tile_px=longest))
     for tile_px in TILES:
@@ -68,10 +68,10 @@ def compare(enhancer: Enhancer, name: str, picture: np.ndarray) -> None:
 
 def own_scene(enhancer: Enhancer, source: Source, plan: Plan) -> np.ndarray:
     """The scene of the whole picture, as a small one is surveyed."""
-    limit, survey.WHOLE_PX = survey.WHOLE_PX, source.height * source.width
-    samples = survey.Samples(source)
-    survey.WHOLE_PX = limit
-    survey.watch(source, [samples])
+    limit, first_pass.WHOLE_PX = first_pass.WHOLE_PX, source.height * source.width
+    samples = first_pass.Samples(source)
+    first_pass.WHOLE_PX = limit
+    first_pass.watch(source, [samples])
     return samples.survey(enhancer.runtime, enhancer.card, plan.stops, 0.0).scene
 
 

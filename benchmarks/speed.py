@@ -25,9 +25,9 @@ import numpy as np
 from mirnet import Enhancer, exposure, write_image
 from mirnet.errors import SettingsError
 from mirnet.inference import catalog
-from mirnet.inference.render import TILE_PX
-from mirnet.inference.runtimes import OpenVINORuntime, Runtime, by_openvino, cores, open_runtime
-from mirnet.inference.runtimes.by_openvino import STREAMS, fast_precision
+from mirnet.inference.runtimes import OpenVINORuntime, Runtime, cores, open_runtime, openvino_runtime
+from mirnet.inference.runtimes.openvino_runtime import STREAMS, fast_precision
+from mirnet.inference.second_pass import TILE_PX
 
 PHOTO_PX = (4000, 3000)
 SMALL_PX = (600, 400)
@@ -99,7 +99,7 @@ def tiles_of(runtime: Runtime, scene_size: int) -> Callable[[], object]:
 
 def convolutions() -> Callable[[], object]:
     """Six in a row at a quarter of the tile's sides, where the network has its 64 channels; a request a stream."""
-    ov, random = by_openvino.import_openvino(), np.random.default_rng(0)
+    ov, random = openvino_runtime.import_openvino(), np.random.default_rng(0)
     from openvino import opset13 as op
 
     side = SEEN_PX // 4
@@ -117,8 +117,8 @@ def convolutions() -> Callable[[], object]:
 
 def paper() -> tuple[Runtime, int]:
     """32 features, stem 2, 1 RRG of 1 MRB, the paper's resizing, untied: by the same runtime."""
+    from mirnet.export.onnx_export import to_onnx
     from mirnet.network import Lite, LiteConfig
-    from mirnet.training.export import to_onnx
 
     built = Lite(LiteConfig(resizing="paper")).eval()
     return OpenVINORuntime(to_onnx(built), built.scene_size()), built.scene_size()
@@ -261,7 +261,7 @@ PARTS = {"network": network, "photo": photo, "starts": starts, "many": many}
 
 def main() -> None:
     print(f"{platform.processor() or platform.machine()}, {cores()} cores, Python {platform.python_version()}, "
-          f"OpenVINO {by_openvino.import_openvino().get_version()}, {time.strftime('%Y-%m-%d')}\n")  # fmt: skip
+          f"OpenVINO {openvino_runtime.import_openvino().get_version()}, {time.strftime('%Y-%m-%d')}\n")  # fmt: skip
     print("| what | here |\n|---|---|")
     for part in sys.argv[1:] or PARTS:
         for what, here in PARTS[part]():

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mirnet.datasets.reading import read_rgb, to_unit
+from mirnet.datasets.target_exposure import solve_stops
 from mirnet.pairs import find_pairs
 from mirnet.thumbnail import thumbnail
-from mirnet.training.data import read_rgb, to_unit
-from mirnet.training.truth import solve_stops
 
 MIDDLE = 0.45  # a mean sRGB value
 ONE_VIEW = 0.95  # correlation

@@ -28,18 +28,18 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mirnet import write_image
+from mirnet.datasets.pair_store import Pairs
 from mirnet.network import Lite, SceneNetwork, build
 from mirnet.network.lite import expose
 from mirnet.pairs import Pair
 from mirnet.training import loop, recipes
-from mirnet.training.feeding import Feeder, Order
 from mirnet.training.losses import charbonnier
+from mirnet.training.observer import NOBODY
 from mirnet.training.optimisation import Optimisation
+from mirnet.training.prefetching import Feeder, Order
 from mirnet.training.processes import launch
-from mirnet.training.run_folder import RunFolder
+from mirnet.training.runs.folder import RunFolder
 from mirnet.training.settings import TrainSettings
-from mirnet.training.store import Pairs
-from mirnet.training.watch import NOBODY
 
 CROPS = {"lite": (128, 8), "paper": (64, 4), "v2-paper": (64, 4)}  # pixels a side, crops in a batch
 Step = Callable[[], float]  # one update; gives the seconds that it waited for data

@@ -149,8 +149,8 @@ def tiny_lite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder's worth of `lite`: small, untrained, exported (once, since that takes a while) as tiny.onnx."""
     import torch
 
+    from mirnet.export.onnx_export import export
     from mirnet.network import Lite, LiteConfig, checkpoints
-    from mirnet.training.export import export
 
     folder = tmp_path_factory.mktemp("lite")
     torch.set_num_threads(1)  # small networks gain nothing from more, and on a busy machine threads wait for each other
@@ -167,8 +167,8 @@ def tiny_published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small MIRNet in the layout of the published checkpoints, exported as published.onnx: takes no exposure."""
     import torch
 
+    from mirnet.export.onnx_export import export
     from mirnet.network import MIRNet, MIRNetConfig, published
-    from mirnet.training.export import export
 
     folder = tmp_path_factory.mktemp("published")
     torch.set_num_threads(1)  # as above
@@ -198,14 +198,14 @@ typers_commands = functools.cache(typer.main.get_command)  # made of all our fun
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Done]]:
     """Runs `mirnet ARGUMENTS…` in this process."""
-    from mirnet.apps import cli
+    from mirnet.cli import main
 
     monkeypatch.setattr(typer.main, "get_command", typers_commands)
 
     def call(*arguments: object) -> Done:
         monkeypatch.setattr(sys, "argv", ["mirnet", *(str(argument) for argument in arguments)])
         with pytest.raises(SystemExit) as end:
-            cli.main()
+            main.main()
         return Done(int(end.value.code or 0), *capsys.readouterr())
 
     before = signal.getsignal(signal.SIGINT)

@@ -12,12 +12,12 @@ from typing import Any
 
 import httpx
 
-from mirnet.apps.service.app import make_app
-from mirnet.apps.service.listening import Server, bind
-from mirnet.apps.service.networks import Networks
-from mirnet.apps.service.service import Limits, Service
 from mirnet.inference.enhancer import Enhanced, Enhancer
 from mirnet.inference.settings import Settings
+from mirnet.service.app import make_app
+from mirnet.service.enhancer_pool import Networks
+from mirnet.service.server import Server, bind
+from mirnet.service.service import Limits, Service
 
 PATIENCE_SECONDS = 20.0  # of a test on a busy machine: what takes longer has gone wrong
 

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Locator, Page
 from sample_pictures import pillow_bytes, smooth
 from serving import Running, with_network
 
-from mirnet.apps.service.problems import KINDS
+from mirnet.service.problems import KINDS
 
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 TOKEN = "secret"
@@ -114,7 +114,7 @@ def test_an_operation_can_be_tried_with_the_token_that_the_page_has(
 
 
 def test_every_type_of_problem_is_an_anchor_with_its_status(repository: Path) -> None:
-    page = (repository / "src/mirnet/apps/page/docs.html").read_text()
+    page = (repository / "src/mirnet/service/page/docs.html").read_text()
     told = re.findall(r'<dt id="(.+?)"><code>(.+?)</code> · (\d+) · (.+?)</dt>\s*<dd>.{20,}', page)
     assert {(name, shown, int(status), title) for name, shown, status, title in told} == {
         (name, name, status, title) for name, (status, title) in KINDS.items()
@@ -133,7 +133,7 @@ def test_the_address_of_a_problem_leads_to_its_words(come: Callable[..., Opened]
 
 
 def test_the_viewer_is_vendored_with_its_licence(repository: Path) -> None:
-    folder = repository / "src/mirnet/apps/page/vendor/swagger-ui"
+    folder = repository / "src/mirnet/service/page/vendor/swagger-ui"
     assert "Apache License" in (folder / "LICENSE").read_text()
     assert "MIT" in (folder / "swagger-ui-bundle.js.LICENSE.txt").read_text()
     assert not re.search(r"<script(?![^>]*src=)|\son\w+=|style=", (folder.parent.parent / "docs.html").read_text())

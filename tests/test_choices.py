@@ -12,15 +12,16 @@ import pytest
 import torch
 
 from mirnet import metrics, network
+from mirnet.datasets.pair_store import Pairs
 from mirnet.errors import DataError, SettingsError, WeightsError
 from mirnet.images import write_image
 from mirnet.network import LiteConfig, MIRNetConfig, checkpoints
 from mirnet.pairs import Pair
-from mirnet.training import figures, loop, losses, overfit, pipeline, recipes, sources, strip, warm_start
+from mirnet.training import loop, losses, overfit_check, pipeline, recipes, sources, warm_start
 from mirnet.training.batches import Feed, make_batch
-from mirnet.training.run_folder import RunFolder
+from mirnet.training.runs import figures, progress_strip
+from mirnet.training.runs.folder import RunFolder
 from mirnet.training.settings import TrainSettings
-from mirnet.training.store import Pairs
 
 CPU = torch.device("cpu")
 RECIPE = recipes.adapted(recipes.PLAIN, crop_px=16, batch=4, learning_rate=1e-3)
@@ -32,7 +33,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(network.PRESETS, "lite", LiteConfig(features=8, head_features=2))
     monkeypatch.setitem(network.PRESETS, "paper", MIRNetConfig(features=8, rrgs=1, mrbs=1))
     monkeypatch.setattr(figures, "draw", lambda *_: [])
-    monkeypatch.setattr(strip, "add", lambda *_: None)
+    monkeypatch.setattr(progress_strip, "add", lambda *_: None)
 
 
 @pytest.fixture(scope="session")
@@ -284,13 +285,13 @@ def test_weights_that_do_not_fit_at_all_are_refused(tmp_path: Path) -> None:
 # --- the check on one batch ------------------------------------------------------------------------------------------
 
 
-def quick_check(pictures: Path, settings: TrainSettings, monkeypatch: pytest.MonkeyPatch) -> overfit.Verdict:
+def quick_check(pictures: Path, settings: TrainSettings, monkeypatch: pytest.MonkeyPatch) -> overfit_check.Verdict:
     """Of 150 steps, whatever their time."""
     steps = iter(range(100_000))
-    monkeypatch.setattr(overfit, "SIZES", ((16, 8),))
-    monkeypatch.setattr(overfit.time, "monotonic", lambda: float(next(steps)))
+    monkeypatch.setattr(overfit_check, "SIZES", ((16, 8),))
+    monkeypatch.setattr(overfit_check.time, "monotonic", lambda: float(next(steps)))
     data = pictures / "data" if (pictures / "data").exists() else pictures
-    return overfit.check(sources.Sources(data), settings, seconds=150.0)
+    return overfit_check.check(sources.Sources(data), settings, seconds=150.0)
 
 
 def test_the_check_sees_a_sound_set_up_and_a_rate_that_is_hopeless(
@@ -299,7 +300,7 @@ def test_the_check_sees_a_sound_set_up_and_a_rate_that_is_hopeless(
     sound = replace(SHORT, recipe=replace(RECIPE, learning_rate=1e-2, final_learning_rate=1e-2))
     verdict = quick_check(pictures, sound, monkeypatch)
     assert verdict.fits
-    assert verdict.after_db > verdict.before_db + overfit.LEAST_GAIN_DB
+    assert verdict.after_db > verdict.before_db + overfit_check.LEAST_GAIN_DB
     assert "fit together" in str(verdict)
     hopeless = replace(SHORT, recipe=replace(RECIPE, learning_rate=1e-9, final_learning_rate=1e-9))
     verdict = quick_check(pictures, hopeless, monkeypatch)
@@ -320,17 +321,17 @@ def test_the_check_is_not_content_with_pairs_that_do_not_belong_together(
 
 def test_a_slow_network_learns_fewer_and_smaller_crops(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    make = overfit.make_batch
+    make = overfit_check.make_batch
 
     def watched(*arguments: Any, **options: Any) -> Any:
         asked.append(options["crop"])
         return make(*arguments, **options)
 
     ticks = itertools.count(step=10)
-    monkeypatch.setattr(overfit, "make_batch", watched)
-    monkeypatch.setattr(overfit, "SIZES", ((24, 8), (16, 4)))
-    monkeypatch.setattr(overfit.time, "monotonic", lambda: float(next(ticks)))
-    overfit.check(sources.Sources(pictures / "data"), SHORT, seconds=150.0)
+    monkeypatch.setattr(overfit_check, "make_batch", watched)
+    monkeypatch.setattr(overfit_check, "SIZES", ((24, 8), (16, 4)))
+    monkeypatch.setattr(overfit_check.time, "monotonic", lambda: float(next(ticks)))
+    overfit_check.check(sources.Sources(pictures / "data"), SHORT, seconds=150.0)
     assert asked == [24, 16]
 
 

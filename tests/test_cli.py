@@ -17,8 +17,8 @@ import pytest
 
 import mirnet
 from mirnet import images
-from mirnet.apps import cli
-from mirnet.apps.enhance import enhance
+from mirnet.cli import main
+from mirnet.cli.enhance import enhance
 from mirnet.inference.enhancer import Enhancer
 from mirnet.inference.settings import Settings
 
@@ -135,7 +135,7 @@ def test_the_command_line_has_no_settings_of_its_own_and_the_same_defaults():
     keywords = inspect.signature(mirnet.enhance).parameters
     said = {name: keyword.default for name, keyword in keywords.items() if keyword.kind is keyword.KEYWORD_ONLY}
     assert said == {name: getattr(Settings(), name) for name in ("strength", "exposure", "denoise")}
-    for_scores = set(inspect.signature(cli.evaluate).parameters)
+    for_scores = set(inspect.signature(main.evaluate).parameters)
     assert {"strength", "exposure", "keep_exposure", "denoise"} <= for_scores
 
 
@@ -188,7 +188,7 @@ def test_training_without_its_extra_is_answered_with_the_line_that_installs_it(c
 
 
 def test_help_loads_neither_numpy_nor_rich_nor_libvips():
-    code = "import sys; from mirnet.apps import cli\ntry: cli.main()\nfinally: print(*sys.modules, file=sys.stderr)"
+    code = "import sys; from mirnet.cli import main\ntry: main.main()\nfinally: print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True)
     assert "enhance" in done.stdout
     assert {"numpy", "rich", "pyvips", "openvino", "torch", "PIL"} & set(done.stderr.split()) == set()

@@ -19,13 +19,13 @@ import numpy as np
 import pytest
 
 import mirnet
+from mirnet.batch import object_urls, planning, ray_backend, ray_worker
+from mirnet.batch.jobs import Job, Outcome
 from mirnet.errors import PictureError, SettingsError
-from mirnet.inference import cluster, planning, urls, worker
 from mirnet.inference.catalog import find
-from mirnet.inference.jobs import Job, Outcome
 from mirnet.inference.settings import Settings
 
-NODE = {"num_cpus": 1, "object_store_memory": cluster.OBJECT_STORE_BYTES}
+NODE = {"num_cpus": 1, "object_store_memory": ray_backend.OBJECT_STORE_BYTES}
 UNLUCKY = "c.png"
 
 
@@ -109,7 +109,7 @@ def run(nodes: Any, tiny_lite: Path, photos: Path, tmp_path: Path) -> Callable[.
 
     def enhance(noting: Callable[[Outcome], Any] = lambda outcome: None, **said: Any) -> list[Outcome]:
         told = []
-        with cluster.pool(nodes.address, tiny_lite, Settings(), threads=1, **said) as pool:
+        with ray_backend.pool(nodes.address, tiny_lite, Settings(), threads=1, **said) as pool:
             for outcome in pool.run(planning.plan([photos], tmp_path / "out", recursive=True)):
                 told.append(outcome)
                 noting(outcome)
@@ -188,9 +188,9 @@ def test_an_object_that_is_missing_or_no_picture_is_told_by_its_url(objects, tmp
 
     fsspec.filesystem("s3").pipe("photos/bad/a.png", b"no picture")
     done = partial(
-        urls.by_copies, overwrite=False, work=lambda job: Outcome(job, error=PictureError(f"{job.source}: no"))
+        object_urls.by_copies, overwrite=False, work=lambda job: Outcome(job, error=PictureError(f"{job.source}: no"))
     )
-    url = urls.path_of(Path(f"{objects}/bad/a.png"))
+    url = object_urls.path_of(Path(f"{objects}/bad/a.png"))
     assert str(done(Job(url, tmp_path / "a.png")).error) == f"{objects}/bad/a.png: no"
     missing = done(Job(url.with_name("b.png"), tmp_path / "b.png")).error
     assert str(missing) == f"{objects}/bad/b.png: there is no such object; check the URL."
@@ -215,7 +215,7 @@ def test_one_core_without_an_address_is_enough_and_nothing_stays(photos, plain, 
 def fragile(dies: Callable[[Any], Any]) -> type:
     """A worker that `dies(files)` with the unlucky picture, the first time; made here, so that it travels whole."""
 
-    class Fragile(worker.Worker):
+    class Fragile(ray_worker.Worker):
         def enhance(self, job: Job, again: bool) -> Outcome:
             import mirnet.files
 
@@ -253,7 +253,7 @@ def by_value() -> Iterator[None]:
 
 @pytest.mark.parametrize("dies", [while_writing, after_writing])
 def test_a_killed_worker_loses_and_doubles_nothing(run, plain, tmp_path, monkeypatch, by_value, dies):
-    monkeypatch.setattr(cluster, "Worker", fragile(dies))
+    monkeypatch.setattr(ray_backend, "Worker", fragile(dies))
     outcomes = run()
     assert whose(outcomes) == sorted(Path(name).name for name in plain)
     assert not any(outcome.failed for outcome in outcomes)
@@ -274,14 +274,14 @@ def test_a_killed_node_loses_and_doubles_nothing(nodes, run, plain, tmp_path):
 def test_a_picture_that_kills_whoever_has_it_is_given_up_and_the_others_are_done(
     run, plain, tmp_path, monkeypatch, by_value
 ):
-    class Killed(worker.Worker):
+    class Killed(ray_worker.Worker):
         def enhance(self, job: Job, again: bool) -> Outcome:
             if job.source.name == UNLUCKY:
                 os.kill(os.getpid(), signal.SIGKILL)
             return super().enhance(job, again)
 
-    monkeypatch.setattr(cluster, "Worker", Killed)
-    monkeypatch.setattr(cluster, "ATTEMPTS", 2)
+    monkeypatch.setattr(ray_backend, "Worker", Killed)
+    monkeypatch.setattr(ray_backend, "ATTEMPTS", 2)
     outcomes = run(at_once=1)
     (failed,) = (outcome for outcome in outcomes if outcome.failed)
     assert str(failed.error).startswith(f"{failed.job.source}: 2 workers were killed while they had it")
@@ -291,7 +291,7 @@ def test_a_picture_that_kills_whoever_has_it_is_given_up_and_the_others_are_done
 
 def test_leaving_early_leaves_whole_pictures_alone(nodes, photos, plain, tiny_lite, tmp_path):
     with (
-        cluster.pool(nodes.address, tiny_lite, Settings(), threads=1) as pool,
+        ray_backend.pool(nodes.address, tiny_lite, Settings(), threads=1) as pool,
         closing(pool.run(planning.plan([photos], tmp_path, recursive=True))) as outcomes,
     ):
         next(outcomes)
@@ -304,7 +304,7 @@ def test_leaving_early_leaves_whole_pictures_alone(nodes, photos, plain, tiny_li
 
 
 def test_nodes_of_another_version_are_refused(run, monkeypatch):
-    monkeypatch.setattr(cluster, "Recipe", partial(worker.Recipe, version="0.0.1"))
+    monkeypatch.setattr(ray_backend, "Recipe", partial(ray_worker.Recipe, version="0.0.1"))
     with pytest.raises(
         SettingsError, match=r"The node .* has mirnet .*, and the command is of 0\.0\.1; install the same"
     ):
@@ -313,15 +313,15 @@ def test_nodes_of_another_version_are_refused(run, monkeypatch):
 
 def test_a_node_without_the_files_says_so(tiny_lite, tmp_path):
     weights = find(tiny_lite)
-    recipe = worker.Recipe("tiny", weights.card.sha256, "openvino", "cpu", False, Settings())
-    alone = worker.Worker(recipe, lambda: worker.files_of(weights), 1)
+    recipe = ray_worker.Recipe("tiny", weights.card.sha256, "openvino", "cpu", False, Settings())
+    alone = ray_worker.Worker(recipe, lambda: ray_worker.files_of(weights), 1)
     outcome = alone.enhance(Job(tmp_path / "a.png", tmp_path / "b.png"), False)
     assert str(outcome.error).startswith(f"{tmp_path}/a.png: is not there on the node ")
 
 
 def test_a_photo_to_match_travels_once_and_comes_back_with_no_report(run, nodes, tiny_lite, photos, tmp_path):
     settings = Settings(match=photos / "a.png")
-    with cluster.pool(nodes.address, tiny_lite, settings, threads=1) as pool:
+    with ray_backend.pool(nodes.address, tiny_lite, settings, threads=1) as pool:
         (outcome,) = pool.run([Job(photos / "b.png", tmp_path / "b.png")])
     assert outcome.report is not None
     assert outcome.report.settings.match == (photos / "a.png").read_bytes()
@@ -373,7 +373,7 @@ def test_the_address_may_be_left_out_wherever_the_option_stands(
         asked.append(address)
         raise SettingsError("enough")
 
-    monkeypatch.setattr(cluster, "pool", pool)
+    monkeypatch.setattr(ray_backend, "pool", pool)
     names = {"IN": photos, "OUT": tmp_path / "out"}
     assert command("enhance", *(names.get(each, each) for each in arguments)).err == "mirnet: enough\n"
     assert asked == [address]
@@ -396,7 +396,7 @@ def test_workers_are_as_many_as_cores_or_gpus_ask_for():
     def shares(device: str = "cpu", threads: int | None = None, **resources: float) -> list[tuple[int, int]]:
         ray = SimpleNamespace(nodes=lambda: [{"Alive": True, "NodeID": "n", "Resources": resources},
                                              {"Alive": False, "NodeID": "m", "Resources": {"CPU": 9.0}}])  # fmt: skip
-        pool = cluster.Pool.__new__(cluster.Pool)
+        pool = ray_backend.Pool.__new__(ray_backend.Pool)
         pool._ray, pool._threads = ray, threads
         pool._recipe = SimpleNamespace(device=device)
         return [share for _, share in pool._shares()]

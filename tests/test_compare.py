@@ -14,14 +14,13 @@ from PIL import Image
 import mirnet
 from mirnet import metrics
 from mirnet.errors import DataError
-from mirnet.evaluation import scatter
-from mirnet.evaluation.colour import ciede2000
-from mirnet.inference import compare
-from mirnet.inference.bootstrap import mean_of
-from mirnet.inference.evaluate import evaluate_results
-from mirnet.inference.scenes import scenes_of
-from mirnet.inference.scores import Evaluation, Score
-from mirnet.inference.sheet import Sheet
+from mirnet.evaluation import comparison, plots
+from mirnet.evaluation.colour_difference import ciede2000
+from mirnet.evaluation.contact_sheet import Sheet
+from mirnet.evaluation.intervals import mean_of
+from mirnet.evaluation.scenes import scenes_of
+from mirnet.evaluation.scores import Evaluation, Score
+from mirnet.evaluation.scoring import evaluate_results
 from mirnet.pairs import Pair, find_pairs
 
 pytestmark = pytest.mark.usefixtures("fake_networks")
@@ -66,7 +65,7 @@ def test_a_paired_difference_is_much_surer_than_the_two_means():
     random = np.random.default_rng(3)
     b = random.normal(20, 5, 40)
     a = b + random.normal(0.3, 0.2, 40)
-    difference = by_column(compare.compare(of(a), of(b, "B")))["psnr"]
+    difference = by_column(comparison.compare(of(a), of(b, "B")))["psnr"]
     assert difference.mean.mean == pytest.approx((a - b).mean())
     half = 1.96 * (a - b).std() / math.sqrt(40)
     assert difference.mean.high - difference.mean.low == pytest.approx(2 * half, rel=0.1)
@@ -76,26 +75,26 @@ def test_a_paired_difference_is_much_surer_than_the_two_means():
 def test_the_sentence_says_who_is_better_by_how_much_and_how_sure_that_is():
     better, worse = of([20.31, 22.5, 25.0]), of([20.0, 22.0, 24.9], "B")
     for two in ((better, worse), (worse, better)):
-        difference = by_column(compare.compare(*two))["psnr"]
+        difference = by_column(comparison.compare(*two))["psnr"]
         assert difference.better == "A"
         assert difference.sentence == "A is better than B by 0.30 dB, 95 % 0.10 to 0.50"
 
 
 def test_an_interval_that_holds_zero_is_said_not_to_tell_them_apart():
-    difference = by_column(compare.compare(of([20, 21, 22]), of([21, 20, 21.5], "B")))["psnr"]
+    difference = by_column(comparison.compare(of([20, 21, 22]), of([21, 20, 21.5], "B")))["psnr"]
     assert difference.better is None
     assert difference.sentence == "A and B can't be told apart: A minus B is +0.17 dB, 95 % -1.00 to 1.00"
-    same = by_column(compare.compare(of([20, 21]), of([20, 21], "B")))["psnr"]
+    same = by_column(comparison.compare(of([20, 21]), of([20, 21], "B")))["psnr"]
     assert "can't be told apart" in same.sentence
 
 
 def test_a_smaller_colour_difference_is_the_better_one():
     a, b = of([20, 21], ciede2000=3.0), of([20, 21], "B", ciede2000=4.0)
-    assert by_column(compare.compare(a, b))["ciede2000"].better == "A"
+    assert by_column(comparison.compare(a, b))["ciede2000"].better == "A"
 
 
 def test_one_picture_has_no_interval_and_says_so():
-    difference = by_column(compare.compare(of([20]), of([21], "B")))["psnr"]
+    difference = by_column(comparison.compare(of([20]), of([21], "B")))["psnr"]
     assert math.isnan(of([20]).means["psnr"].low)
     assert difference.better is None
     assert "has no interval" in difference.sentence
@@ -121,7 +120,7 @@ def test_a_large_scene_weighs_as_much_as_it_has_pictures():
 def test_many_pictures_are_drawn_in_parts_and_give_the_same_interval(monkeypatch):
     values = np.random.default_rng(0).normal(size=30)
     whole = mean_of(values)
-    monkeypatch.setattr("mirnet.inference.bootstrap.HELD_NUMBERS", 1000)
+    monkeypatch.setattr("mirnet.evaluation.intervals.HELD_NUMBERS", 1000)
     assert mean_of(values) == whole
 
 
@@ -222,7 +221,7 @@ def test_the_colour_difference_is_zero_for_equals_and_a_hundred_from_black_to_wh
 def test_the_colour_difference_of_strips_is_that_of_the_whole(monkeypatch):
     one, other = np.random.default_rng(0).random((2, 21, 30, 3), dtype=np.float32)
     whole = ciede2000(one, other)
-    monkeypatch.setattr("mirnet.evaluation.colour.STRIP_PX", 120)
+    monkeypatch.setattr("mirnet.evaluation.colour_difference.STRIP_PX", 120)
     assert ciede2000(one, other) == pytest.approx(whole)
 
 
@@ -277,7 +276,8 @@ def test_results_that_are_missing_doubled_or_of_another_size_are_sentences(data,
 
 def test_the_sheet_has_a_column_for_each_method_and_captions_that_name_worst_and_best(monkeypatch, tmp_path):
     written = []
-    monkeypatch.setattr("mirnet.inference.sheet._fitting", lambda text, width, font: written.append(text) or text)
+    fitting = "mirnet.evaluation.contact_sheet._fitting"
+    monkeypatch.setattr(fitting, lambda text, width, font: written.append(text) or text)
     sheet, greys = Sheet(), {"A": 0.5, "B": 0.75}
     evaluations = [of([30, 10, 20], "A"), of([11, 12, 13], "B")]
     for name in ("0", "1", "2"):
@@ -307,12 +307,12 @@ def test_the_sheet_shows_twelve_pictures_at_most_and_shortens_long_names(tmp_pat
 
 def test_the_plot_has_a_panel_for_every_method_but_the_first_and_names_the_outliers(monkeypatch):
     named = []
-    name = scatter._name
-    monkeypatch.setattr(scatter, "_name", lambda axes, *rest: named.append(rest[-1]) or name(axes, *rest))
+    name = plots._name
+    monkeypatch.setattr(plots, "_name", lambda axes, *rest: named.append(rest[-1]) or name(axes, *rest))
     first = of([20, 21, 22, 23, 24, 25, 26, 27, math.inf], "A")
     second = of([20, 21, 22, 23, 30, 25, 26, 27, 40], "B")
-    one = Image.open(io.BytesIO(scatter.draw({"data": [of([20, 30], mean_input=0.1)]})))
-    three = Image.open(io.BytesIO(scatter.draw({"data": [first, second, second], "more": [first, second, second]})))
+    one = Image.open(io.BytesIO(plots.draw({"data": [of([20, 30], mean_input=0.1)]})))
+    three = Image.open(io.BytesIO(plots.draw({"data": [first, second, second], "more": [first, second, second]})))
     assert three.width == 2 * one.width
     assert len(named) == 5  # one method on one folder, two panels of two folders
     assert {0, 4, 8} <= set(named[1])  # the worst, the one that gained most, the best
@@ -320,7 +320,7 @@ def test_the_plot_has_a_panel_for_every_method_but_the_first_and_names_the_outli
 
 def test_names_with_any_signs_in_them_are_drawn_as_they_are():
     scores = [Score(name, 20.0, 0.5, 0, 0, 0, 0, mean_input=0.1) for name in ("$\\frac$", "夜", "a_b^c")]
-    assert scatter.draw({"$x": [Evaluation("$\\bad$", {}, scores)], "夜": [Evaluation("$\\bad$", {}, scores)]})
+    assert plots.draw({"$x": [Evaluation("$\\bad$", {}, scores)], "夜": [Evaluation("$\\bad$", {}, scores)]})
 
 
 # The command ---------------------------------------------------------------------------------------------------------
@@ -395,7 +395,7 @@ def test_pure_noise_shows_what_was_gained(command, fake_weights, data):
 
 
 def without_the_extra(monkeypatch) -> None:
-    for module in ("matplotlib", "skimage", "mirnet.evaluation.colour", "mirnet.evaluation.scatter"):
+    for module in ("matplotlib", "skimage", "mirnet.evaluation.colour_difference", "mirnet.evaluation.plots"):
         monkeypatch.setitem(sys.modules, module, None)
     for name in ("colour", "scatter"):
         monkeypatch.delattr(f"mirnet.evaluation.{name}", raising=False)

@@ -13,7 +13,7 @@ import pytest
 import mirnet
 from mirnet.inference import catalog
 from mirnet.inference.enhancer import Enhancer
-from mirnet.inference.runtimes import OpenVINORuntime, cache, lean
+from mirnet.inference.runtimes import OpenVINORuntime, compiled_cache, graph_rewriting
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def never_compiled(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         raise AssertionError("compiled, and not read from the cache")
 
     for part in ("survey", "render", "head"):
-        monkeypatch.setattr(lean, part, compiles)
+        monkeypatch.setattr(graph_rewriting, part, compiles)
     return monkeypatch
 
 
@@ -101,7 +101,7 @@ def test_a_cache_that_cannot_be_written_is_missed_by_nobody(tiny_lite, folder, m
     def full(path: Path, content: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(cache, "write_whole", full)
+    monkeypatch.setattr(compiled_cache, "write_whole", full)
     proposed(opened(tiny_lite))
     assert kept(folder) == {}
 
@@ -119,11 +119,11 @@ def test_what_other_releases_kept_and_what_is_oldest_is_forgotten(folder):
     old = folder.parent / "0.0.1"
     old.mkdir(parents=True)
     (old / "a.blob").write_bytes(b"old")
-    for number in range(cache.MOST_FILES + 3):
-        cache.keep(str(number), b"compiled")
+    for number in range(compiled_cache.MOST_FILES + 3):
+        compiled_cache.keep(str(number), b"compiled")
     assert not old.exists()
-    assert len(kept(folder)) == cache.MOST_FILES
-    assert cache.read(str(cache.MOST_FILES + 2)) == b"compiled"
+    assert len(kept(folder)) == compiled_cache.MOST_FILES
+    assert compiled_cache.read(str(compiled_cache.MOST_FILES + 2)) == b"compiled"
 
 
 def test_nothing_of_a_picture_is_kept(tiny_lite, folder):
@@ -136,9 +136,9 @@ def test_nothing_of_a_picture_is_kept(tiny_lite, folder):
 
 def test_an_empty_variable_turns_it_off(monkeypatch):
     monkeypatch.setenv("MIRNET_CACHE", "")
-    assert cache.folder() is None
-    cache.keep("a", b"compiled")
-    assert cache.read("a") is None
+    assert compiled_cache.folder() is None
+    compiled_cache.keep("a", b"compiled")
+    assert compiled_cache.read("a") is None
 
 
 @pytest.mark.parametrize(
@@ -153,17 +153,17 @@ def test_an_empty_variable_turns_it_off(monkeypatch):
 def test_it_lies_in_the_users_cache_folder(monkeypatch, tmp_path, platform, environment, place):
     monkeypatch.delenv("MIRNET_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(cache.sys, "platform", platform)
+    monkeypatch.setattr(compiled_cache.sys, "platform", platform)
     monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
     for name, value in environment.items():
         monkeypatch.setenv(name, str(tmp_path / value))
-    assert cache.folder() == tmp_path / place / "compiled" / mirnet.__version__
+    assert compiled_cache.folder() == tmp_path / place / "compiled" / mirnet.__version__
 
 
 def test_openvinos_converter_is_not_loaded_but_stays_for_who_asks():
     """In a process of its own: here somebody may have imported it before us."""
     code = (
-        "import sys\nfrom mirnet.inference.runtimes.by_openvino import import_openvino\nimport_openvino()\n"
+        "import sys\nfrom mirnet.inference.runtimes.openvino_runtime import import_openvino\nimport_openvino()\n"
         "assert not any(name.startswith('openvino.tools.ovc') for name in sys.modules), 'loaded'\n"
         "from openvino.tools.ovc import convert_model\n"
     )

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from mirnet.datasets import checks as checking
+from mirnet.datasets.alignment import shift_between
+from mirnet.datasets.checks import Finding, check, quick
+from mirnet.datasets.scene_similarity import alike, look
+from mirnet.datasets.scene_split import scenes
 from mirnet.images import write_image
 from mirnet.pairs import find_pairs, survey
-from mirnet.training import check as checking
-from mirnet.training.alignment import shift_between
-from mirnet.training.check import Finding, check, quick
-from mirnet.training.inspect import scenes
-from mirnet.training.likeness import alike, look
 
 Photo = NDArray[np.uint8]
 
@@ -423,8 +423,8 @@ def test_the_page_escapes_names_links_its_sheets_and_loads_nothing_from_elsewher
 def test_the_sheets_of_many_findings_are_several_and_the_page_says_where_they_end(
     command: Callable[..., object], data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mirnet.training.report.ROWS", 1)
-    monkeypatch.setattr("mirnet.training.report.MOST_SHEETS", 2)
+    monkeypatch.setattr("mirnet.datasets.check_report.ROWS", 1)
+    monkeypatch.setattr("mirnet.datasets.check_report.MOST_SHEETS", 2)
     for number in range(8):
         write_image(data / "low" / f"alone {number}.png", darkened(photograph(number)))
     report = data.parent / "report"
@@ -444,7 +444,7 @@ def test_a_report_that_fails_leaves_the_earlier_one(
     def full(*ignored: object) -> bytes:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mirnet.training.report._sheet", full)
+    monkeypatch.setattr("mirnet.datasets.check_report._sheet", full)
     assert command("data", "check", data, "--report", report).code == 1
     assert (report / "findings.json").read_bytes() == before
     assert sorted(path.name for path in data.parent.iterdir()) == ["data", "report"]

@@ -14,7 +14,7 @@ import mirnet
 from mirnet import images
 from mirnet.errors import Cancelled, OutputExists, PictureError, SettingsError
 from mirnet.exposure import expose
-from mirnet.inference import render
+from mirnet.inference import second_pass
 from mirnet.inference.enhancer import Enhancer
 from mirnet.inference.settings import Settings
 
@@ -178,8 +178,8 @@ def test_arrays_come_back_alike(enhancer, dtype, channels):
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (2, 3), (7, 129)])
 def test_any_size_works_and_stays(enhancer, monkeypatch, size):
     assert enhancer.enhance(dark(*size)).shape == (*size, 3)
-    monkeypatch.setattr(render, "WHOLE_PX", 0)
-    monkeypatch.setattr(render, "TILE_PX", 16)
+    monkeypatch.setattr(second_pass, "WHOLE_PX", 0)
+    monkeypatch.setattr(second_pass, "TILE_PX", 16)
     assert enhancer.enhance(dark(*size)).shape == (*size, 3)
 
 
@@ -353,8 +353,8 @@ def test_what_was_computed_less_exactly_says_so(enhancer, photo, fake_runtime, m
 @pytest.mark.parametrize("strength", [0, 1])
 @pytest.mark.parametrize("at", [0.3, 1.0])
 def test_who_cancels_leaves_nothing(fake_weights, fake_runtime, photo, monkeypatch, strength, at):
-    monkeypatch.setattr(render, "WHOLE_PX", 0)
-    monkeypatch.setattr(render, "TILE_PX", 8)
+    monkeypatch.setattr(second_pass, "WHOLE_PX", 0)
+    monkeypatch.setattr(second_pass, "TILE_PX", 8)
     told = []
 
     def progress(done):
@@ -372,8 +372,8 @@ def test_who_cancels_leaves_nothing(fake_weights, fake_runtime, photo, monkeypat
 
 
 def test_progress_goes_from_0_to_1(fake_weights, fake_runtime, monkeypatch):
-    monkeypatch.setattr(render, "WHOLE_PX", 0)
-    monkeypatch.setattr(render, "TILE_PX", 16)
+    monkeypatch.setattr(second_pass, "WHOLE_PX", 0)
+    monkeypatch.setattr(second_pass, "TILE_PX", 16)
     told = []
     Enhancer(fake_weights(), runtime=fake_runtime, progress=told.append).enhance(dark(40, 40))
     assert len(told) >= 9

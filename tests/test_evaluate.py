@@ -11,10 +11,10 @@ from PIL import Image
 import mirnet
 from mirnet import images, metrics
 from mirnet.errors import DataError
+from mirnet.evaluation.scores import Evaluation, Score
+from mirnet.evaluation.scoring import evaluate
 from mirnet.exposure import expose, solve_stops
 from mirnet.inference.enhancer import Enhancer
-from mirnet.inference.evaluate import evaluate
-from mirnet.inference.scores import Evaluation, Score
 from mirnet.inference.settings import Settings
 from mirnet.pairs import find_pairs
 

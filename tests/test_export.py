@@ -14,16 +14,16 @@ import torch
 import mirnet
 from mirnet import metrics
 from mirnet.errors import SettingsError, TrainingError
+from mirnet.export import onnx_export as exporting
 from mirnet.inference import catalog
 from mirnet.inference.catalog import Card
 from mirnet.inference.enhancer import Enhancer
+from mirnet.inference.first_pass import balance_of
 from mirnet.inference.runtimes import OpenVINORuntime
-from mirnet.inference.survey import balance_of
 from mirnet.network import Lite, LiteConfig, MIRNetConfig, checkpoints
-from mirnet.training import card as cards
-from mirnet.training import export as exporting
 from mirnet.training.recipes import RECIPES
-from mirnet.training.run_folder import Place, RunFolder
+from mirnet.training.runs import card as cards
+from mirnet.training.runs.folder import Place, RunFolder
 from mirnet.training.settings import TrainSettings
 from mirnet.training.validation import Scores
 
@@ -386,8 +386,8 @@ def test_the_command_exports_what_enhance_takes(command, run, tmp_path):
 
 
 def test_without_the_extra_the_line_that_installs_it_is_said(command, run, tmp_path, monkeypatch):
-    monkeypatch.delattr("mirnet.training.export")
-    monkeypatch.setitem(sys.modules, "mirnet.training.export", None)
+    monkeypatch.delattr("mirnet.export.onnx_export")
+    monkeypatch.setitem(sys.modules, "mirnet.export.onnx_export", None)
     done = command("export", run.path, "-o", tmp_path / "mine.onnx")
     assert done.code == 2
     assert 'pip install "mirnet[train]"' in done.err

@@ -18,9 +18,10 @@ from mirnet import metrics
 from mirnet.errors import SettingsError
 from mirnet.images import read_image, write_image
 from mirnet.pairs import Pair
-from mirnet.training import figures, recipes, strip
-from mirnet.training.journal import journal
-from mirnet.training.run_folder import LOG_COLUMNS, Place, RunFolder
+from mirnet.training import recipes
+from mirnet.training.runs import figures, progress_strip
+from mirnet.training.runs.folder import LOG_COLUMNS, Place, RunFolder
+from mirnet.training.runs.tensorboard_log import journal
 from mirnet.training.settings import TrainSettings
 from mirnet.training.validation import Scores
 
@@ -180,19 +181,19 @@ def restore(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         whole = dark.shape[1] == dark.shape[0] + 20
         return lambda stops: metrics.rounded(dark * np.float32(factor[0] if whole else 0))
 
-    monkeypatch.setattr(strip, "renderer", renderer)
+    monkeypatch.setattr(progress_strip, "renderer", renderer)
     return factor
 
 
 def validated(run: RunFolder, pairs: list[Pair], *steps: int) -> None:
     for step in steps:
-        strip.add(run, None, pairs, step, CPU)  # type: ignore[arg-type]
+        progress_strip.add(run, None, pairs, step, CPU)  # type: ignore[arg-type]
         run.log(Place("restorer", step), asdict(SCORES))
 
 
 def test_the_strip_shows_dark_a_choice_of_steps_and_truth(run, tmp_path, restore):
     validated(run, make_pairs(tmp_path, "kitchen/1", "kitchen/2", "hall"), *range(10, 131, 10))
-    said = texts(strip.figure(run))
+    said = texts(progress_strip.figure(run))
     labels = [text for text in said if text in ("dark", "truth") or text.startswith("step")]
     steps = [int(label.removeprefix("step ")) for label in labels[1:-1]]
     assert (labels[0], labels[-1], len(steps), steps[0], steps[-1]) == ("dark", "truth", 8, 10, 130)
@@ -204,7 +205,7 @@ def test_the_strip_shows_dark_a_choice_of_steps_and_truth(run, tmp_path, restore
 def test_the_strip_holds_the_middles_of_whole_pictures_pixel_for_pixel(run, tmp_path, restore, side):
     (pair,) = make_pairs(tmp_path, "only", side=side)
     validated(run, [pair], 10)
-    figure = strip.figure(run)
+    figure = progress_strip.figure(run)
     size = min(side, 160)
     middle = np.s_[(side - size) // 2 :, max(0, (side + 20 - 160) // 2) :, :]
     dark, truth = (read_image(path)[middle][:160, :160] for path in (pair.dark, pair.bright))
@@ -224,21 +225,21 @@ def test_the_strip_holds_the_middles_of_whole_pictures_pixel_for_pixel(run, tmp_
 def test_a_run_that_went_back_shows_no_lost_future(run, tmp_path, restore):
     pairs = make_pairs(tmp_path, "a", "b")
     validated(run, pairs, 20, 40)
-    strip.add(run, None, pairs, 60, CPU)  # and killed before the log's row
-    assert [text for text in texts(strip.figure(run)) if text.startswith("step")] == ["step 20", "step 40"]
+    progress_strip.add(run, None, pairs, 60, CPU)  # and killed before the log's row
+    assert [text for text in texts(progress_strip.figure(run)) if text.startswith("step")] == ["step 20", "step 40"]
     run.rewind_log(Place("restorer", 30))
     assert [file.name for file in sorted((run.path / "strip").iterdir())] == ["00000020.png", "pairs.json"]
     validated(run, pairs, 60)
-    assert [text for text in texts(strip.figure(run)) if text.startswith("step")] == ["step 20", "step 60"]
+    assert [text for text in texts(progress_strip.figure(run)) if text.startswith("step")] == ["step 20", "step 60"]
     run.rewind_log(Place("head", 70))
-    assert strip.figure(run) is None
+    assert progress_strip.figure(run) is None
     assert [file.name for file in (run.path / "strip").iterdir()] == ["pairs.json"]
 
 
 def test_crops_of_other_pictures_are_not_shown_as_their_past(run, tmp_path, restore):
     validated(run, make_pairs(tmp_path, "a", "b"), 20)
     validated(run, make_pairs(tmp_path, "a", "c"), 40)
-    assert [text for text in texts(strip.figure(run)) if text.startswith("step")] == ["step 40"]
+    assert [text for text in texts(progress_strip.figure(run)) if text.startswith("step")] == ["step 40"]
 
 
 def test_pictures_that_have_moved_are_left_out_until_they_are_validated_again(run, tmp_path, restore, drawn):
@@ -278,7 +279,7 @@ def test_tensorboard_has_what_the_log_has(run, tmp_path, restore):
         run.log(place, {"loss": 0.75})
         place.phase, place.step = "restorer", 20
         run.log(place, STEP)
-        strip.add(run, None, make_pairs(tmp_path, "a"), 20, CPU)  # type: ignore[arg-type]
+        progress_strip.add(run, None, make_pairs(tmp_path, "a"), 20, CPU)  # type: ignore[arg-type]
         run.log(place, asdict(replace(SCORES, stops_error_rms=float("nan"))))
     for phase in ("head", "restorer"):
         logged = {

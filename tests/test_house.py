@@ -24,9 +24,9 @@ import importlib, pkgutil, sys
 for heavy in ("torch", "lightning_fabric", "safetensors", "onnx", "onnxscript", "matplotlib", "skimage", "imagehash"):
     sys.modules[heavy] = None  # an import of it now raises ImportError
 
-import mirnet, mirnet.apps, mirnet.inference
+import mirnet, mirnet.cli, mirnet.inference
 
-for package in (mirnet.apps, mirnet.inference):
+for package in (mirnet.cli, mirnet.inference):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
 for name in sys.argv[1:]:
@@ -49,7 +49,7 @@ def import_lightly(*more: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_inference_half_imports_without_torch() -> None:
-    imported = import_lightly("mirnet.apps.cli")
+    imported = import_lightly("mirnet.cli.main")
     assert imported.returncode == 0, imported.stderr
 
 
@@ -171,5 +171,5 @@ def test_importing_the_package_only_defines(repository: Path) -> None:
         for statement in ast.parse(file.read_text()).body
         if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call)
     ]
-    # apps may hand their commands to typer as they are defined
-    assert [place for place in offenders if "/apps/" not in place] == []
+    # the command line hands its commands to typer as they are defined
+    assert [place for place in offenders if "/mirnet/cli/" not in place] == []

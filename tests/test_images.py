@@ -13,7 +13,7 @@ import tifffile
 from sample_pictures import FORMATS, again, noise, photo, pillow_bytes, pyvips_bytes, smooth, stored_pixels
 
 from mirnet import images
-from mirnet.images import encoding
+from mirnet.images import encoder
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -132,7 +132,7 @@ def test_one_bit_becomes_8_bit_grey():
 
 def test_16_bit_is_rounded_to_the_nearest_8_bit_value():
     deep = np.arange(65536, dtype=np.uint16).reshape(256, 256, 1)
-    np.testing.assert_array_equal(encoding.as_depth(deep, 8), np.rint(deep / 257).astype(np.uint8))
+    np.testing.assert_array_equal(encoder.as_depth(deep, 8), np.rint(deep / 257).astype(np.uint8))
     picture = images.open_picture(pyvips_bytes(np.repeat(deep, 3, axis=2), ".png"))
     eight = images.read_image(images.write_picture(picture.bands(64), picture, format="jpeg", quality=100)[0])
     assert np.abs(eight.astype(float) - deep / 257).max() < 3

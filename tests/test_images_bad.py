@@ -18,7 +18,7 @@ from sample_pictures import again, noise, photo, pillow_bytes, refusing, smooth
 
 from mirnet import images
 from mirnet.errors import PictureError
-from mirnet.images import library
+from mirnet.images import libvips
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.95])
@@ -110,7 +110,7 @@ def test_damaged_files_print_nothing(tmp_path):
 
 def test_what_libvips_says_may_hold_bytes_of_the_file():
     """pyvips, as it is, fails on such with an error of its own, or prints a traceback."""
-    pyvips = library.vips()
+    pyvips = libvips.vips()
     words = pyvips.ffi.new("char[]", b"no chunk \xff\xfe")
     assert pyvips._to_string(words) == pyvips.error._to_string(words) == "no chunk \ufffd\ufffd"
 

@@ -266,12 +266,12 @@ def test_a_missing_extra_is_answered_with_the_line_that_installs_it(extra, modul
 @pytest.mark.parametrize("target", ["jpeg", "png", "webp", "tiff", "avif"])
 @pytest.mark.parametrize("orientation", [2, 5, 8])
 def test_rows_that_wait_on_disk_make_the_same_file(orientation, target, tmp_path, monkeypatch):
-    from mirnet.images import scratch
+    from mirnet.images import row_buffer
 
     picture = images.open_picture(photo("tiff", orientation))
     expected, _ = images.write_picture(picture.bands(5), picture, format=target)
-    monkeypatch.setattr(scratch, "IN_MEMORY_BYTES", 0)
-    monkeypatch.setattr(scratch, "_GATHERED_BYTES", 1000)
+    monkeypatch.setattr(row_buffer, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(row_buffer, "_GATHERED_BYTES", 1000)
     images.save_picture(tmp_path / "out", picture.bands(5), picture, format=target)
     assert (tmp_path / "out").read_bytes() == expected
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
@@ -281,12 +281,12 @@ def test_rows_that_wait_on_disk_make_the_same_file(orientation, target, tmp_path
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_rows_that_wait_on_disk_come_back_upright(orientation, channels, dtype, tmp_path, monkeypatch):
-    from mirnet.images import scratch
+    from mirnet.images import row_buffer
 
-    monkeypatch.setattr(scratch, "IN_MEMORY_BYTES", 0)
-    monkeypatch.setattr(scratch, "_GATHERED_BYTES", 200)
+    monkeypatch.setattr(row_buffer, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(row_buffer, "_GATHERED_BYTES", 200)
     array = (200 * floats(channels)).astype(dtype)
-    with scratch.Scratch(array.shape, dtype, orientation, tmp_path) as rows:
+    with row_buffer.Scratch(array.shape, dtype, orientation, tmp_path) as rows:
         for top in range(0, 23, 5):
             rows.add(array[top : top + 5])
         image = rows.image()

@@ -17,7 +17,7 @@ import pytest
 from sample_pictures import FORMATS, WAYS, XMP, again, exif, icc, noise, photo, pillow_bytes, smooth, with_thumbnail
 
 from mirnet import images, metadata
-from mirnet.images import describing
+from mirnet.images import output_metadata
 
 needs_exiftool = pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")
 
@@ -225,8 +225,8 @@ def test_a_grey_profile_goes_where_grey_becomes_rgb():
     profile[16:20] = b"GRAY"
     picture = images.open_picture(pillow_bytes(noise(1), "png"))
     grey = dataclasses.replace(picture, metadata=images.Metadata(icc=bytes(profile)))
-    assert describing.described(grey, "webp", None)[0].icc is None
-    assert describing.described(grey, "tiff", None)[0].icc == bytes(profile)
+    assert output_metadata.described(grey, "webp", None)[0].icc is None
+    assert output_metadata.described(grey, "tiff", None)[0].icc == bytes(profile)
 
 
 def test_exif_too_long_for_jpeg_loses_the_makers_notes_and_says_so(tmp_path):

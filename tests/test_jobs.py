@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from mirnet import write_image
+from mirnet.batch import jobs, planning
 from mirnet.errors import SettingsError, UnknownFormat
-from mirnet.inference import jobs, planning
 from mirnet.inference.enhancer import Enhancer
 from mirnet.inference.settings import Settings
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from mirnet.batch import discovery, planning
+from mirnet.batch.planning import Shard, plan
 from mirnet.errors import SettingsError
-from mirnet.inference import folders, planning
-from mirnet.inference.planning import Shard, plan
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_whether_case_is_told_apart_is_seen_without_writing(tmp_path, same, apar
     if same:
         os.link(tmp_path / "Name.jpg", tmp_path / "nAME.JPG")  # as if the one were the other
     before = sorted(tmp_path.rglob("*"))
-    assert folders.tells_case_apart(tmp_path / "new/deep") == apart
+    assert discovery.tells_case_apart(tmp_path / "new/deep") == apart
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -216,7 +216,7 @@ def test_a_plan_holds_less_than_a_kilobyte_a_file(tmp_path):
     for number in range(2000):
         make(tmp_path / f"in/{number % 20}/IMG_20240512_{number:06}.jpg")
     code = (
-        "import sys, tracemalloc; from pathlib import Path; from mirnet.inference.planning import plan\n"
+        "import sys, tracemalloc; from pathlib import Path; from mirnet.batch.planning import plan\n"
         "plan([Path(sys.argv[1])], Path('out'), recursive=True)\n"
         "tracemalloc.start(); kept = plan([Path(sys.argv[1])], Path('out'), recursive=True)\n"
         "now, peak = tracemalloc.get_traced_memory(); print(now / len(kept), peak / len(kept), len(kept))"

@@ -9,11 +9,11 @@ import pytest
 
 import mirnet
 from mirnet import write_image
+from mirnet.batch import jobs
+from mirnet.batch.jobs import Job, Outcome
+from mirnet.batch.reports import ReportFile
 from mirnet.errors import MirnetError, PictureError, SettingsError
-from mirnet.inference import jobs
 from mirnet.inference.enhancer import Enhancer
-from mirnet.inference.jobs import Job, Outcome
-from mirnet.inference.reports import ReportFile
 from mirnet.inference.settings import Settings
 
 

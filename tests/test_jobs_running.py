@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from mirnet import files, write_image
+from mirnet.batch import jobs, limits
+from mirnet.batch.jobs import Job, Outcome
+from mirnet.batch.limits import Memory
 from mirnet.errors import Cancelled, PictureError, WeightsError
-from mirnet.inference import jobs, limits
 from mirnet.inference.enhancer import Enhancer
-from mirnet.inference.jobs import Job, Outcome
-from mirnet.inference.limits import Memory
 from mirnet.inference.settings import Settings
 
 

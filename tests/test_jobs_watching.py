@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from mirnet.batch import folder_watch
+from mirnet.batch.jobs import Job
 from mirnet.errors import SettingsError
-from mirnet.inference import watching
-from mirnet.inference.jobs import Job
 
 
 class Days:
@@ -15,10 +15,10 @@ class Days:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, self.now, self.said = folder, 0.0, list[str]()
         self.fails = False
-        monkeypatch.setattr(watching.time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(watching.time, "sleep", self._sleep)
+        monkeypatch.setattr(folder_watch.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(folder_watch.time, "sleep", self._sleep)
         self.plans: list[object] = []
-        self._watch = watching.arrivals(self._look, self.said.append)
+        self._watch = folder_watch.arrivals(self._look, self.said.append)
 
     def next(self, *then: object) -> tuple[list[str], float]:
         """The names of the next batch and when it came; each of `then` happens at one of the looks before."""
@@ -63,11 +63,11 @@ def test_a_file_that_grows_is_waited_for(days, tmp_path):
 
 def test_a_file_that_is_open_for_writing_is_waited_for(days, tmp_path):
     file = (tmp_path / "a.jpg").open("wb")
-    if not watching.is_being_written(tmp_path / "a.jpg"):
+    if not folder_watch.is_being_written(tmp_path / "a.jpg"):
         pytest.skip("this file system gives no leases")
     wait = [lambda: None] * 6
     assert days.next(*wait, file.close) == (["a.jpg"], 7.0)
-    assert not watching.is_being_written(tmp_path / "a.jpg")
+    assert not folder_watch.is_being_written(tmp_path / "a.jpg")
 
 
 def test_a_file_comes_again_when_it_has_changed_and_only_then(days, tmp_path):
@@ -89,4 +89,4 @@ def test_a_folder_that_goes_away_is_said_once_and_looked_for_again(days, tmp_pat
     assert days.said == ["unplugged. Looking again every 1 s."]
     days.fails = True
     with pytest.raises(SettingsError, match="unplugged"):
-        next(watching.arrivals(days._look, days.said.append))
+        next(folder_watch.arrivals(days._look, days.said.append))

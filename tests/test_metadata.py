@@ -17,9 +17,20 @@ import pyvips
 from PIL.TiffImagePlugin import IFDRational
 
 from mirnet import metadata
-from mirnet.metadata import bmff, colours, directories, exif, extended, notes, photoshop, png, splice, xmp
-from mirnet.metadata.about import Metadata, Text
+from mirnet.metadata import (
+    bmff,
+    exif,
+    extended_xmp,
+    file_splicing,
+    icc_profile,
+    maker_notes,
+    photoshop,
+    png,
+    tiff_directories,
+    xmp,
+)
 from mirnet.metadata.jpeg import CREDENTIALS, FORMER, GAIN_MAP, MOTION
+from mirnet.metadata.record import Metadata, Text
 
 FORMATS = ("jpeg", "png", "webp", "tiff", "avif")
 IPTC = b"\x1c\x02\x5a\0\x04Graz\x1c\x02\x69\0\x04Head"  # a city and a headline
@@ -233,8 +244,8 @@ def test_exif_in_two_segments_is_one_block_and_a_copy_is_none():
 
 def test_notes_that_count_from_their_own_start_are_not_touched():
     for own in (b"Nikon\0\2\x10\0\0II*\0\x08\0\0\0" + canon_notes(8)[:30], b"Apple iOS\0\0\1MM", b"", b"\xff" * 50):
-        assert notes.moved_note(own, 500, 9000, "<") == own
-    assert notes.moved_note(canon_notes(500), 500, 9000, ">") == canon_notes(9000)
+        assert maker_notes.moved_note(own, 500, 9000, "<") == own
+    assert maker_notes.moved_note(canon_notes(500), 500, 9000, ">") == canon_notes(9000)
 
 
 # TIFF ----------------------------------------------------------------------------------------------------------------
@@ -255,8 +266,8 @@ def test_tiff_of_any_kind_takes_everything_and_gives_it_back(options):
 
 
 def tiff_block(tags: dict[int, tuple[int, bytes]]) -> bytes:
-    tree = {tag: directories.Leaf(kind, data) for tag, (kind, data) in tags.items()}
-    return b"II*\0\x08\0\0\0" + directories.written(tree, "<", directories.Layout("<"), 8)
+    tree = {tag: tiff_directories.Leaf(kind, data) for tag, (kind, data) in tags.items()}
+    return b"II*\0\x08\0\0\0" + tiff_directories.written(tree, "<", tiff_directories.Layout("<"), 8)
 
 
 def test_private_tags_of_a_tiff_are_named():
@@ -468,7 +479,7 @@ def test_an_extension_keeps_the_namespaces_that_were_declared_around_it():
     p = 'xmlns:p="http://ns.adobe.com/photoshop/1.0/"'
     inner = '<rdf:Description rdf:about="" p:Credit="Me"/>'
     extension = f"<rdf:RDF {RDF} {p}>{inner}</rdf:RDF>".encode()
-    whole = extended.joined(packet(TITLE), extension)
+    whole = extended_xmp.joined(packet(TITLE), extension)
     assert xmp.without(
         whole, lambda namespace, name: (namespace, name) == ("http://ns.adobe.com/photoshop/1.0/", "Credit")
     )
@@ -603,14 +614,14 @@ def shown(profile: bytes, colour: tuple[int, int, int]) -> tuple[int, ...]:
 
 def test_colours_that_a_png_states_without_a_profile_become_one():
     adobe = struct.pack(">8L", 31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)
-    made = colours.profile_of_png({b"cHRM": adobe, b"gAMA": struct.pack(">L", 45470)})
+    made = icc_profile.profile_of_png({b"cHRM": adobe, b"gAMA": struct.pack(">L", 45470)})
     assert made is not None
     assert shown(made, (128, 128, 128)) == pytest.approx((128,) * 3, abs=1)
     assert shown(made, (100, 200, 100))[0] < 20  # Adobe's green is beyond sRGB's
-    display_p3 = colours.profile_of_png({b"cICP": bytes((12, 13, 0, 1))})
+    display_p3 = icc_profile.profile_of_png({b"cICP": bytes((12, 13, 0, 1))})
     assert display_p3 is not None
     assert shown(display_p3, (200, 100, 100)) == pytest.approx((213, 93, 96), abs=3)
-    linear = colours.profile_of_png({b"gAMA": struct.pack(">L", 100_000)})
+    linear = icc_profile.profile_of_png({b"gAMA": struct.pack(">L", 100_000)})
     assert linear is not None
     assert shown(linear, (55, 55, 55)) == pytest.approx((128,) * 3, abs=1)
 
@@ -629,7 +640,7 @@ def test_colours_that_a_png_states_without_a_profile_become_one():
     ],
 )
 def test_srgb_nonsense_and_a_profile_that_is_there_need_none(said):
-    assert colours.profile_of_png(said) is None
+    assert icc_profile.profile_of_png(said) is None
 
 
 def test_code_points_in_an_avif_count_where_it_has_no_profile():
@@ -639,7 +650,7 @@ def test_code_points_in_an_avif_count_where_it_has_no_profile():
     place = plain.index(b"colrnclx") + 8
     display_p3 = plain[:place] + struct.pack(">HH", 12, 13) + plain[place + 4 :]
     assert read(plain, "avif").icc is None
-    assert read(display_p3, "avif").icc == colours.profile_of_code(12, 13)
+    assert read(display_p3, "avif").icc == icc_profile.profile_of_code(12, 13)
     hdr = read(plain[:place] + struct.pack(">HH", 9, 16) + plain[place + 4 :], "avif")
     assert hdr.icc is None
     assert hdr.left == ("its colours are those of HDR (PQ) and were taken for plain ones, so they look flat",)
@@ -718,13 +729,13 @@ def test_a_raw_file_of_a_kind_unknown_lends_the_exif_of_its_preview():
 
 
 def test_a_span_of_any_length_is_replaced_in_place_in_small_pieces(monkeypatch):
-    monkeypatch.setattr(splice, "_CHUNK_BYTES", 7)
+    monkeypatch.setattr(file_splicing, "_CHUNK_BYTES", 7)
     draw = random.Random(0)
     for _ in range(200):
         data = draw.randbytes(draw.randrange(60))
         start, end = sorted(draw.randrange(len(data) + 1) for _ in range(2))
         content, file = draw.randbytes(draw.randrange(30)), io.BytesIO(data)
-        splice.replace_span(file, start, end, content)
+        file_splicing.replace_span(file, start, end, content)
         assert file.getvalue() == data[:start] + content + data[end:]
 
 

@@ -24,7 +24,7 @@ Open = Callable[..., AbstractContextManager[Visit]]
 
 @pytest.fixture
 def page_folder(repository: Path) -> Path:
-    return repository / "src/mirnet/apps/page"
+    return repository / "src/mirnet/service/page"
 
 
 @pytest.fixture(scope="module")

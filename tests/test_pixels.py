@@ -5,8 +5,8 @@ import pytest
 from profiles import ADOBE_RGB, DISPLAY_P3, PROPHOTO, grey_profile, profile
 
 from mirnet.exposure import expose, to_encoded, to_linear
-from mirnet.images.colour import Space, space_of
-from mirnet.inference.pixels import Exposed, Wishes, black_all_around, exposed, finished, to_rgb
+from mirnet.images.colour_space import Space, space_of
+from mirnet.inference.blending import Exposed, Wishes, black_all_around, exposed, finished, to_rgb
 
 UNCHANGED = Wishes()
 

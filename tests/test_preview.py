@@ -15,10 +15,10 @@ from mirnet import images
 from mirnet.errors import Cancelled, SettingsError, TooManyPixels
 from mirnet.exposure import to_encoded, to_linear
 from mirnet.inference import preview as previews
+from mirnet.inference.downscaling import Shrunk, shrunk_size
 from mirnet.inference.enhancer import Enhancer
 from mirnet.inference.preview import Preview, View
 from mirnet.inference.settings import Settings
-from mirnet.inference.shrink import Shrunk, shrunk_size
 from mirnet.inference.source import Source
 
 HEIGHT, WIDTH = 60, 90
@@ -69,11 +69,11 @@ def test_what_is_shown_of_a_small_picture_is_what_comes_out_of_it(enhancer, orie
 
 @pytest.mark.parametrize("orientation", [1, 3, 8])
 def test_a_region_of_a_large_picture_is_that_region_of_the_result(fake_weights, fake_runtime, monkeypatch, orientation):
-    from mirnet.inference import render, survey
+    from mirnet.inference import first_pass, second_pass
 
-    monkeypatch.setattr(survey, "WHOLE_PX", 1000)
-    monkeypatch.setattr(render, "WHOLE_PX", 1000)
-    monkeypatch.setattr(render, "TILE_PX", 32)
+    monkeypatch.setattr(first_pass, "WHOLE_PX", 1000)
+    monkeypatch.setattr(second_pass, "WHOLE_PX", 1000)
+    monkeypatch.setattr(second_pass, "TILE_PX", 32)
     enhancer = Enhancer(fake_weights(), runtime=fake_runtime)
     content = pillow_bytes(dark(200, 300), "png", exif=exif(orientation).tobytes())
     result = shown(enhancer.enhance_bytes(content, Settings(exposure=1)).content)

@@ -18,7 +18,7 @@ import typer
 from safetensors.torch import load_file
 from torch.distributed.run import get_args_parser
 
-from mirnet.apps import cli
+from mirnet.cli import main
 from mirnet.errors import SettingsError
 from mirnet.images import write_image
 from mirnet.training import recipes
@@ -160,7 +160,7 @@ def test_a_batch_that_cannot_be_shared_equally_is_refused() -> None:
 
 
 def test_torchrun_leaves_every_option_to_us() -> None:
-    train = typer.main.get_command(cli.app).commands["train"]  # type: ignore[attr-defined]
+    train = typer.main.get_command(main.app).commands["train"]  # type: ignore[attr-defined]
     options = [option for parameter in train.params for option in parameter.opts if option.startswith("--")]
     assert len(options) > 30
     for option in options:
@@ -170,5 +170,5 @@ def test_torchrun_leaves_every_option_to_us() -> None:
 
 
 def test_the_help_names_the_command_for_several_processes() -> None:
-    train = typer.main.get_command(cli.app).commands["train"]  # type: ignore[attr-defined]
+    train = typer.main.get_command(main.app).commands["train"]  # type: ignore[attr-defined]
     assert "torchrun --nproc-per-node 2 -m mirnet train" in (train.help or "")

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from mirnet.apps.progress import progress_bar
+from mirnet.cli.progress import progress_bar
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_one_picture_needs_no_count(terminal, capsys):
 
 def test_elsewhere_only_the_lines_are_seen_and_rich_is_not_loaded():
     code = (
-        "import sys; from mirnet.apps.progress import progress_bar\n"
+        "import sys; from mirnet.cli.progress import progress_bar\n"
         "with progress_bar('x', 2) as bar: bar.within(0.5); bar.advance(); bar.say('line', failed=False)\n"
         "assert 'rich' not in sys.modules"
     )

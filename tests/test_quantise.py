@@ -9,9 +9,9 @@ import pytest
 
 import mirnet
 from mirnet.errors import SettingsError
+from mirnet.export import int8
 from mirnet.inference import catalog
-from mirnet.inference.runtimes import OpenVINORuntime, by_openvino, open_runtime
-from mirnet.training import quantise
+from mirnet.inference.runtimes import OpenVINORuntime, open_runtime, openvino_runtime
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_the_shipped_int8_weights_are_those_of_the_shipped_ones():
 
 @pytest.mark.parametrize("fast", ["bf16", "int8"])
 def test_the_fast_ways_of_the_shipped_weights_are_near_the_default(monkeypatch, fast):
-    monkeypatch.setattr(by_openvino, "fast_precision", lambda device: fast)
+    monkeypatch.setattr(openvino_runtime, "fast_precision", lambda device: fast)
     lite = catalog.find("lite")
     random = np.random.default_rng(0)
     smooth = np.kron(random.random((1, 3, 5, 6), dtype=np.float32), np.ones((16, 16), np.float32))
@@ -49,12 +49,12 @@ def test_the_fast_ways_of_the_shipped_weights_are_near_the_default(monkeypatch, 
 
 
 def _capabilities() -> list[str]:
-    return list(by_openvino.import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    return list(openvino_runtime.import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
 
 def test_what_enters_large_convolutions_is_rounded_and_nothing_else(tiny_lite, pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr(quantise, "LARGE", 16)  # the tiny network's are smaller
-    made = quantise.quantise(catalog.read(tiny_lite), pictures, tmp_path / "tiny.int8.onnx")
+    monkeypatch.setattr(int8, "LARGE", 16)  # the tiny network's are smaller
+    made = int8.quantise(catalog.read(tiny_lite), pictures, tmp_path / "tiny.int8.onnx")
     weights = catalog.read(made.onnx)
     assert (weights.card.name, weights.card.scores, weights.card.protocol) == ("tiny.int8", {}, "scores not measured")
     assert "calibrated on 2 pictures" in weights.card.source
@@ -84,13 +84,13 @@ def test_what_enters_large_convolutions_is_rounded_and_nothing_else(tiny_lite, p
 def test_what_cannot_be_rounded_is_a_sentence(tiny_lite, pictures, tmp_path, monkeypatch):
     weights = catalog.read(tiny_lite)
     with pytest.raises(SettingsError, match=r"a\.onnx: expected an output NAME\.int8\.onnx"):
-        quantise.quantise(weights, pictures, tmp_path / "a.onnx")
+        int8.quantise(weights, pictures, tmp_path / "a.onnx")
     (tmp_path / "empty").mkdir()
     with pytest.raises(SettingsError, match="expected a folder of dark pictures to calibrate with; there are none"):
-        quantise.quantise(weights, tmp_path / "empty", tmp_path / "a.int8.onnx")
+        int8.quantise(weights, tmp_path / "empty", tmp_path / "a.int8.onnx")
     monkeypatch.setitem(sys.modules, "nncf", None)
     with pytest.raises(SettingsError, match=r"made by NNCF, which is missing .* Run: pip install nncf"):
-        quantise.quantise(weights, pictures, tmp_path / "a.int8.onnx")
+        int8.quantise(weights, pictures, tmp_path / "a.int8.onnx")
 
 
 def test_the_shipped_int8_weights_say_the_same_to_both_runtimes_that_read_them():

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from mirnet import images, metrics
-from mirnet.inference import render, survey, tiles
+from mirnet.inference import first_pass, second_pass, tiles
 from mirnet.inference.catalog import FOLDER, Card, read, read_card
-from mirnet.inference.render import Plan, Source
 from mirnet.inference.runtimes import OpenVINORuntime, Runtime
+from mirnet.inference.second_pass import Plan, Source
 from mirnet.inference.settings import Settings
 from mirnet.network.lite import spread
 from mirnet.network.pooling import pad_to_multiple
@@ -32,15 +32,15 @@ def picture(height: int, width: int, channels: int = 3) -> np.ndarray:
 
 
 def rendered(source: Source, plan: Plan, runtime: Runtime, card: Card, settings: Settings = CALM) -> np.ndarray:
-    return np.concatenate(list(render.render(source, plan, runtime, card, settings)))
+    return np.concatenate(list(second_pass.render(source, plan, runtime, card, settings)))
 
 
 def tiled_and_whole(source: Source, runtime: Runtime, card: Card, tile_px: int) -> tuple[np.ndarray, ...]:
     """In one piece, in tiles with the whole picture's scene, in tiles that each look at themselves."""
-    plan = render.look(source, runtime, card, CALM)
+    plan = second_pass.look(source, runtime, card, CALM)
     (whole,) = source.bands(source.height)
-    stops = survey.stops_at(plan.stops, source, slice(0, source.height), slice(0, source.width))
-    scene = runtime.restore(*survey.network_input(whole, stops, 0.0, None, card), None)[1]
+    stops = first_pass.stops_at(plan.stops, source, slice(0, source.height), slice(0, source.width))
+    scene = runtime.restore(*first_pass.network_input(whole, stops, 0.0, None, card), None)[1]
     kinds = (plan, Plan(plan.proposal, plan.stops, scene, tile_px), Plan(plan.proposal, plan.stops, None, tile_px))
     return tuple(rendered(source, kind, runtime, card) for kind in kinds)
 
@@ -88,11 +88,11 @@ def test_the_height_of_the_bands_in_which_a_picture_comes_does_not_matter(fake_r
         asked.append(at_most)
         return (pixels[top : top + rows] for top in range(0, 203, rows))
 
-    monkeypatch.setattr(render, "WHOLE_PX", 1000)
-    monkeypatch.setattr(survey, "WHOLE_PX", 1000)
-    monkeypatch.setattr(render, "TILE_PX", 64)
+    monkeypatch.setattr(second_pass, "WHOLE_PX", 1000)
+    monkeypatch.setattr(first_pass, "WHOLE_PX", 1000)
+    monkeypatch.setattr(second_pass, "TILE_PX", 64)
     results = [
-        rendered(source, render.look(source, fake_runtime, card, Settings()), fake_runtime, card)
+        rendered(source, second_pass.look(source, fake_runtime, card, Settings()), fake_runtime, card)
         for source in (Source.of(pixels), Source(203, 90, bands))
     ]
     np.testing.assert_array_equal(*results)
@@ -101,11 +101,11 @@ def test_the_height_of_the_bands_in_which_a_picture_comes_does_not_matter(fake_r
 
 
 def test_a_large_picture_is_surveyed_by_samples_from_all_over_it(fake_runtime, card, monkeypatch):
-    monkeypatch.setattr(render, "WHOLE_PX", 1000)
-    monkeypatch.setattr(survey, "WHOLE_PX", 1000)
-    monkeypatch.setattr(survey, "SAMPLE_PX", 16)
+    monkeypatch.setattr(second_pass, "WHOLE_PX", 1000)
+    monkeypatch.setattr(first_pass, "WHOLE_PX", 1000)
+    monkeypatch.setattr(first_pass, "SAMPLE_PX", 16)
     pixels = picture(160, 240)
-    plan = render.look(Source.of(pixels), fake_runtime, card, Settings(keep_exposure=True))
+    plan = second_pass.look(Source.of(pixels), fake_runtime, card, Settings(keep_exposure=True))
     assert fake_runtime.calls == [(16, 3, 16, 16)]
     np.testing.assert_allclose(plan.scene, (pixels / 255).mean((0, 1)), atol=0.02)
 
@@ -117,31 +117,31 @@ def test_of_a_very_wide_picture_few_rows_are_held_at_a_time(fake_runtime, card):
         asked.append(at_most)
         return (pixels[top : top + at_most] for top in range(0, 40, at_most))
 
-    render.propose(Source(40, 2**17, bands), fake_runtime, card)
-    render.propose(Source(40, 64, lambda rows: asked.append(rows) or [pixels[:, :64]]), fake_runtime, card)
+    second_pass.propose(Source(40, 2**17, bands), fake_runtime, card)
+    second_pass.propose(Source(40, 64, lambda rows: asked.append(rows) or [pixels[:, :64]]), fake_runtime, card)
     assert asked == [32, 256]
 
 
 def test_a_thin_picture_counts_as_high_as_the_network_makes_it(fake_runtime, card, monkeypatch):
-    monkeypatch.setattr(render, "WHOLE_PX", 1000)
-    monkeypatch.setattr(survey, "WHOLE_PX", 1000)
-    monkeypatch.setattr(survey, "SAMPLE_PX", 64)
-    monkeypatch.setattr(render, "TILE_PX", 64)
+    monkeypatch.setattr(second_pass, "WHOLE_PX", 1000)
+    monkeypatch.setattr(first_pass, "WHOLE_PX", 1000)
+    monkeypatch.setattr(first_pass, "SAMPLE_PX", 64)
+    monkeypatch.setattr(second_pass, "TILE_PX", 64)
     for size in ((1, 900), (900, 1)):
         source = Source.of(picture(*size))
-        rendered(source, render.look(source, fake_runtime, card, Settings()), fake_runtime, card)
+        rendered(source, second_pass.look(source, fake_runtime, card, Settings()), fake_runtime, card)
     assert max(height * width for _, _, height, width in fake_runtime.calls) <= 1000
 
 
 def test_a_black_picture_gets_no_exposure(fake_runtime, card):
     black = Source.of(np.zeros((40, 60, 3), np.uint8))
-    assert not render.propose(black, fake_runtime, card).any()
-    assert render.propose(Source.of(picture(40, 60)), fake_runtime, card).any()
+    assert not second_pass.propose(black, fake_runtime, card).any()
+    assert second_pass.propose(Source.of(picture(40, 60)), fake_runtime, card).any()
 
 
 def test_a_small_picture_is_one_piece(fake_runtime, card):
     source = Source.of(picture(40, 61))
-    rendered(source, render.look(source, fake_runtime, card, CALM), fake_runtime, card)
+    rendered(source, second_pass.look(source, fake_runtime, card, CALM), fake_runtime, card)
     assert fake_runtime.calls == [(1, 3, 40, 64)]
 
 
@@ -164,7 +164,7 @@ def test_stops_are_spread_as_in_training():
 def test_a_tile_larger_than_the_picture_gives_the_picture_in_one_piece(fake_runtime, card):
     source = Source.of(picture(120, 90))
     whole, tiled, large = (
-        rendered(source, render.look(source, fake_runtime, card, wish), fake_runtime, card, wish)
+        rendered(source, second_pass.look(source, fake_runtime, card, wish), fake_runtime, card, wish)
         for wish in (CALM, Settings(denoise=1.0, tile=64), Settings(denoise=1.0, tile=4000))
     )
     np.testing.assert_array_equal(whole, large)
@@ -175,56 +175,56 @@ def test_a_tile_larger_than_the_picture_gives_the_picture_in_one_piece(fake_runt
 @pytest.mark.parametrize("tile", [64, 65, 72, 128])
 def test_sizes_of_tiles_agree_and_two_runs_are_equal(fake_runtime, card, monkeypatch, size, tile):
     """Sizes that leave a last tile a few rows wide are among them."""
-    monkeypatch.setattr(render, "WHOLE_PX", 100)
-    monkeypatch.setattr(survey, "WHOLE_PX", 100)
+    monkeypatch.setattr(second_pass, "WHOLE_PX", 100)
+    monkeypatch.setattr(first_pass, "WHOLE_PX", 100)
     source = Source.of(picture(*size))
     results = []
     for wish in (Settings(tile=tile), Settings(tile=tile), Settings(tile=4000)):
-        plan = render.look(source, fake_runtime, card, wish)
+        plan = second_pass.look(source, fake_runtime, card, wish)
         results.append(rendered(source, plan, fake_runtime, card, wish).astype(int))
     np.testing.assert_array_equal(results[0], results[1])
     assert np.abs(results[0] - results[2]).max() <= 1
 
 
 def test_a_survey_does_not_depend_on_the_tiles(fake_runtime, card, monkeypatch):
-    monkeypatch.setattr(render, "WHOLE_PX", 1000)
-    monkeypatch.setattr(survey, "WHOLE_PX", 1000)
+    monkeypatch.setattr(second_pass, "WHOLE_PX", 1000)
+    monkeypatch.setattr(first_pass, "WHOLE_PX", 1000)
     source = Source.of(picture(300, 260))
-    scenes = [render.look(source, fake_runtime, card, Settings(tile=tile)).scene for tile in (None, 64, 512)]
+    scenes = [second_pass.look(source, fake_runtime, card, Settings(tile=tile)).scene for tile in (None, 64, 512)]
     np.testing.assert_array_equal(scenes[0], scenes[1])
     np.testing.assert_array_equal(scenes[0], scenes[2])
 
 
 def test_rows_of_a_very_wide_picture_are_held_within_bounds(fake_runtime, card, monkeypatch):
-    monkeypatch.setattr(render, "WHOLE_PX", 1000)
-    monkeypatch.setattr(survey, "WHOLE_PX", 1000)
-    monkeypatch.setattr(render, "HELD_BYTES", 300 * 3 * 64)
+    monkeypatch.setattr(second_pass, "WHOLE_PX", 1000)
+    monkeypatch.setattr(first_pass, "WHOLE_PX", 1000)
+    monkeypatch.setattr(second_pass, "HELD_BYTES", 300 * 3 * 64)
     source = Source.of(picture(200, 300))
-    plan = render.look(source, fake_runtime, card, CALM)
+    plan = second_pass.look(source, fake_runtime, card, CALM)
     fake_runtime.calls.clear()
     low = rendered(source, plan, fake_runtime, card)
     assert max(height for _, _, height, _ in fake_runtime.calls) <= 64
-    monkeypatch.setattr(render, "HELD_BYTES", 10**9)
+    monkeypatch.setattr(second_pass, "HELD_BYTES", 10**9)
     assert np.abs(low.astype(int) - rendered(source, plan, fake_runtime, card)).max() <= 1
 
 
 def test_night_is_a_share_of_the_proposal_and_exposure_adds_to_it(fake_runtime, card):
     source = Source.of(picture(40, 60))
     day, night, brighter = (
-        render.look(source, fake_runtime, card, wish).stops
+        second_pass.look(source, fake_runtime, card, wish).stops
         for wish in (Settings(), Settings(mood="night"), Settings(mood="night", exposure=0.5))
     )
-    np.testing.assert_allclose(night, day * render.NIGHT_SHARE)
+    np.testing.assert_allclose(night, day * second_pass.NIGHT_SHARE)
     np.testing.assert_allclose(brighter, night + 0.5)
 
 
 @pytest.mark.parametrize("size", [(60, 80), (150, 170)])
 @pytest.mark.parametrize("wanted", [0.2, 0.5, 0.7])
 def test_a_picture_is_matched_to_a_mean(fake_runtime, card, monkeypatch, size, wanted):
-    monkeypatch.setattr(render, "WHOLE_PX", 20_000)
-    monkeypatch.setattr(survey, "WHOLE_PX", 20_000)
+    monkeypatch.setattr(second_pass, "WHOLE_PX", 20_000)
+    monkeypatch.setattr(first_pass, "WHOLE_PX", 20_000)
     source = Source.of(picture(*size))
-    plan = render.look(source, fake_runtime, card, CALM, target_mean=wanted)
+    plan = second_pass.look(source, fake_runtime, card, CALM, target_mean=wanted)
     assert rendered(source, plan, fake_runtime, card).mean() / 255 == pytest.approx(wanted, abs=0.01)
 
 
@@ -233,10 +233,10 @@ def test_denoising_alone_leaves_the_mean_where_it_is(fake_runtime, card, tile):
     """The fake network brightens by what its scene lies over 0.3."""
     pixels = picture(150, 170)
     source, wish = Source.of(pixels), Settings(keep_exposure=True, tile=tile)
-    result = rendered(source, render.look(source, fake_runtime, card, wish), fake_runtime, card, wish)
+    result = rendered(source, second_pass.look(source, fake_runtime, card, wish), fake_runtime, card, wish)
     assert result.mean() == pytest.approx(pixels.mean(), rel=0.01)
     bare = Settings(denoise=1.0, exposure=-2)
-    assert rendered(source, render.look(source, fake_runtime, card, bare), fake_runtime, card, bare).mean() != (
+    assert rendered(source, second_pass.look(source, fake_runtime, card, bare), fake_runtime, card, bare).mean() != (
         pytest.approx(pixels.mean(), rel=0.01)
     )
 
@@ -246,7 +246,7 @@ def test_black_borders_stay_black(fake_runtime, card, tile):
     """The fake network makes everything brighter, black too."""
     pixels = np.pad(picture(120, 90), ((50, 60), (40, 41), (0, 0)))
     source, wish = Source.of(pixels), Settings(tile=tile, denoise=1.0)
-    result = rendered(source, render.look(source, fake_runtime, card, wish), fake_runtime, card, wish)
+    result = rendered(source, second_pass.look(source, fake_runtime, card, wish), fake_runtime, card, wish)
     assert not result[:24].any()
     assert not result[-40:].any()
     assert not result[:, :16].any()

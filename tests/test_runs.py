@@ -13,7 +13,7 @@ import safetensors.numpy
 from PIL import Image
 
 from mirnet.errors import SettingsError
-from mirnet.training.runs import differences, find_runs, read_run, same_validation
+from mirnet.training.runs.summary import differences, find_runs, read_run, same_validation
 
 COLUMNS = "phase,step,seconds,crop_pixels,loss,train_psnr,learning_rate,gradient_norm,psnr,ssim,psnr_true_exposure"
 
@@ -180,7 +180,7 @@ def test_listing_needs_neither_torch_nor_matplotlib(tmp_path):
     make_run(tmp_path / "one")
     code = (
         "import sys\nfor name in ('torch', 'matplotlib', 'safetensors', 'numpy'): sys.modules[name] = None\n"
-        "from mirnet.training.runs import find_runs\n"
+        "from mirnet.training.runs.summary import find_runs\n"
         "import pathlib; print(*(run.state for run in find_runs(pathlib.Path(sys.argv[1]))[0]))"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -201,10 +201,10 @@ def test_what_differs_between_two_runs_is_named(tmp_path):
 
 
 def test_two_runs_are_drawn_in_one_figure_that_is_never_written_over_a_file(command, tmp_path, monkeypatch):
-    from mirnet.training import compare_runs
+    from mirnet.training.runs import comparison
 
-    drawn, panel = [], compare_runs._panel
-    monkeypatch.setattr(compare_runs, "_panel", lambda *given: drawn.append(given) or panel(*given))
+    drawn, panel = [], comparison._panel
+    monkeypatch.setattr(comparison, "_panel", lambda *given: drawn.append(given) or panel(*given))
     odd = "deep/$\\b$夜"  # no formula, and a sign that the font lacks
     make_run(tmp_path / "a")
     make_run(tmp_path / odd, steps=200, done=150)
@@ -232,7 +232,7 @@ def test_two_runs_are_drawn_in_one_figure_that_is_never_written_over_a_file(comm
 
 
 def test_scores_on_different_pictures_are_not_called_a_comparison(command, tmp_path, monkeypatch):
-    monkeypatch.setattr("mirnet.training.compare_runs.draw", lambda a, b: b"a figure")
+    monkeypatch.setattr("mirnet.training.runs.comparison.draw", lambda a, b: b"a figure")
     make_run(tmp_path / "a")
     make_run(tmp_path / "b", sha="other")
     done = command("runs", tmp_path, "--compare", "a", "b", "-o", tmp_path / "two.png")
@@ -242,14 +242,14 @@ def test_scores_on_different_pictures_are_not_called_a_comparison(command, tmp_p
 
 
 def test_runs_without_any_validation_can_be_drawn(tmp_path):
-    from mirnet.training import compare_runs
+    from mirnet.training.runs import comparison
 
     runs = []
     for name in ("a", "b"):
         run = make_run(tmp_path / name, done=0)
         (run / "log.csv").unlink()
         runs.append(read_run(run))
-    assert compare_runs.draw(*runs).startswith(b"\x89PNG")
+    assert comparison.draw(*runs).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(

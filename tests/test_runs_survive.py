@@ -23,15 +23,16 @@ import torch
 from safetensors.torch import load_file
 
 from mirnet import network
-from mirnet.apps import train as command
+from mirnet.cli import train as command
 from mirnet.errors import Cancelled, SettingsError, TrainingError, WeightsError
 from mirnet.images import write_image
 from mirnet.network import LiteConfig, MIRNetConfig, MIRNetV2Config, checkpoints
-from mirnet.training import figures, head, loop, pipeline, recipes, strip
+from mirnet.training import exposure_head, loop, pipeline, recipes
+from mirnet.training.observer import Silent
 from mirnet.training.recipes import Feed, Recipe, Stage
-from mirnet.training.run_folder import Place, RunFolder
+from mirnet.training.runs import figures, progress_strip
+from mirnet.training.runs.folder import Place, RunFolder
 from mirnet.training.settings import TrainSettings
-from mirnet.training.watch import Silent
 
 RECIPE = Recipe(
     optimiser="adamw", learning_rate=3e-3, final_learning_rate=1e-4, warmup_steps=2, clip_norm=0.5, average=0.9,
@@ -51,12 +52,12 @@ def _small(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> N
 
 def make_small(patch: pytest.MonkeyPatch) -> None:
     """Presets and the head's batches as small as they can be; nothing drawn, which takes longer than these runs do."""
-    patch.setattr(head, "BATCH", 4)
+    patch.setattr(exposure_head, "BATCH", 4)
     patch.setitem(network.PRESETS, "lite", LiteConfig(features=8, head_features=2))
     patch.setitem(network.PRESETS, "paper", MIRNetConfig(features=8, rrgs=1, mrbs=1))
     patch.setitem(network.PRESETS, "v2-paper", MIRNetV2Config(features=16, mrbs=1))
     patch.setattr(figures, "draw", lambda *_: [])
-    patch.setattr(strip, "add", lambda *_: None)
+    patch.setattr(progress_strip, "add", lambda *_: None)
 
 
 @pytest.fixture

@@ -10,7 +10,15 @@ import torch
 
 from mirnet.errors import Cancelled, SettingsError, WeightsError
 from mirnet.inference import catalog, tiles
-from mirnet.inference.runtimes import RUNTIMES, OpenVINORuntime, Runtime, by_openvino, cores, open_runtime, versions
+from mirnet.inference.runtimes import (
+    RUNTIMES,
+    OpenVINORuntime,
+    Runtime,
+    cores,
+    open_runtime,
+    openvino_runtime,
+    versions,
+)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +123,7 @@ def test_work_may_be_watched_and_ended(tiny_lite, monkeypatch, name, alone):
 
 def test_what_was_ended_half_way_spoils_nothing_that_follows(monkeypatch):
     """OpenVINO's nodes then know the shapes of two pictures, which fail together."""
-    monkeypatch.setattr(by_openvino, "TICK_SECONDS", 0.001)
+    monkeypatch.setattr(openvino_runtime, "TICK_SECONDS", 0.001)
     runtime = open_runtime("openvino", catalog.find("lite"), threads=1)
     sizes = [(48, 64), (96, 40), (80, 80)]
     expected = [runtime.restore(*inputs(1, *size), None)[0] for size in sizes]
@@ -230,13 +238,13 @@ def test_threads_are_respected_by_all(tiny_lite):
 
 @pytest.mark.parametrize(("capabilities", "precision"), [(["FP32", "BF16"], "bf16"), (["FP32", "INT8"], "int8")])
 def test_fast_is_bf16_where_the_processor_has_it_and_else_int8(monkeypatch, capabilities, precision):
-    monkeypatch.setattr(by_openvino, "_capabilities", lambda core, device: capabilities)
-    assert by_openvino.fast_precision() == precision
+    monkeypatch.setattr(openvino_runtime, "_capabilities", lambda core, device: capabilities)
+    assert openvino_runtime.fast_precision() == precision
 
 
 def test_int8_weights_are_those_that_lie_beside(tiny_lite, tmp_path, monkeypatch):
     """Here they are other float32 ones, of which one sees that they ran."""
-    monkeypatch.setattr(by_openvino, "_capabilities", lambda core, device: ["FP32"])
+    monkeypatch.setattr(openvino_runtime, "_capabilities", lambda core, device: ["FP32"])
     for suffix in (".onnx", ".json"):
         (tmp_path / f"a{suffix}").write_bytes(tiny_lite.with_suffix(suffix).read_bytes())
     weights = catalog.read(tmp_path / "a.onnx")
@@ -257,7 +265,7 @@ def test_int8_weights_are_those_that_lie_beside(tiny_lite, tmp_path, monkeypatch
 @pytest.mark.usefixtures("one_torch_thread")
 @pytest.mark.parametrize("name", ["openvino", "torch"])
 def test_bf16_is_near_and_not_the_same(tiny_lite, monkeypatch, name):
-    monkeypatch.setattr(by_openvino, "_capabilities", lambda core, device: ["BF16"])
+    monkeypatch.setattr(openvino_runtime, "_capabilities", lambda core, device: ["BF16"])
     weights = catalog.read(tiny_lite)
     fast = open_runtime(name, weights, threads=1, fast=True)
     assert fast.precision == "bf16"
@@ -269,7 +277,7 @@ def test_bf16_is_near_and_not_the_same(tiny_lite, monkeypatch, name):
 
 
 def capabilities_here() -> list[str]:
-    core = by_openvino.import_openvino().Core()
+    core = openvino_runtime.import_openvino().Core()
     return list(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
 

@@ -10,9 +10,9 @@ from sample_pictures import pillow_bytes, tiff_bytes
 from serving import Patient, Running, problem_of, request, running, wait_until, with_network
 
 import mirnet
-from mirnet.apps.service.service import Limits
-from mirnet.apps.service.shelf import Shelf
 from mirnet.inference.settings import Settings
+from mirnet.service.expiring_store import Shelf
+from mirnet.service.service import Limits
 
 
 def dark(height: int = 48, width: int = 64, seed: int = 0) -> np.ndarray:
@@ -345,7 +345,7 @@ def test_the_time_limit_is_504_and_waiting_counts() -> None:
 
 
 def test_a_newer_render_takes_the_place_of_one_that_waits() -> None:
-    from mirnet.apps.service.kept import Opened
+    from mirnet.service.stored_items import Opened
 
     enhancer = Patient()
     with running(lambda path: enhancer, Limits(at_once=1)) as served:

@@ -10,7 +10,7 @@ from mutations import corpus
 from sample_pictures import pillow_bytes
 from serving import Patient, heard, problem_of, request, running, wait_until, with_network
 
-from mirnet.apps.service.service import Limits
+from mirnet.service.service import Limits
 
 PNG = pillow_bytes(np.full((16, 16, 3), 40, np.uint8), "png")
 STALL_SECONDS = 0.5

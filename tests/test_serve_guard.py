@@ -5,8 +5,8 @@ import logging
 import pytest
 from serving import Patient, heard, problem_of, request, running, wait_until
 
-from mirnet.apps.service.guard import SAFETY
-from mirnet.apps.service.service import Limits
+from mirnet.service.request_guard import SAFETY
+from mirnet.service.service import Limits
 
 TOKEN = "open+sesame"
 
@@ -135,14 +135,14 @@ def test_a_failure_of_ours_is_told_without_its_message(caplog) -> None:
 def test_the_page_is_what_lies_in_the_package_and_nothing_else(client) -> None:
     for path in ("/page/../serve.py", "/page/..%2fserve.py", "/page/%2e%2e/serve.py", "/page//etc/passwd", "/page/"):
         problem_of(client.get(path), 404)
-    from mirnet.apps.service import pages
+    from mirnet.service.routes import page
 
     for name in ("texts.en.json", "docs.js"):
-        if not (pages.FOLDER / name).is_file():
+        if not (page.FOLDER / name).is_file():
             continue
         answer = client.get(f"/page/{name}")
-        assert answer.content == (pages.FOLDER / name).read_bytes()
-        assert answer.headers["content-type"] == pages.MEDIA_TYPES[f".{name.rpartition('.')[2]}"]
+        assert answer.content == (page.FOLDER / name).read_bytes()
+        assert answer.headers["content-type"] == page.MEDIA_TYPES[f".{name.rpartition('.')[2]}"]
         again = client.get(f"/page/{name}", headers={"If-None-Match": answer.headers["etag"]})
         assert (again.status_code, again.content) == (304, b"")
 

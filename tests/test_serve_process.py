@@ -17,7 +17,7 @@ import pytest
 from sample_pictures import pillow_bytes
 from serving import PATIENCE_SECONDS, Patient, problem_of, request, running, wait_until
 
-from mirnet.apps.service.service import Limits
+from mirnet.service.service import Limits
 
 PNG = pillow_bytes(np.full((40, 60, 3), 40, np.uint8), "png")
 SLOW = pillow_bytes(np.random.default_rng(0).integers(0, 60, (2000, 3000, 3), np.uint8), "png", compress_level=0)

@@ -5,11 +5,11 @@ import threading
 import pytest
 from serving import wait_until
 
-from mirnet.apps.service import options
-from mirnet.apps.service.engine import LATER, NOW, SOON, Ending, Engine, Full
-from mirnet.apps.service.shelf import Shelf
 from mirnet.errors import Cancelled, SettingsError
 from mirnet.inference.settings import Settings
+from mirnet.service import options
+from mirnet.service.expiring_store import Shelf
+from mirnet.service.work_queue import LATER, NOW, SOON, Ending, Engine, Full
 
 
 @pytest.fixture

@@ -15,17 +15,26 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from mirnet.datasets import low_light_synthesis
+from mirnet.datasets.counter_rng import Draws
+from mirnet.datasets.darkened_folder import Twin, darken, photos_of
+from mirnet.datasets.darkened_sheet import TwinSheet
+from mirnet.datasets.low_light_synthesis import (
+    GRAINS,
+    Camera,
+    Rendering,
+    dark_twin,
+    drawn_jpeg,
+    jpeg,
+    noisy_twin,
+    photographed,
+)
+from mirnet.datasets.pair_store import Pairs
+from mirnet.datasets.reading import find_photos
+from mirnet.datasets.target_exposure import solve_stops
 from mirnet.errors import DataError, SettingsError
 from mirnet.images import open_picture, read_image, write_image
 from mirnet.pairs import find_pairs
-from mirnet.training import synthesis
-from mirnet.training.darken import Twin, darken, photos_of
-from mirnet.training.data import find_photos
-from mirnet.training.draws import Draws
-from mirnet.training.store import Pairs
-from mirnet.training.synthesis import GRAINS, Camera, Rendering, dark_twin, drawn_jpeg, jpeg, noisy_twin, photographed
-from mirnet.training.truth import solve_stops
-from mirnet.training.twin_sheet import TwinSheet
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -56,7 +65,7 @@ def test_the_noise_has_the_variance_of_the_model_in_the_cameras_own_colours() ->
     camera = Camera.draw(draws, torch.zeros(count))
     steps = levels.repeat_interleave(16).expand(count, 3, 16, 64)  # columns of four greys
     noise = torch.einsum("bij,bjhw->bihw", camera.from_srgb, photographed(steps, camera, draws) - steps)
-    free = synthesis.grain_kind(draws) == GRAINS.index("free")
+    free = low_light_synthesis.grain_kind(draws) == GRAINS.index("free")
     white = camera.from_srgb.sum(2)  # of each channel, what a grey of 1 gives
     for number, level in enumerate(levels):
         measured = noise[free, :, :, 16 * number : 16 * (number + 1)].pow(2).mean((2, 3))
@@ -73,7 +82,7 @@ def test_grain_is_as_fine_as_it_is_called(
     grain: str, spread: tuple[float, float], like_the_neighbour: tuple[float, float]
 ) -> None:
     draws = draws_of(60)
-    noise = synthesis._grain(draws, 41, 50)[synthesis.grain_kind(draws) == GRAINS.index(grain)]
+    noise = low_light_synthesis._grain(draws, 41, 50)[low_light_synthesis.grain_kind(draws) == GRAINS.index(grain)]
     assert noise.shape[1:] == (3, 41, 50)
     neighbours = (noise[..., 1:] * noise[..., :-1]).mean((0, 2, 3)) / noise.pow(2).mean((0, 2, 3))
     assert ((spread[0] < noise.std((0, 2, 3))) & (noise.std((0, 2, 3)) < spread[1])).all()
@@ -85,7 +94,7 @@ def test_grain_is_as_fine_as_it_is_called(
 def test_pictures_begin_at_any_pixel_of_the_grains_pattern() -> None:
     """Networks learn a single phase by heart, and then restore a picture worse that was cropped by one pixel."""
     draws = draws_of(400)
-    noise, kind = synthesis._grain(draws, 32, 32)[:, 0], synthesis.grain_kind(draws)
+    noise, kind = low_light_synthesis._grain(draws, 32, 32)[:, 0], low_light_synthesis.grain_kind(draws)
     interpolated = noise[kind == GRAINS.index("interpolated")]  # red is strongest where it was measured
     strength = interpolated.unflatten(1, (16, 2)).unflatten(3, (16, 2)).pow(2).mean((1, 3)).flatten(1)
     begins = torch.bincount(strength.argmax(1), minlength=4) / len(interpolated)
@@ -96,19 +105,19 @@ def test_pictures_begin_at_any_pixel_of_the_grains_pattern() -> None:
 
 
 def test_half_of_the_grain_is_free_and_more_of_the_rest_interpolated_than_coarse() -> None:
-    shares = torch.bincount(synthesis.grain_kind(draws_of(4000))) / 4000
+    shares = torch.bincount(low_light_synthesis.grain_kind(draws_of(4000))) / 4000
     assert shares.tolist() == pytest.approx([0.3, 0.2, 0.5], abs=0.03)
 
 
 def test_noise_loses_its_colour_and_keeps_its_luminance() -> None:
     noise = draws_of(3).normal(0, 3, 8, 8)
-    none, half, whole = synthesis._quietened(noise, torch.tensor([0.0, 0.5, 1.0]))
+    none, half, whole = low_light_synthesis._quietened(noise, torch.tensor([0.0, 0.5, 1.0]))
     assert torch.allclose(none, none[:1].expand(3, 8, 8))
     assert torch.allclose(whole, noise[2], atol=1e-6)
     luminance = torch.tensor([0.2126729, 0.7151522, 0.0721750])[:, None, None]
     assert torch.allclose((half * luminance).sum(0), (noise[1] * luminance).sum(0), atol=1e-5)
     assert torch.allclose(half[0] - half[1], (noise[1, 0] - noise[1, 1]) / 2, atol=1e-6)
-    kept = synthesis.drawn_colour(draws_of(4000))
+    kept = low_light_synthesis.drawn_colour(draws_of(4000))
     assert (float(kept.min()), float(kept.max())) == pytest.approx((0, 1), abs=0.01)
 
 
@@ -157,7 +166,7 @@ def test_the_tone_curve_and_the_white_balance_vary_as_they_say() -> None:
 
 def test_a_bent_tone_curve_changes_contrast_and_leaves_the_middle() -> None:
     ramp = torch.linspace(0, 0.2, 41).expand(2, 3, 1, 41)
-    bent = synthesis._bent(ramp, torch.tensor([0.8, 1.25])[:, None, None, None])
+    bent = low_light_synthesis._bent(ramp, torch.tensor([0.8, 1.25])[:, None, None, None])
     assert torch.equal(bent[:, :, :, [0, 20]], ramp[:, :, :, [0, 20]])
     assert (bent[0, 0, 0, 40] < 0.19) & (bent[1, 0, 0, 40] > 0.21)
     assert (bent.diff(dim=3) > 0).all()
@@ -179,7 +188,7 @@ def test_noisy_twins_are_as_bright_as_the_picture_and_half_of_them_gaussian() ->
     draws = draws_of(400)
     clean = torch.full((400, 3, 24, 24), 0.5)
     noise = noisy_twin(clean, draws) - clean
-    gaussian, sigma = synthesis.drawn_sigma(draws)
+    gaussian, sigma = low_light_synthesis.drawn_sigma(draws)
     assert float(gaussian.float().mean()) == pytest.approx(0.5, abs=0.08)
     assert float(noise.mean()) == pytest.approx(0, abs=0.01)
     assert sigma.max() == pytest.approx(55 / 255, abs=0.005)
@@ -241,7 +250,7 @@ def test_blocks_of_a_jpeg_begin_where_they_are_told_to() -> None:
 
 
 def test_drawn_jpegs_have_the_qualities_that_they_say() -> None:
-    quality, halved = synthesis.drawn_quality(draws_of(2000))
+    quality, halved = low_light_synthesis.drawn_quality(draws_of(2000))
     assert quality.min() == 60
     assert quality.max() == 98
     assert float(halved.float().mean()) == pytest.approx(0.5, abs=0.05)
@@ -463,7 +472,7 @@ def test_what_was_killed_half_way_is_not_taken_for_pairs(
     def killed(draft: Path, folder: Path, overwrite: bool) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mirnet.training.darken._move", killed)
+    monkeypatch.setattr("mirnet.datasets.darkened_folder._move", killed)
     monkeypatch.setattr(shutil, "rmtree", lambda *ignored, **also: None)  # nobody tidies up after a killed process
     with pytest.raises(KeyboardInterrupt):
         darken(find_photos(photos), tmp_path / "data")

@@ -25,17 +25,18 @@ from torch import nn
 from typer.testing import CliRunner
 
 from mirnet import network
-from mirnet.apps import train as command
+from mirnet.cli import train as command
 from mirnet.errors import Cancelled, DataError, MirnetError, SettingsError, TrainingError
 from mirnet.images import read_image, write_image
 from mirnet.network import LiteConfig, MIRNetConfig, MIRNetV2Config, checkpoints
-from mirnet.training import figures, head, loop, losses, pipeline, recipes
+from mirnet.training import exposure_head, loop, losses, pipeline, recipes
+from mirnet.training.observer import Silent
 from mirnet.training.optimisation import Optimisation
 from mirnet.training.recipes import Feed, Recipe, Stage
-from mirnet.training.run_folder import RunFolder
+from mirnet.training.runs import figures
+from mirnet.training.runs.folder import RunFolder
 from mirnet.training.settings import TrainSettings, find_device
 from mirnet.training.validation import Scores
-from mirnet.training.watch import Silent
 
 RECIPE = Recipe(
     optimiser="adamw", learning_rate=3e-3, final_learning_rate=1e-4, warmup_steps=2, clip_norm=0.5, average=0.9,
@@ -49,7 +50,7 @@ SHORT = TrainSettings(
 
 def make_small(patch: pytest.MonkeyPatch) -> None:
     """The presets under their names and the head's batches, as small as they can be."""
-    patch.setattr(head, "BATCH", 4)
+    patch.setattr(exposure_head, "BATCH", 4)
     patch.setitem(network.PRESETS, "lite", LiteConfig(features=8, head_features=2))
     patch.setitem(network.PRESETS, "paper", MIRNetConfig(features=8, rrgs=1, mrbs=1))
     patch.setitem(network.PRESETS, "v2-paper", MIRNetV2Config(features=16, mrbs=1))
@@ -378,7 +379,7 @@ def test_a_full_disk_is_a_sentence(pictures: Path, tmp_path: Path, monkeypatch: 
         raise OSError(28, "No space left on device")
 
     train(pictures, tmp_path / "run", replace(SHORT, steps=1))
-    monkeypatch.setattr("mirnet.training.run_folder.write_whole", full)
+    monkeypatch.setattr("mirnet.training.runs.folder.write_whole", full)
     with pytest.raises(TrainingError, match="No space left on device"):
         train(pictures, tmp_path / "other")
 

@@ -8,17 +8,18 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from mirnet.datasets import pair_store, scene_split, target_exposure
+from mirnet.datasets.counter_rng import Draws
+from mirnet.datasets.pair_store import Pairs
+from mirnet.datasets.reading import read_photo, read_rgb
 from mirnet.errors import DataError, TrainingError
 from mirnet.exposure import expose
 from mirnet.images import write_image
 from mirnet.network import Lite, LiteConfig
 from mirnet.network.lite import VIEWS, settle
 from mirnet.pairs import Pair
-from mirnet.training import head, inspect, recipes, store, truth
+from mirnet.training import exposure_head, recipes
 from mirnet.training.batches import Feed, dark_twin, make_batch
-from mirnet.training.data import read_photo, read_rgb
-from mirnet.training.draws import Draws
-from mirnet.training.store import Pairs
 
 CPU = torch.device("cpu")
 Image = NDArray[np.uint8] | NDArray[np.uint16]
@@ -111,14 +112,14 @@ def test_pictures_in_memory_are_integers(pairs: list[Pair], pair: Callable[..., 
     loaded = Pairs(pairs)
     flat, _ = loaded.fetch(torch.tensor([0]), CPU)
     assert flat.values.dtype == torch.uint8
-    assert flat.values.nbytes == store.bytes_needed(loaded.shapes) == 2 * 3 * 56 * (40 + 48 + 56 + 64)
+    assert flat.values.nbytes == pair_store.bytes_needed(loaded.shapes) == 2 * 3 * 56 * (40 + 48 + 56 + 64)
     assert all((loaded.picture(place) == read_rgb(pair.dark)).all() for place, pair in enumerate(pairs))
     deep = scene(7).astype(np.uint16) * 200
     assert (Pairs([pair("deep", deep // 4, deep)]).picture(1) == deep.transpose(2, 0, 1)).all()
 
 
 def test_the_memory_limit_is_at_most_16_gib() -> None:
-    assert 0 < store.memory_limit() <= 16 * 2**30
+    assert 0 < pair_store.memory_limit() <= 16 * 2**30
 
 
 def test_a_picture_that_vanishes_half_way_stops_with_its_name(pairs: list[Pair]) -> None:
@@ -184,7 +185,7 @@ def test_a_picture_of_one_pixel_is_repeated(pair: Callable[..., Pair]) -> None:
 def test_the_truths_stops_are_found() -> None:
     bright = (scene(3, 80, 120).astype(np.float64) * 0.6 + 40) / 255
     dark = expose(bright, -3.0)
-    found = truth.solve_truth(
+    found = target_exposure.solve_truth(
         *((picture * 65535).round().astype(np.uint16).transpose(2, 0, 1) for picture in (dark, bright))
     )
     assert found.stops == pytest.approx(3.0, abs=0.05)
@@ -257,10 +258,10 @@ def test_exposure_is_asked_for_before_it_is_fed(pairs: list[Pair]) -> None:
 def test_the_heads_batches_are_functions_of_seed_and_step(pairs: list[Pair]) -> None:
     loaded = Pairs(pairs)
     loaded.solve()
-    groups = head.collect(loaded)
+    groups = exposure_head.collect(loaded)
     assert sum(len(group.dark) for group in groups) == sum(len(group.bright) for group in groups) == 4
-    thumbnails, cells = head.head_batch(groups, 0, 5, CPU)
-    again, _ = head.head_batch(groups, 0, 5, CPU)
+    thumbnails, cells = exposure_head.head_batch(groups, 0, 5, CPU)
+    again, _ = exposure_head.head_batch(groups, 0, 5, CPU)
     assert torch.equal(thumbnails, again)
     assert thumbnails.shape[2] == 8 * cells.shape[2]
     assert thumbnails.min() >= 0
@@ -269,12 +270,12 @@ def test_the_heads_batches_are_functions_of_seed_and_step(pairs: list[Pair]) -> 
 
 def test_darker_thumbnails_are_by_their_stops_darker() -> None:
     thumbnails = torch.rand(6, 3, 16, 24) / 2
-    darkened, stops = head.darker(thumbnails, 0, 7)
+    darkened, stops = exposure_head.darker(thumbnails, 0, 7)
     assert (stops.min() >= 0.1) & (stops.max() <= 1) & (len(set(stops.tolist())) == 6)
     for before, after, step in zip(thumbnails, darkened, stops.tolist(), strict=True):
         assert after.numpy() == pytest.approx(expose(before.numpy(), -step), abs=1e-5)
-    assert torch.equal(head.darker(thumbnails, 0, 7)[0], darkened)
-    assert not torch.equal(head.darker(thumbnails, 0, 8)[1], stops)
+    assert torch.equal(exposure_head.darker(thumbnails, 0, 7)[0], darkened)
+    assert not torch.equal(exposure_head.darker(thumbnails, 0, 8)[1], stops)
 
 
 def test_a_proposal_shall_rise_as_a_picture_darkens_and_no_faster() -> None:
@@ -282,24 +283,24 @@ def test_a_proposal_shall_rise_as_a_picture_darkens_and_no_faster() -> None:
     asked = torch.tensor([1.0, 2.0])[:, None, None, None].expand(2, 1, 2, 3)
     for rise, loss in ((0.0, 0.0), (0.4, 0.0), (1.0, 0.0), (1.5, 0.5), (-0.25, 0.25)):
         after = asked + rise * stops[:, None, None, None]
-        assert float(head.slope_loss(asked, after, stops)) == pytest.approx(loss, abs=1e-6)
+        assert float(exposure_head.slope_loss(asked, after, stops)) == pytest.approx(loss, abs=1e-6)
 
 
 def test_two_of_the_heads_views_are_looked_at_and_their_contradiction_costs() -> None:
     torch.manual_seed(0)
     network, thumbnails = Lite(LiteConfig(features=8, head_features=4)), torch.rand(3, 3, 16, 24)
     with torch.no_grad():
-        asked = head.two_looks(network.head, thumbnails, 0, 7)
+        asked = exposure_head.two_looks(network.head, thumbnails, 0, 7)
         every = torch.stack([view.back(network.head.look(view.of(thumbnails))) for view in VIEWS])
         found = [[bool(torch.allclose(look, each, atol=1e-6)) for each in every].index(True) for look in asked]
         assert found[0] != found[1]
-        assert torch.equal(head.two_looks(network.head, thumbnails, 0, 7), asked)
-        seen = {float(head.two_looks(network.head, thumbnails, 0, step)[0].mean()) for step in range(64)}
+        assert torch.equal(exposure_head.two_looks(network.head, thumbnails, 0, 7), asked)
+        seen = {float(exposure_head.two_looks(network.head, thumbnails, 0, step)[0].mean()) for step in range(64)}
     assert len(seen) == len(VIEWS)
-    assert float(head.unrest(asked)) > 0
-    assert float(head.unrest(asked[:1].expand(2, -1, -1, -1, -1))) == 0
+    assert float(exposure_head.unrest(asked)) > 0
+    assert float(exposure_head.unrest(asked[:1].expand(2, -1, -1, -1, -1))) == 0
     apart = torch.tensor([1.0, 1.5])[:, None, None, None, None].expand(2, 3, 1, 2, 3)
-    assert float(head.unrest(apart)) == pytest.approx(0.5 * head.UNREST_WEIGHT)
+    assert float(exposure_head.unrest(apart)) == pytest.approx(0.5 * exposure_head.UNREST_WEIGHT)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -307,8 +308,8 @@ def test_a_new_head_can_begin_to_learn(seed: int) -> None:
     """Proposals near 0 are taken for none, and have no slope: a head that began there stayed there."""
     torch.manual_seed(seed)
     network = Lite(LiteConfig(features=8))
-    proposed = settle(network.head.look(torch.rand(8, 3, 64, 96) / 4), head.ZONE_STOPS)
-    head.head_loss(proposed, 8 * torch.rand_like(proposed)).backward()
+    proposed = settle(network.head.look(torch.rand(8, 3, 64, 96) / 4), exposure_head.ZONE_STOPS)
+    exposure_head.head_loss(proposed, 8 * torch.rand_like(proposed)).backward()
     assert 1 < float(proposed.detach().mean()) < 3
     assert all(p.grad is not None and float(p.grad.norm()) > 1e-4 for p in network.head.parameters())
 
@@ -350,9 +351,9 @@ def test_near_duplicates_never_straddle_the_split(pair: Callable[..., Pair]) -> 
         for letter, copy in copies.items():
             suffix = ".jpg" if letter == "c" else ".png"
             everything.append(pair(f"{number}{letter}", copy // 4, np.ascontiguousarray(copy), suffix))
-    found = inspect.scenes(everything)
+    found = scene_split.scenes(everything)
     assert sorted(len(scene) for scene in found) == [4] * 12
-    training, validation = inspect.split_by_scene(everything)
+    training, validation = scene_split.split_by_scene(everything)
     assert len(training) + len(validation) == 48
     assert len(validation) == 4  # a tenth, in whole scenes
     assert not {pair.name[:-1] for pair in training} & {pair.name[:-1] for pair in validation}
@@ -360,11 +361,11 @@ def test_near_duplicates_never_straddle_the_split(pair: Callable[..., Pair]) -> 
 
 def test_a_split_follows_from_the_names(pair: Callable[..., Pair]) -> None:
     everything = [pair(f"scene {number}", photograph(number) // 4, photograph(number)) for number in range(20)]
-    split = inspect.split_by_scene(everything)
-    assert inspect.split_by_scene(everything) == split
+    split = scene_split.split_by_scene(everything)
+    assert scene_split.split_by_scene(everything) == split
     assert [len(side) for side in split] == [18, 2]
 
 
 def test_one_scene_is_not_divided(pair: Callable[..., Pair]) -> None:
     everything = [pair(name, photograph(0) // 4, photograph(0)) for name in "ab"]
-    assert inspect.split_by_scene(everything) == (everything, [])
+    assert scene_split.split_by_scene(everything) == (everything, [])

@@ -16,13 +16,14 @@ import pytest
 import torch
 
 from mirnet import network
-from mirnet.apps import cli
+from mirnet.cli import main as command_line
 from mirnet.errors import Cancelled, DataError
 from mirnet.network import LiteConfig
-from mirnet.training import figures, loop, pipeline, recipes, strip
+from mirnet.training import loop, pipeline, recipes
 from mirnet.training.batches import Batch
 from mirnet.training.optimisation import Optimisation
-from mirnet.training.run_folder import RunFolder
+from mirnet.training.runs import figures, progress_strip
+from mirnet.training.runs.folder import RunFolder
 from mirnet.training.settings import TrainSettings
 
 RANK = int(os.environ.get("RANK", "0"))
@@ -52,7 +53,7 @@ def small_and_recorded() -> Iterator[dict[str, Any]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(network.PRESETS, "lite", LiteConfig(features=8, head_features=2))
         patch.setattr(figures, "draw", lambda *_: [])
-        patch.setattr(strip, "add", lambda *_: None)
+        patch.setattr(progress_strip, "add", lambda *_: None)
         patch.setattr(loop, "make_batch", make_batch)
         patch.setattr(Optimisation, "update", look_and_update)
         yield record
@@ -98,7 +99,7 @@ def failing(pictures: Path, out: Path) -> None:
             return make(data, seed, step, *more, **keywords)
 
         patch.setattr(loop, "make_batch", make_batch)
-        cli.main()
+        command_line.main()
 
 
 def main(pictures: Path, out: Path) -> None:

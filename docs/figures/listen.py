@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mirnet.datasets.reading import read_rgb, to_unit
 from mirnet.network import Lite, checkpoints
 from mirnet.network.lite import expose, spread
 from mirnet.network.mirnet import DAU, MRB, RRG, SKFF, ChannelAttention, Resize, SpatialAttention
 from mirnet.thumbnail import thumbnail
-from mirnet.training.data import read_rgb, to_unit
 from mirnet.training.validation import to_tensor
 
 Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]

@@ -10,6 +10,7 @@ Importing this package loads nothing; what is used is loaded when it is used.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from mirnet._version import __version__
 from mirnet.errors import (
     Cancelled,
     DataError,
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from mirnet.images import read_image, write_image
     from mirnet.inference.catalog import list_weights
     from mirnet.inference.enhancer import Enhancer, enhance
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Cancelled", "DataError", "Enhancer", "MirnetError", "OutputExists", "PictureError", "SettingsError",

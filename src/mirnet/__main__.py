@@ -1,6 +1,6 @@
 """`python -m mirnet` is the command line."""
 
-from mirnet.apps.cli import main
+from mirnet.cli.main import main
 
 if __name__ == "__main__":
     main()

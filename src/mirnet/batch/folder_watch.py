@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from mirnet.batch.jobs import Job, Stamp, stamp_of
 from mirnet.errors import MirnetError
-from mirnet.inference.jobs import Job, Stamp, stamp_of
 
 LOOK_SECONDS = 1.0
 REST_SECONDS = 2.0  # a file that has not changed for so long, and that nobody writes, is complete

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
+from mirnet.batch.limits import Disk, Memory
 from mirnet.errors import Cancelled, MirnetError, OutputExists, PictureError, SettingsError
 from mirnet.files import clear_drafts
 from mirnet.inference.enhancer import Enhancer, Report
-from mirnet.inference.limits import Disk, Memory
 from mirnet.inference.settings import Settings
 
 

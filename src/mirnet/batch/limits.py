@@ -11,7 +11,7 @@ from pathlib import Path
 from mirnet import images
 from mirnet.errors import MirnetError, PictureError
 from mirnet.formats import of_suffix
-from mirnet.images.content import format_of
+from mirnet.images.file_format import format_of
 
 MEGAPIXELS_AT_ONCE = 50.0  # of all pictures in work together; a larger one is in work alone
 LOOK_SECONDS = 0.2  # how often who waits looks whether to stop

@@ -7,10 +7,10 @@ from pathlib import Path, PosixPath, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
+from mirnet.batch.discovery import Found, is_picture
+from mirnet.batch.jobs import Job, Outcome
 from mirnet.errors import MirnetError, PictureError, SettingsError
 from mirnet.extras import needs
-from mirnet.inference.folders import Found, is_picture
-from mirnet.inference.jobs import Job, Outcome
 
 Answer = TypeVar("Answer")
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
+from mirnet.batch.discovery import Found, identity, pictures, tells_case_apart
+from mirnet.batch.jobs import Job
+from mirnet.batch.object_urls import Url, is_folder, path_of, pictures_of
 from mirnet.errors import SettingsError
 from mirnet.formats import FORMATS, WRITABLE, of_suffix, result_name
 from mirnet.inference.enhancer import beside
-from mirnet.inference.folders import Found, identity, pictures, tells_case_apart
-from mirnet.inference.jobs import Job
-from mirnet.inference.urls import Url, is_folder, path_of, pictures_of
 
 
 @dataclass(frozen=True)

@@ -23,14 +23,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mirnet.batch.jobs import Job, Outcome, Progress, clear_output
+from mirnet.batch.object_urls import Url, renamed
+from mirnet.batch.ray_worker import Recipe, Worker, files_of
 from mirnet.errors import MirnetError, PictureError, SettingsError
 from mirnet.extras import needs
 from mirnet.inference.catalog import Weights, find
-from mirnet.inference.jobs import Job, Outcome, Progress, clear_output
 from mirnet.inference.runtimes import cores
 from mirnet.inference.settings import Settings
-from mirnet.inference.urls import Url, renamed
-from mirnet.inference.worker import Recipe, Worker, files_of
 
 CORES_EACH = 4  # of a worker: more workers with fewer threads do more a second, fewer workers hold less memory
 ATTEMPTS = 4  # at a picture, before it is what kills its workers

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import mirnet
+from mirnet._version import __version__
+from mirnet.batch import object_urls
+from mirnet.batch.jobs import Crew, Job, Outcome
 from mirnet.errors import MirnetError, PictureError, SettingsError
 from mirnet.files import clear_drafts
-from mirnet.inference import catalog, urls
+from mirnet.inference import catalog
 from mirnet.inference.enhancer import Enhancer
-from mirnet.inference.jobs import Crew, Job, Outcome
 from mirnet.inference.settings import Settings
 
 
@@ -26,7 +27,7 @@ class Recipe:
     device: str
     fast: bool
     settings: Settings
-    version: str = mirnet.__version__
+    version: str = __version__
 
 
 Files = dict[str, bytes]  # of weights: the network, its card, and what lies beside them for `fast`
@@ -54,9 +55,9 @@ class Worker:
 
     def open(self) -> None:
         """Load the network. Raises SettingsError, WeightsError with the node's name."""
-        if mirnet.__version__ != self._recipe.version:
+        if __version__ != self._recipe.version:
             raise SettingsError(
-                f"The node {platform.node()} has mirnet {mirnet.__version__}, and the command is of "
+                f"The node {platform.node()} has mirnet {__version__}, and the command is of "
                 f"{self._recipe.version}; install the same version everywhere."
             )
         with self._opening:
@@ -69,12 +70,12 @@ class Worker:
         """Do one job, whose paths are absolute; `again`: one at which another worker was killed."""
         self.open()
         assert self._crew is not None
-        if again and not isinstance(job.target, urls.Url):
+        if again and not isinstance(job.target, object_urls.Url):
             clear_drafts(job.target.parent)
         outcome = self._done(job, self._crew)
         # the settings stay here: they may hold a photo, and who asked knows them
         report = replace(outcome.report, settings=Settings()) if outcome.report else None
-        return replace(outcome, report=report, bytes=outcome.bytes or urls.bytes_of(job))
+        return replace(outcome, report=report, bytes=outcome.bytes or object_urls.bytes_of(job))
 
     def stop(self) -> None:
         """End what is in work, with nothing half-written."""
@@ -82,8 +83,8 @@ class Worker:
             self._crew.stop()
 
     def _done(self, job: Job, crew: Crew) -> Outcome:
-        if not job.problem and (isinstance(job.source, urls.Url) or isinstance(job.target, urls.Url)):
-            return urls.by_copies(job, self._recipe.settings.overwrite, crew.outcome_of)
+        if not job.problem and (isinstance(job.source, object_urls.Url) or isinstance(job.target, object_urls.Url)):
+            return object_urls.by_copies(job, self._recipe.settings.overwrite, crew.outcome_of)
         if not job.problem and not job.source.exists():
             told = f"{job.source}: is not there on the node {platform.node()}; the nodes need one file system, or URLs."
             return Outcome(job, error=PictureError(told))

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import mirnet
+from mirnet._version import __version__
+from mirnet.batch.jobs import Outcome
 from mirnet.errors import MirnetError, SettingsError
 from mirnet.formats import of_suffix
 from mirnet.inference.catalog import Weights
-from mirnet.inference.jobs import Outcome
 
 SYNC_SECONDS = 5.0  # how much of a report a power cut may take
 FINISHED = ("enhanced", "found")
@@ -100,7 +100,7 @@ def line_of(outcome: Outcome, weights: Weights) -> dict[str, Any]:
             "proposed_stops": round(report.proposed_stops, 3), "stops": round(report.stops, 3),
             "settings": report.settings.described(), "precision": report.precision,
         }  # fmt: skip
-        line |= {"weights": weights.card.name, "weights_sha256": weights.card.sha256, "mirnet": mirnet.__version__}
+        line |= {"weights": weights.card.name, "weights_sha256": weights.card.sha256, "mirnet": __version__}
     line |= {
         "remarks": list(report.remarks if report else outcome.remarks),
         "error": str(outcome.error) if outcome.error else None,

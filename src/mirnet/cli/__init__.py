@@ -1,1 +1,1 @@
-"""The doors: thin faces that parse, call one function and show the answer."""
+"""The command line: thin modules that parse, call one function and show the result."""

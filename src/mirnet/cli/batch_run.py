@@ -9,17 +9,17 @@ from typing import Protocol
 
 import typer
 
-from mirnet.apps.progress import progress_bar
-from mirnet.apps.signals import Interrupted
+from mirnet.batch import jobs
+from mirnet.batch.folder_watch import arrivals
+from mirnet.batch.jobs import Job, Outcome, Progress
+from mirnet.batch.planning import Shard, plan
+from mirnet.batch.reports import ReportFile
+from mirnet.cli.progress import progress_bar
+from mirnet.cli.signals import Interrupted
 from mirnet.errors import SettingsError
-from mirnet.inference import jobs
 from mirnet.inference.catalog import Weights
 from mirnet.inference.enhancer import Enhancer
-from mirnet.inference.jobs import Job, Outcome, Progress
-from mirnet.inference.planning import Shard, plan
-from mirnet.inference.reports import ReportFile
 from mirnet.inference.settings import Settings
-from mirnet.inference.watching import arrivals
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from mirnet.apps.extras import needs
-from mirnet.apps.figures import check_figure
-from mirnet.apps.progress import progress_bar
+from mirnet.cli.figures import check_figure
+from mirnet.cli.progress import progress_bar
 from mirnet.errors import DataError
+from mirnet.extras import needs
 
 
 def darken(
@@ -33,8 +33,8 @@ def darken(
     DATA gets low/, high/ and darken.json, which says what was drawn for each twin. The photos stay as they are.
     """
     with needs("train"):
-        from mirnet.training import darken as darkening
-        from mirnet.training.twin_sheet import TwinSheet
+        from mirnet.datasets import darkened_folder as darkening
+        from mirnet.datasets.darkened_sheet import TwinSheet
 
     check_figure(sheet, "sheet")
     found = darkening.photos_of(photos, output)

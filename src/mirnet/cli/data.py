@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mirnet.apps.darken import darken
-from mirnet.apps.extras import needs
-from mirnet.apps.progress import progress_bar
+from mirnet.cli.darken import darken
+from mirnet.cli.progress import progress_bar
 from mirnet.errors import DataError, SettingsError
+from mirnet.extras import needs
 from mirnet.files import write_whole
 from mirnet.pairs import Pair, Survey, find_pairs, refuse_empty, survey
 
 if TYPE_CHECKING:
-    from mirnet.training.check import Finding
+    from mirnet.datasets.checks import Finding
 
 data = typer.Typer(
     no_args_is_help=True,
@@ -43,8 +43,8 @@ def check(
     Each finding is one line. The exit code is 1 if there is an error among them, 0 if there are warnings at most.
     """
     with needs("train"):
-        from mirnet.training import check as checking
-        from mirnet.training import report as reports
+        from mirnet.datasets import check_report as reports
+        from mirnet.datasets import checks as checking
 
     training = survey(data, bright, names)
     validation = None
@@ -97,7 +97,7 @@ def _refuse_inside(output: Path, given: list[Path | None], *surveys: Survey | No
 
 
 def _summary(training: Survey, validation: Survey | None, findings: "list[Finding]") -> str:
-    from mirnet.training.check import counts
+    from mirnet.datasets.checks import counts
 
     counted = counts(findings)
     more = f" and {len(validation.pairs)} to validate on" if validation else ""
@@ -119,7 +119,7 @@ def split(
     pictures and their names alone.
     """
     with needs("train"):
-        from mirnet.training.inspect import split_by_scene
+        from mirnet.datasets.scene_split import split_by_scene
 
     pairs = find_pairs(data, bright, names)
     _refuse_inside(output, [data, bright], Survey("", pairs))

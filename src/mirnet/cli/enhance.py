@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from mirnet.apps import options
-from mirnet.apps.signals import terminated_like_ctrl_c
+from mirnet.cli import options
+from mirnet.cli.signals import terminated_like_ctrl_c
 from mirnet.errors import SettingsError
 
 FAILED = 1
@@ -53,14 +53,14 @@ def enhance(
     """Brighten and denoise pictures; the originals are never touched."""
     # before numpy is loaded: threads that wait for one another over thumbnails cost more than the pictures do
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from mirnet.apps import piping, work
-    from mirnet.inference import planning, urls
+    from mirnet.batch import object_urls, planning
+    from mirnet.cli import batch_run, piping
     from mirnet.inference.enhancer import Enhancer
-    from mirnet.inference.settings import Settings
+    from mirnet.inference.settings import Settings, parse_denoise, parse_format
 
     settings = Settings(
         strength=strength, exposure=exposure, keep_exposure=keep_exposure, mood=mood, match=match, warmth=warmth,
-        denoise=options.parse_denoise(denoise), denoise_colour=denoise_colour, format=options.parse_format(format),
+        denoise=parse_denoise(denoise), denoise_colour=denoise_colour, format=parse_format(format),
         quality=quality, strip_location=strip_location, provenance=provenance, overwrite=overwrite, clip=clip,
         max_megapixels=max_megapixels, tile=tile,
     )  # fmt: skip
@@ -74,23 +74,23 @@ def enhance(
         return made
 
     @contextmanager
-    def engine() -> Iterator[work.Engine]:
+    def engine() -> Iterator[batch_run.Engine]:
         if ray is None:
-            yield work.Here(enhancer(), settings, jobs)
+            yield batch_run.Here(enhancer(), settings, jobs)
             return
-        from mirnet.inference import cluster
+        from mirnet.batch import ray_backend
 
         address = None if ray == options.HERE else ray
-        with cluster.pool(address, weights, settings, runtime=runtime, device=device, fast=fast, threads=threads,
-                          at_once=jobs, say=work.note) as pool:  # fmt: skip
+        with ray_backend.pool(address, weights, settings, runtime=runtime, device=device, fast=fast, threads=threads,
+                          at_once=jobs, say=batch_run.note) as pool:  # fmt: skip
             yield pool
 
-    inputs, output = [urls.path_of(path) for path in inputs], output and urls.path_of(output)
-    beyond = next((path for path in [*inputs, output] if isinstance(path, urls.Url)), None)
+    inputs, output = [object_urls.path_of(path) for path in inputs], output and object_urls.path_of(output)
+    beyond = next((path for path in [*inputs, output] if isinstance(path, object_urls.Url)), None)
     if beyond and ray is None:
         raise SettingsError(f"{beyond}: is no file of this machine; --ray reaches URLs, of one machine or many.")
-    if isinstance(output, urls.Url):
-        urls.is_folder(output)  # so that what keeps us from it is told once
+    if isinstance(output, object_urls.Url):
+        object_urls.is_folder(output)  # so that what keeps us from it is told once
     with terminated_like_ctrl_c():
         if piping.is_piped(inputs, output):
             if recursive or watch or shard or report or ray:
@@ -99,7 +99,8 @@ def enhance(
                 )
             piping.pipe(inputs, output, piping.checked(inputs, output, settings), enhancer)
             return
-        files = work.Files(inputs, output, recursive, settings.format, planning.Shard.parse(shard) if shard else None)
-        failed = (work.watch if watch else work.enhance)(files, engine, report=report)
+        part = planning.Shard.parse(shard) if shard else None
+        files = batch_run.Files(inputs, output, recursive, settings.format, part)
+        failed = (batch_run.watch if watch else batch_run.enhance)(files, engine, report=report)
     if failed:
         raise typer.Exit(FAILED)

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mirnet.apps.extras import needs
-from mirnet.apps.figures import check_figure, write_figure
-from mirnet.apps.options import Denoise, Device, Exposure, KeepExposure, Strength, Threads, parse_denoise
-from mirnet.apps.progress import progress_bar
-from mirnet.apps.table import table
+from mirnet.cli.figures import check_figure, write_figure
+from mirnet.cli.options import Denoise, Device, Exposure, KeepExposure, Strength, Threads
+from mirnet.cli.progress import progress_bar
+from mirnet.cli.table import table
 from mirnet.errors import SettingsError
+from mirnet.extras import needs
 
 if TYPE_CHECKING:
-    from mirnet.inference.bootstrap import Mean
-    from mirnet.inference.compare import Difference
-    from mirnet.inference.scores import Colour, Evaluation
+    from mirnet.evaluation.comparison import Difference
+    from mirnet.evaluation.contact_sheet import Sheet
+    from mirnet.evaluation.intervals import Mean
+    from mirnet.evaluation.scores import Colour, Evaluation
     from mirnet.inference.settings import Settings
-    from mirnet.inference.sheet import Sheet
     from mirnet.pairs import Pair
 
 Folders = dict[str, list["Evaluation"]]  # by what the folder of pairs is called; the same methods in each
@@ -60,8 +60,8 @@ def evaluate(
 
     Every number by a stated protocol, which is printed with them.
     """
-    from mirnet.inference.settings import Settings
-    from mirnet.inference.sheet import Sheet
+    from mirnet.evaluation.contact_sheet import Sheet
+    from mirnet.inference.settings import Settings, parse_denoise
 
     settings = Settings(strength, exposure, keep_exposure, parse_denoise(denoise))
     data = _data([(dark, bright), *((folder, None) for folder in also or [])], names, scenes)
@@ -69,7 +69,7 @@ def evaluate(
         check_figure(path, what)
     if plot:
         with needs("evaluate"):
-            from mirnet.evaluation import scatter
+            from mirnet.evaluation import plots
     difference, why_not = _colour(colour)
     methods = _methods(weights or ([] if results else ["lite"]), results or [], settings, device, threads, data)
     collector = Sheet() if sheet else None
@@ -78,7 +78,7 @@ def evaluate(
     if sheet and collector:
         collector.save(sheet, scored)
     if plot:
-        write_figure(plot, scatter.draw(scored))
+        write_figure(plot, plots.draw(scored))
 
 
 # --- what is scored -------------------------------------------------------------------------------
@@ -94,7 +94,7 @@ class Data:
 
 
 def _data(folders: Sequence[tuple[Path, Path | None]], names: Path | None, scenes: Path | None) -> list[Data]:
-    from mirnet.inference.scenes import scenes_of
+    from mirnet.evaluation.scenes import scenes_of
     from mirnet.pairs import find_pairs
 
     called = _apart([(folder.resolve().name, str(folder)) for folder, _ in folders])
@@ -116,7 +116,7 @@ class Method:
 def _methods(weights: Sequence[str], results: Sequence[Path], settings: "Settings", device: str, threads: int | None,
              data: Sequence[Data]) -> list[Method]:  # fmt: skip
     """What is refused is refused here, before hours of work. Raises SettingsError, WeightsError, DataError."""
-    from mirnet.inference import evaluate as scoring
+    from mirnet.evaluation import scoring
     from mirnet.inference.enhancer import Enhancer
 
     if not weights and settings != type(settings)():
@@ -138,7 +138,7 @@ def _methods(weights: Sequence[str], results: Sequence[Path], settings: "Setting
 
 
 def _of_network(enhancer: Any, settings: "Settings", pairs: "list[Pair]", **options: Any) -> "Evaluation":
-    from mirnet.inference.evaluate import evaluate
+    from mirnet.evaluation.scoring import evaluate
 
     return evaluate(enhancer, pairs, settings, **options)
 
@@ -159,7 +159,7 @@ def _colour(asked: bool | None) -> "tuple[Colour | None, str]":
         return None, "--no-colour was given"
     try:
         with needs("evaluate"):
-            from mirnet.evaluation.colour import ciede2000
+            from mirnet.evaluation.colour_difference import ciede2000
     except SettingsError as error:
         if asked:
             raise
@@ -187,16 +187,16 @@ def _score(data: Sequence[Data], methods: Sequence[Method], colour: "Colour | No
 
 def _as_json(scored: Folders, why_not: str) -> dict[str, Any]:
     """One evaluation as it is; several as a list, with the differences of every two methods on a folder."""
-    from mirnet.inference import compare
-    from mirnet.inference.scores import protocol_of
+    from mirnet.evaluation import comparison
+    from mirnet.evaluation.scores import protocol_of
 
     left_out = {"not_measured": {"ciede2000": why_not} if why_not else {}}
     evaluations = [
         {
             "folder": folder,
             **each.to_json(),
-            "over_input": {d.column: d.to_json() for d in compare.gain(each)},
-            "protocol": f"{each.protocol}; {compare.PROTOCOL}",
+            "over_input": {d.column: d.to_json() for d in comparison.gain(each)},
+            "protocol": f"{each.protocol}; {comparison.PROTOCOL}",
         }
         for folder, several in scored.items()
         for each in several
@@ -206,17 +206,17 @@ def _as_json(scored: Folders, why_not: str) -> dict[str, Any]:
     differences = [
         {"folder": folder, "a": two[0].a, "b": two[0].b, "columns": {d.column: d.to_json() for d in two}}
         for folder, several in scored.items()
-        for two in compare.compare_all(several)
+        for two in comparison.compare_all(several)
     ]
     protocol = protocol_of([each for several in scored.values() for each in several])
-    said = {"evaluations": evaluations, "differences": differences, "protocol": f"{protocol}; {compare.PROTOCOL}"}
+    said = {"evaluations": evaluations, "differences": differences, "protocol": f"{protocol}; {comparison.PROTOCOL}"}
     return said | left_out
 
 
 def _text(scored: Folders, why_not: str) -> str:
     """Tables of every folder, what they say in sentences, and the protocol."""
-    from mirnet.inference import compare
-    from mirnet.inference.scores import protocol_of
+    from mirnet.evaluation import comparison
+    from mirnet.evaluation.scores import protocol_of
 
     lines = []
     for folder, evaluations in scored.items():
@@ -231,12 +231,12 @@ def _text(scored: Folders, why_not: str) -> str:
         reason = why_not[:1].lower() + why_not[1:].rstrip(".")
         lines += [f"The colour difference (CIEDE2000) was not measured: {reason}.", ""]
     protocol = protocol_of([each for several in scored.values() for each in several])
-    return "\n".join([*lines, f"Protocol: {protocol}; {compare.PROTOCOL}."])
+    return "\n".join([*lines, f"Protocol: {protocol}; {comparison.PROTOCOL}."])
 
 
 def _single(folder: str, result: "Evaluation") -> list[str]:
     """Mean and 95 % interval of every column, what was gained, the scenes, then every picture."""
-    from mirnet.inference import compare
+    from mirnet.evaluation import comparison
 
     means = result.means
     columns = [name for name in means if name != "stops_error_rms"]  # which no single picture has
@@ -244,7 +244,7 @@ def _single(folder: str, result: "Evaluation") -> list[str]:
     return [
         f"{result.method} on {_pairs(result)}{f' of {folder}' if folder else ''}", "",
         *(f"{name:20}{m.mean:9.3f}   {_interval(m)}" for name, m in means.items()), "",
-        *_sentences(compare.gain(result)), "",
+        *_sentences(comparison.gain(result)), "",
         *_by_scene([result], columns),
         "  ".join([f"{'picture':{longest}}", *columns]),
         *("  ".join([f"{score.name:{longest}}", *(f"{getattr(score, name):{len(name)}.3f}" for name in columns)])
@@ -263,7 +263,7 @@ def _interval(mean: "Mean") -> str:
 
 def _several(folder: str, results: Sequence["Evaluation"]) -> list[str]:
     """Methods side by side: means, differences in sentences, scenes, and the PSNR of every picture."""
-    from mirnet.inference import compare
+    from mirnet.evaluation import comparison
 
     columns = list(dict.fromkeys(name for result in results for name in result.means))
     cells = [["", *(result.method for result in results)]]
@@ -275,7 +275,7 @@ def _several(folder: str, results: Sequence["Evaluation"]) -> list[str]:
     return [
         f"{len(results)} methods on {_pairs(results[0])} of {folder}: means, and their 95 % intervals", "",
         *table(cells), "",
-        *(line for two in compare.compare_all(results) for line in [*_sentences(two), ""]),
+        *(line for two in comparison.compare_all(results) for line in [*_sentences(two), ""]),
         *_by_scene(results, ["psnr"]),
         "PSNR of every picture, dB", *table(pictures),
     ]  # fmt: skip

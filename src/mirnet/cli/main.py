@@ -13,14 +13,14 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from mirnet.apps.data import data
-from mirnet.apps.enhance import enhance
-from mirnet.apps.evaluate import evaluate
-from mirnet.apps.options import RayMayStandAlone
-from mirnet.apps.runs import runs
-from mirnet.apps.serve import serve
-from mirnet.apps.signals import Interrupted, interrupt
-from mirnet.apps.train import train
+from mirnet.cli.data import data
+from mirnet.cli.enhance import enhance
+from mirnet.cli.evaluate import evaluate
+from mirnet.cli.options import RayMayStandAlone
+from mirnet.cli.runs import runs
+from mirnet.cli.serve import serve
+from mirnet.cli.signals import Interrupted, interrupt
+from mirnet.cli.train import train
 from mirnet.errors import Cancelled, DataError, MirnetError, SettingsError, WeightsError
 
 app = typer.Typer(
@@ -64,9 +64,9 @@ def _end(error: MirnetError | Interrupted, code: int) -> NoReturn:
 
 def _show_version(asked: bool) -> None:
     if asked:
-        import mirnet
+        from mirnet._version import __version__
 
-        typer.echo(f"mirnet {mirnet.__version__}")
+        typer.echo(f"mirnet {__version__}")
         raise typer.Exit
 
 
@@ -98,18 +98,18 @@ def export(
 
     They are two files, NAME.onnx and its card NAME.json, for `mirnet enhance --weights NAME.onnx`.
     """
-    from mirnet.apps.extras import needs
+    from mirnet.extras import needs
 
     with needs("train"):
-        from mirnet.training import export as exporting
-        from mirnet.training import quantise
+        from mirnet.export import onnx_export
+        from mirnet.export.int8 import quantise
     if int8:
         from mirnet.inference import catalog
 
-        rounded = quantise.quantise(catalog.find(source), int8, output)
+        rounded = quantise(catalog.find(source), int8, output)
         typer.echo(f"{rounded.onnx}  {rounded.onnx.stat().st_size / 1e6:.1f} MB")
         return
-    exported = exporting.export(source, output, last=last, about=about)
+    exported = onnx_export.export(source, output, last=last, about=about)
     card = exported.card
     typer.echo(
         f"{exported.onnx}  {exported.onnx.stat().st_size / 1e6:.1f} MB  {card.parameters:,} parameters  "
@@ -128,7 +128,7 @@ def average(
 
     Often better than each of them, and closer to what they began with.
     """
-    from mirnet.apps.extras import needs
+    from mirnet.extras import needs
 
     with needs("train"):
         from mirnet.training import average as averaging
@@ -168,11 +168,11 @@ def info() -> None:
     """Versions, runtime and devices, for bug reports."""
     import platform
 
-    import mirnet
     from mirnet import images
+    from mirnet._version import __version__
     from mirnet.inference import runtimes
 
-    typer.echo(f"mirnet {mirnet.__version__}")
+    typer.echo(f"mirnet {__version__}")
     typer.echo(f"python {platform.python_version()} on {platform.platform()}, {runtimes.cores()} cores")
     for line in (*runtimes.versions(), *images.versions()):
         typer.echo(line)

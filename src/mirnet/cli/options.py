@@ -7,8 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
-from mirnet.errors import SettingsError
-from mirnet.formats import WRITABLE, of_suffix
+from mirnet.formats import WRITABLE
 
 HERE = "here"  # what --ray says without an address
 
@@ -64,22 +63,6 @@ Runtime = Annotated[
 ]
 Fast = Annotated[bool, typer.Option("--fast", help="Compute in bfloat16 or int8, a bit less exactly.")]
 Threads = Annotated[int | None, typer.Option(help="Processor threads. Default: all cores.")]
-
-
-def parse_denoise(text: str) -> float | Literal["auto"]:
-    """ "auto" or a number. Raises SettingsError."""
-    if text == "auto":
-        return "auto"
-    try:
-        return float(text)
-    except ValueError as error:
-        raise SettingsError(f'denoise is "auto" or a number from 0 to 1, not "{text}".') from error
-
-
-def parse_format(text: str | None) -> str | None:
-    """The name of a format; what people call it by its suffix ("jpg", "tif") is understood."""
-    known = of_suffix(f".{text}") if text else None
-    return known.name if known else text
 
 
 class RayMayStandAlone(TyperCommand):

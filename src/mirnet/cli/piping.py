@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from mirnet.apps.progress import progress_bar
+from mirnet.cli.progress import progress_bar
 from mirnet.errors import PictureError, SettingsError
 from mirnet.files import write_whole
 from mirnet.formats import of_suffix

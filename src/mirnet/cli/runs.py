@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mirnet.apps.extras import needs
-from mirnet.apps.figures import check_figure, write_figure
-from mirnet.apps.table import table
+from mirnet.cli.figures import check_figure, write_figure
+from mirnet.cli.table import table
 from mirnet.errors import SettingsError
+from mirnet.extras import needs
 
 if TYPE_CHECKING:
-    from mirnet.training.runs import Run
+    from mirnet.training.runs.summary import Run
 
 HEADINGS = ["run", "state", "preset", "recipe", "steps", "hours", "samples", "Mpx", "PSNR", "SSIM", "GT-mean",
             "at truth's exposure"]  # fmt: skip
@@ -30,7 +30,7 @@ def runs(
 
     Scores are of a run's best network on its own validation pairs: compare those of the same pairs only.
     """
-    from mirnet.training.runs import NOT_COMPARABLE, differences, find_runs, same_validation
+    from mirnet.training.runs.summary import NOT_COMPARABLE, differences, find_runs, same_validation
 
     if compare is None:
         if output:
@@ -50,9 +50,9 @@ def runs(
         raise SettingsError("--compare A B draws a figure; say where with -o FIGURE.png.")
     check_figure(output, "figure")
     with needs("evaluate"):
-        from mirnet.training import compare_runs
+        from mirnet.training.runs import comparison
     a, b = (_run(folder, name) for name in compare)
-    write_figure(output, compare_runs.draw(a, b))
+    write_figure(output, comparison.draw(a, b))
     differ = list(differences(a, b))
     comparable = same_validation(a, b)
     if as_json:
@@ -68,7 +68,7 @@ def runs(
 
 def _run(folder: Path, name: str) -> "Run":
     """Below the folder, else as a path. Raises SettingsError, TrainingError."""
-    from mirnet.training.runs import read_run
+    from mirnet.training.runs.summary import read_run
 
     for path in (folder / name, Path(name)):
         if path.is_dir():

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from mirnet.apps import options
-from mirnet.apps.extras import needs
+from mirnet.cli import options
 from mirnet.errors import SettingsError
+from mirnet.extras import needs
 
 PORT = 7411
 LOOPBACK = ("127.", "::1", "localhost")
@@ -42,16 +42,16 @@ def serve(
     if token and not (token.isascii() and token.isprintable() and " " not in token):
         raise SettingsError("A token is made of ASCII letters, digits and signs without spaces; choose another one.")
     with needs("serve"):
-        from mirnet.apps.service import app, listening, networks, service
+        from mirnet.service import app, enhancer_pool, server, service
     from mirnet.inference.enhancer import Enhancer
 
-    bound = listening.bind(host, port)  # first: a taken port is told at once
+    bound = server.bind(host, port)  # first: a taken port is told at once
 
     def make(path: Path) -> Enhancer:
         return Enhancer(path, runtime=runtime, device=device, threads=threads, fast=fast)
 
     with bound:
-        nets = networks.Networks(weights, make)
+        nets = enhancer_pool.Networks(weights, make)
         nets.get(nets.default)  # what is wrong with it is told before anybody asks
         limits = service.Limits(at_once=jobs, queue=queue, time_limit_seconds=time_limit,
                                 max_bytes=int(max_megabytes * 1e6), max_megapixels=max_megapixels,
@@ -59,7 +59,7 @@ def serve(
         serving = service.Service(nets, limits, token_needed=bool(token))
         guarded = app.make_app(serving, hosts=[host, *(allowed_host or [])], token=token)
         _log()
-        listening.listen(serving, guarded, bound, started=lambda: _tell(host, bound.getsockname()[1], token, open),
+        server.listen(serving, guarded, bound, started=lambda: _tell(host, bound.getsockname()[1], token, open),
                          told=lambda: typer.echo("Ending: what can finish in 10 s finishes.", err=True))  # fmt: skip
 
 

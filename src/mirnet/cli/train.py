@@ -11,13 +11,13 @@ from typing import IO, TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from mirnet.apps.extras import needs
 from mirnet.errors import SettingsError
+from mirnet.extras import needs
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from mirnet.training.watch import Watch
+    from mirnet.training.observer import Watch
 
 HANG_UP = getattr(signal, "SIGHUP", None)  # which Windows has not
 BARS = {"load": "reading pictures", "check": "checking pictures", "exposure": "preparing exposure",
@@ -87,7 +87,7 @@ def train(
     On several processors or GPUs: torchrun --nproc-per-node 2 -m mirnet train DATA --run-dir RUN ...
     """
     with needs("train"):
-        from mirnet.training import overfit, pipeline, recipes
+        from mirnet.training import overfit_check, pipeline, recipes
         from mirnet.training.settings import TrainSettings
         from mirnet.training.sources import Sources
 
@@ -109,7 +109,7 @@ def train(
     sources = Sources(data, bright, val, names, val_names, synthetic, start)
     if check:
         with bars() as watch, interruptions() as stop:
-            verdict = overfit.check(sources, settings, watch=watch, stop=stop)
+            verdict = overfit_check.check(sources, settings, watch=watch, stop=stop)
         if is_first_process():
             typer.echo(str(verdict))
         if not verdict.fits:
@@ -139,7 +139,7 @@ def is_one_of_several() -> bool:
 
 def bars() -> contextlib.AbstractContextManager["Watch"]:
     """Bars, in the process that speaks."""
-    from mirnet.training.watch import NOBODY
+    from mirnet.training.observer import NOBODY
 
     return Bars() if is_first_process() else contextlib.nullcontext(NOBODY)
 

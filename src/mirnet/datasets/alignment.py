@@ -12,7 +12,7 @@ from scipy import ndimage
 from skimage.exposure import match_histograms
 from skimage.registration import phase_cross_correlation
 
-from mirnet.training.data import Picture
+from mirnet.datasets.reading import Picture
 
 WINDOW_PX = 768  # of the middle: enough to tell, and large photos take no longer
 SMALLEST_PX = 64  # smaller pictures say too little

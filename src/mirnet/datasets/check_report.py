@@ -15,12 +15,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-import mirnet
+from mirnet._version import __version__
+from mirnet.datasets.checks import KINDS, Exhibit, Finding, counts, printable
+from mirnet.datasets.reading import read_rgb, to_unit
 from mirnet.errors import DataError, SettingsError
 from mirnet.files import write_whole
 from mirnet.thumbnail import area_weights
-from mirnet.training.check import KINDS, Exhibit, Finding, counts, printable
-from mirnet.training.data import read_rgb, to_unit
 
 FINDINGS, PAGE = "findings.json", "index.html"
 MADE_BY = "mirnet data check"  # by which an earlier report is known
@@ -72,7 +72,7 @@ def write_report(folder: Path, findings: Sequence[Finding], about: dict[str, obj
     try:
         sheets = _write_sheets(draft, findings, progress)
         told = {
-            "made_by": MADE_BY, "version": mirnet.__version__, **about, **counts(findings),
+            "made_by": MADE_BY, "version": __version__, **about, **counts(findings),
             "findings": [finding.to_json() for finding in findings], "sheets": sheets,
         }  # fmt: skip
         write_whole(draft / FINDINGS, (json.dumps(told, indent=2, ensure_ascii=False) + "\n").encode())

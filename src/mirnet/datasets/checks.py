@@ -13,13 +13,13 @@ from typing import Literal
 import numpy as np
 
 from mirnet import images
+from mirnet.datasets.alignment import Shift, shift_between
+from mirnet.datasets.parallel import in_order
+from mirnet.datasets.reading import Picture, read_rgb
+from mirnet.datasets.scene_similarity import Look, alike, by_rank, look, look_at
+from mirnet.datasets.scene_split import same_scene
 from mirnet.errors import DataError, PictureError
 from mirnet.pairs import Pair, Survey
-from mirnet.training.alignment import Shift, shift_between
-from mirnet.training.data import Picture, read_rgb
-from mirnet.training.inspect import same_scene
-from mirnet.training.likeness import Look, alike, by_rank, look, look_at
-from mirnet.training.parallel import in_order
 
 Side = Literal["training", "validation"]
 Severity = Literal["error", "warning"]

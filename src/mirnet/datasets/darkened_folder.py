@@ -15,16 +15,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import mirnet
 from mirnet import images
+from mirnet._version import __version__
+from mirnet.datasets import low_light_synthesis
+from mirnet.datasets.counter_rng import Draws
+from mirnet.datasets.reading import Picture, find_photos, read_photo, shape_of, to_unit
 from mirnet.errors import DataError, SettingsError
 from mirnet.files import write_whole
 from mirnet.pairs import Pair
-from mirnet.training import synthesis
-from mirnet.training.data import Picture, find_photos, read_photo, shape_of, to_unit
-from mirnet.training.draws import Draws
 
-STOPS = (1.0, synthesis.MOST_STOPS)
+STOPS = (1.0, low_light_synthesis.MOST_STOPS)
 MOST_STOPS = 10.0  # beyond it nothing but black is left
 JPEG_SHARE = 0.5  # of the dark twins
 ABOUT = "darken.json"
@@ -182,7 +182,7 @@ def _move(draft: Path, folder: Path, overwrite: bool) -> None:
 def _about(wish: Wish, told: dict[str, Told]) -> Told:
     return {
         "model": MODEL,
-        "mirnet": mirnet.__version__,
+        "mirnet": __version__,
         "torch": torch.__version__,
         "seed": wish.seed,
         "noise_only": wish.noise_only,
@@ -207,13 +207,13 @@ def twin(photo: Picture, name: str, wish: Wish) -> Twin:
 
 
 def _dark(photo: Picture, wish: Wish, draws: Draws) -> tuple[Picture, Tensor, Told]:
-    dimmed, colour = synthesis.drawn_dullness(draws)
-    scaled = (synthesis.dulled(_batch(photo), draws)[0] * np.iinfo(photo.dtype).max).round().numpy()
+    dimmed, colour = low_light_synthesis.drawn_dullness(draws)
+    scaled = (low_light_synthesis.dulled(_batch(photo), draws)[0] * np.iinfo(photo.dtype).max).round().numpy()
     bright = scaled.astype(np.uint8) if photo.dtype == np.uint8 else scaled.astype(np.uint16)
     stops = draws.between(4, *(wish.stops or STOPS))
-    made = synthesis.dark_twin(_batch(bright), stops[:, None, None, None], draws)
+    made = low_light_synthesis.dark_twin(_batch(bright), stops[:, None, None, None], draws)
     stored = float(draws.uniform(7)) < JPEG_SHARE
-    rendering = synthesis.Rendering.draw(draws, stops)
+    rendering = low_light_synthesis.Rendering.draw(draws, stops)
     told = {
         "stops": _number(stops),
         "dimmed_to": _number(dimmed),
@@ -222,21 +222,21 @@ def _dark(photo: Picture, wish: Wish, draws: Draws) -> tuple[Picture, Tensor, To
         "tone_curve": _number(rendering.curve),
         "tone_exponents": [_number(each) for each in rendering.bend.exp2()[0]],
         "black": [_number(each) for each in rendering.black[0]],
-        "noise_colour_kept": _number(synthesis.drawn_colour(draws)),
+        "noise_colour_kept": _number(low_light_synthesis.drawn_colour(draws)),
         **_told_camera(draws, stops),
         "jpeg": _told_jpeg(draws) if stored else None,
     }
-    return bright, synthesis.drawn_jpeg(made, draws) if stored else made, told
+    return bright, low_light_synthesis.drawn_jpeg(made, draws) if stored else made, told
 
 
 def _noisy(photo: Picture, wish: Wish, draws: Draws) -> tuple[Picture, Tensor, Told]:
     clean = _batch(photo)
     if wish.sigma is not None:
-        made = synthesis.gaussian_twin(clean, torch.tensor([wish.sigma / 255]), draws)
+        made = low_light_synthesis.gaussian_twin(clean, torch.tensor([wish.sigma / 255]), draws)
         return photo, made, {"gaussian_sigma": wish.sigma}
-    gaussian, sigma = synthesis.drawn_sigma(draws)
+    gaussian, sigma = low_light_synthesis.drawn_sigma(draws)
     told = {"gaussian_sigma": _number(sigma * 255)} if bool(gaussian) else _told_camera(draws, torch.zeros(1))
-    return photo, synthesis.noisy_twin(clean, draws), told
+    return photo, low_light_synthesis.noisy_twin(clean, draws), told
 
 
 def _batch(picture: Picture) -> Tensor:  # (1, 3, H, W) in [0, 1]
@@ -244,17 +244,17 @@ def _batch(picture: Picture) -> Tensor:  # (1, 3, H, W) in [0, 1]
 
 
 def _told_camera(draws: Draws, stops: Tensor) -> Told:
-    camera = synthesis.Camera.draw(draws, stops)
+    camera = low_light_synthesis.Camera.draw(draws, stops)
     return {
         "shot_variance_per_signal": _number(camera.shot),
         "read_spread": _number(camera.read),
-        "grain": synthesis.GRAINS[int(synthesis.grain_kind(draws))],
+        "grain": low_light_synthesis.GRAINS[int(low_light_synthesis.grain_kind(draws))],
         "camera_from_srgb": [[_number(each) for each in row] for row in camera.from_srgb[0]],
     }
 
 
 def _told_jpeg(draws: Draws) -> Told:
-    quality, halved = synthesis.drawn_quality(draws)
+    quality, halved = low_light_synthesis.drawn_quality(draws)
     return {"quality": int(quality), "colour_halved": bool(halved)}
 
 

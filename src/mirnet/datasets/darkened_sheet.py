@@ -7,9 +7,9 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from mirnet import exposure, images
-from mirnet.training.darken import Twin
-from mirnet.training.data import to_unit
-from mirnet.training.truth import solve_stops
+from mirnet.datasets.darkened_folder import Twin
+from mirnet.datasets.reading import to_unit
+from mirnet.datasets.target_exposure import solve_stops
 
 ROWS = 8
 BOX_PX = (360, 240)  # that every whole picture fits; details are as high and as wide as it is high

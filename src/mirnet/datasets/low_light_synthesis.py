@@ -20,9 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mirnet.datasets.counter_rng import Draws
+from mirnet.datasets.pair_store import reflect
 from mirnet.network.lite import expose, to_encoded, to_linear
-from mirnet.training.draws import Draws
-from mirnet.training.store import reflect
 
 # The calibration of Brooks et al., section 3.1: shot noise of the cameras of the Darmstadt Noise Dataset (variance per
 # unit of signal, white at 1) and, in natural logarithms of variances, the line on which their read noise lies.

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mirnet.datasets.reading import Picture, Shape, pair_shape, photo_shape, read_photo, read_rgb
+from mirnet.datasets.target_exposure import Truths, solve_truth
 from mirnet.errors import DataError, TrainingError
 from mirnet.pairs import Pair
-from mirnet.training.data import Picture, Shape, pair_shape, photo_shape, read_photo, read_rgb
-from mirnet.training.truth import Truths, solve_truth
 
 MEMORY_SHARE = 0.4  # of the machine's memory that pictures may fill before they are read again for each batch
 MEMORY_LIMIT = 16 * 2**30  # bytes, on machines with much memory: a run as a whole stays below 24 GiB

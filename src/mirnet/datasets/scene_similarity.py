@@ -35,8 +35,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from mirnet.datasets.reading import Picture, read_rgb
 from mirnet.exposure import to_encoded, to_linear
-from mirnet.training.data import Picture, read_rgb
 
 # Of 64 bits, how many may differ. Up to CLOSE_BITS the hash alone decides (485 pictures of LOL then make 231 groups,
 # the largest of 6); up to NEAR_BITS the thumbnails must agree too. By hashes alone, 18 bits would join 87 of LOL's

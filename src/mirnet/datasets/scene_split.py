@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from mirnet.datasets.parallel import in_order
+from mirnet.datasets.scene_similarity import Look, alike, look_at
 from mirnet.pairs import Pair
-from mirnet.training.likeness import Look, alike, look_at
-from mirnet.training.parallel import in_order
 
 VALIDATION_SHARE = 0.1  # of the pairs
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mirnet.datasets.reading import Picture
 from mirnet.network.lite import expose, to_encoded, to_linear
-from mirnet.training.data import Picture
 
 MAP_LONG, MAP_SHORT = 12, 8  # cells of a truth's stops map along the long and the short side
 

@@ -1,1 +1,1 @@
-"""What scores need beyond the base install, the extra `evaluate`: the colour difference, and plots."""
+"""Scores of enhanced images against ground truth: comparison, intervals, scenes, contact sheets, plots."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mirnet.inference.bootstrap import Mean, Numbers, mean_of
-from mirnet.inference.scores import Evaluation, finite
+from mirnet.evaluation.intervals import Mean, Numbers, mean_of
+from mirnet.evaluation.scores import Evaluation, finite
 
 # What is compared: the column, its unit after a number, decimals, and whether more of it is better.
 COLUMNS = {

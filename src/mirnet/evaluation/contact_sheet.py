@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from mirnet import images, metrics
-from mirnet.inference.scores import Evaluation, Score
+from mirnet.evaluation.scores import Evaluation, Score
 from mirnet.pairs import Pair
 
 WIDTH_PX, HEIGHT_PX = 400, 200  # of the box into which every picture fits

@@ -10,8 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from mirnet.inference.bootstrap import Numbers
-from mirnet.inference.scores import Evaluation
+from mirnet.evaluation.intervals import Numbers
+from mirnet.evaluation.scores import Evaluation
 
 LABELS = 3  # pictures named at either end
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mirnet import metrics
-from mirnet.inference.bootstrap import DRAWS, Mean, Numbers, mean_of
+from mirnet.evaluation.intervals import DRAWS, Mean, Numbers, mean_of
 
 EQUAL_DB = 100.0  # what equal pictures, whose PSNR is infinite, count as, so that a mean exists
 

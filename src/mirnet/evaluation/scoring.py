@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-import mirnet
 from mirnet import images, metrics
+from mirnet._version import __version__
 from mirnet.errors import DataError
+from mirnet.evaluation.scores import Colour, Evaluation, Score, score_of
 from mirnet.inference.enhancer import Enhancer
-from mirnet.inference.render import Pixels, Plan, Source, look, render, to_rgb
-from mirnet.inference.scores import Colour, Evaluation, Score, score_of
+from mirnet.inference.second_pass import Pixels, Plan, Source, look, render, to_rgb
 from mirnet.inference.settings import Settings
 from mirnet.pairs import Pair
 
@@ -42,7 +42,7 @@ def evaluate(enhancer: Enhancer, pairs: Sequence[Pair], settings: Settings, *, m
     card = enhancer.card
     origin = {
         "weights": card.name, "sha256": card.sha256, "settings": {name: getattr(settings, name) for name in SHAPING},
-        "mirnet": mirnet.__version__,
+        "mirnet": __version__,
     }  # fmt: skip
     scores = _all(pairs, scored, progress, seen)
     return Evaluation(method or card.name, origin, scores, scenes, _folders(pairs))
@@ -65,7 +65,7 @@ def evaluate_results(folder: Path, pairs: Sequence[Pair], *, method: str | None 
         pictures = _upright(dark), metrics.rounded(_upright(finished)), _upright(truth)
         return score_of(pair.name, *pictures, colour), *pictures
 
-    origin: dict[str, Any] = {"results": str(folder), "mirnet": mirnet.__version__}
+    origin: dict[str, Any] = {"results": str(folder), "mirnet": __version__}
     return Evaluation(method or str(folder), origin, _all(pairs, scored, progress, seen), scenes, _folders(pairs))
 
 

@@ -19,11 +19,11 @@ import onnx
 
 from mirnet import images
 from mirnet.errors import SettingsError, TrainingError
+from mirnet.export.onnx_export import NOT_MEASURED, Exported
 from mirnet.files import write_whole
 from mirnet.inference.catalog import Weights
 from mirnet.inference.enhancer import Enhancer
 from mirnet.inference.runtimes import Floats, Runtime, Tick, open_runtime
-from mirnet.training.export import NOT_MEASURED, Exported
 
 SIDE_PX = 256  # of the middles that are looked at
 MOST_PICTURES = 36  # evenly chosen

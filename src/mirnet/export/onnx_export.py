@@ -28,11 +28,11 @@ from mirnet.files import write_whole
 from mirnet.inference import catalog, tiles
 from mirnet.inference.catalog import Card
 from mirnet.inference.runtimes import OpenVINORuntime
-from mirnet.network import Lite, SceneNetwork, checkpoints, exported, from_config
+from mirnet.network import Lite, SceneNetwork, checkpoints, exported_weights, from_config
 from mirnet.network.pooling import Switched
 from mirnet.thumbnail import CELL_PX, LONG_SIDE_PX
-from mirnet.training import card as cards
-from mirnet.training.run_folder import RunFolder
+from mirnet.training.runs import card as cards
+from mirnet.training.runs.folder import RunFolder
 
 OPSET = 18
 TOLERANCE = 1e-4  # of runtimes against torch, range 1
@@ -291,7 +291,7 @@ def _bare(values: Sequence[onnx.ValueInfoProto]) -> list[onnx.ValueInfoProto]:
 def read_exported(path: Path) -> SceneNetwork:
     """The torch network of exported weights, rebuilt from file and card. Raises WeightsError."""
     weights = catalog.read(path)
-    return exported.read(weights.verified(), weights.card.architecture, weights.card.config, path)
+    return exported_weights.read(weights.verified(), weights.card.architecture, weights.card.config, path)
 
 
 # --- what is measured -----------------------------------------------------------------------------

@@ -5,12 +5,12 @@ case of one band. Rows come and go in the order in which the file stores them; `
 between that order and the one a person sees.
 """
 
-from mirnet.images.library import SUFFIXES, format_of_suffix, versions
-from mirnet.images.opening import open_picture, read_image
+from mirnet.images.image import Header, Picture, upright_size
+from mirnet.images.libvips import SUFFIXES, format_of_suffix, versions
 from mirnet.images.orientation import Pixels, stored, upright
-from mirnet.images.picture import Header, Picture, upright_size
-from mirnet.images.png import as_png
-from mirnet.images.writing import copy_file, refuse_unwritable, save_picture, write_image, write_picture
+from mirnet.images.reader import open_picture, read_image
+from mirnet.images.screen_png import as_png
+from mirnet.images.writer import copy_file, refuse_unwritable, save_picture, write_image, write_picture
 from mirnet.metadata import Metadata
 
 __all__ = [

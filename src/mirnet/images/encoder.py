@@ -7,9 +7,9 @@ import numpy as np
 
 from mirnet.errors import PictureError
 from mirnet.formats import FORMATS
-from mirnet.images.library import vips
+from mirnet.images.image import DTYPES
+from mirnet.images.libvips import vips
 from mirnet.images.orientation import Pixels
-from mirnet.images.picture import DTYPES
 from mirnet.metadata import Metadata
 
 SPARE_MEMORY_PIXELS = 30_000_000  # a JPEG with tables of its own is held whole by its encoder, 6 bytes a pixel

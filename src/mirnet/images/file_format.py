@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mirnet.formats import of_suffix
-from mirnet.images import tags
+from mirnet.images import tiff_tags
 
 _STARTS = (
     (b"\xff\xd8\xff", "jpeg"),
@@ -66,5 +66,5 @@ def _is_raw(start: bytes, stream: BinaryIO, source: Path | bytes) -> bool:
     format = None if isinstance(source, bytes) else of_suffix(source.suffix)
     if format is not None and format.name == "raw":
         return True
-    found = tags.directories(stream)
+    found = tiff_tags.directories(stream)
     return any({_CFA, _LINEAR_RAW} & set(each.get(_PHOTOMETRIC, ())) or _DNG_VERSION in each for each in found)

@@ -8,11 +8,11 @@ import numpy as np
 from mirnet import metadata
 from mirnet.errors import PictureError
 from mirnet.extras import needs
-from mirnet.images.library import damaged
+from mirnet.images.image import File, Header, Picture, full_range, whole
+from mirnet.images.libvips import damaged
 from mirnet.images.orientation import Pixels
-from mirnet.images.picture import File, Header, Picture, full_range, whole
 from mirnet.metadata import bmff
-from mirnet.metadata.directories import Damaged
+from mirnet.metadata.tiff_directories import Damaged
 
 _WHOLE_BYTES = 9  # of memory a pixel
 _CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mirnet.errors import PictureError, TooManyPixels
-from mirnet.images.library import unreadable
+from mirnet.images.libvips import unreadable
 from mirnet.images.orientation import Pixels
 from mirnet.metadata import Metadata
 

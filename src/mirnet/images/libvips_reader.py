@@ -9,10 +9,10 @@ import numpy as np
 from mirnet import metadata
 from mirnet.errors import PictureError
 from mirnet.formats import FORMATS
-from mirnet.images import tags
-from mirnet.images.library import damaged, vips
+from mirnet.images import tiff_tags
+from mirnet.images.image import DTYPES, File, Header, Picture, full_range
+from mirnet.images.libvips import damaged, vips
 from mirnet.images.orientation import Pixels
-from mirnet.images.picture import DTYPES, File, Header, Picture, full_range
 from mirnet.metadata import Metadata, bmff
 
 _LOADERS = {"avif": "heif"}  # where libvips calls a format by another name
@@ -115,7 +115,7 @@ def _in_rgb(image: Any) -> Any:
 def _refuse_strange_tiff(file: File) -> None:
     """What libvips would call damaged, or would show in wrong colours."""
     with file.open() as stream:
-        found = next(iter(tags.directories(stream)), {})
+        found = next(iter(tiff_tags.directories(stream)), {})
     strange = _STRANGE.get(found.get(_PHOTOMETRIC, (0,))[0])
     if strange is not None:
         raise PictureError(

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from mirnet import metadata
 from mirnet.formats import FORMATS
-from mirnet.images.encoding import bits_in
-from mirnet.images.picture import Picture, upright_size
+from mirnet.images.encoder import bits_in
+from mirnet.images.image import Picture, upright_size
 from mirnet.metadata import Metadata
 
 

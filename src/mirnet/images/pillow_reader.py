@@ -9,9 +9,9 @@ import numpy as np
 
 from mirnet import metadata
 from mirnet.errors import PictureError
-from mirnet.images.library import damaged
+from mirnet.images.image import DTYPES, File, Header, Picture, whole
+from mirnet.images.libvips import damaged
 from mirnet.images.orientation import Pixels
-from mirnet.images.picture import DTYPES, File, Header, Picture, whole
 from mirnet.metadata import Metadata
 
 _MODES = {"1": "L", "L": "L", "P": "RGB", "PA": "RGBA", "RGB": "RGB", "RGBA": "RGBA", "LA": "LA", "I": "I"}

@@ -7,10 +7,10 @@ import numpy as np
 from mirnet import metadata
 from mirnet.errors import PictureError
 from mirnet.extras import needs
-from mirnet.images import tags
-from mirnet.images.library import damaged
+from mirnet.images import tiff_tags
+from mirnet.images.image import File, Header, Picture, whole
+from mirnet.images.libvips import damaged
 from mirnet.images.orientation import Pixels
-from mirnet.images.picture import File, Header, Picture, whole
 
 _DATA = ((273, 279), (324, 325))  # tags: where strips and tiles lie, and how long they are
 SRGB_GAMMA = (2.4, 12.92)  # power and slope at black: LibRaw's name for sRGB's curve
@@ -32,7 +32,7 @@ def read(file: File, format: str) -> Picture:
 def _refuse_cut_short(file: File) -> None:
     """LibRaw makes up what is missing at the end, so where a TIFF says where its pixels lie, that is looked at."""
     with file.open() as stream:
-        found = tags.directories(stream)
+        found = tiff_tags.directories(stream)
         length = stream.seek(0, 2)
     for each in found:
         for places, counts in _DATA:

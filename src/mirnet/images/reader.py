@@ -9,10 +9,10 @@ import numpy as np
 
 from mirnet.errors import PictureError, UnknownFormat
 from mirnet.formats import FORMATS, of_suffix
-from mirnet.images import content, through_libvips
-from mirnet.images.library import unreadable
+from mirnet.images import file_format, libvips_reader
+from mirnet.images.image import File, Picture
+from mirnet.images.libvips import unreadable
 from mirnet.images.orientation import Pixels, upright
-from mirnet.images.picture import File, Picture
 
 _OTHER_READERS = {"bmp": "through_pillow", "ppm": "through_pillow", "heic": "heic", "raw": "raw"}
 
@@ -33,7 +33,7 @@ def open_picture(source: Path | bytes, *, max_megapixels: float = 500.0, clip: b
         with file.open() as stream:
             if not stream.read(1):
                 raise PictureError(f"{name}: expected a picture, but the file is empty; get a fresh copy of it")
-            format = content.format_of(stream, source)
+            format = file_format.format_of(stream, source)
             if format is None:
                 *most, last = (each.title for each in FORMATS.values())
                 raise UnknownFormat(
@@ -47,7 +47,7 @@ def open_picture(source: Path | bytes, *, max_megapixels: float = 500.0, clip: b
 
 def _reader(format: str) -> Callable[[File, str], Picture]:
     if format not in _OTHER_READERS:
-        return through_libvips.read
+        return libvips_reader.read
     read: Callable[[File, str], Picture] = import_module(f"mirnet.images.{_OTHER_READERS[format]}").read
     return read
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from mirnet.images.library import vips
+from mirnet.images.libvips import vips
 from mirnet.images.orientation import Pixels, stored, upright
 
 IN_MEMORY_BYTES = 64 << 20

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mirnet.images.library import vips
+from mirnet.images.libvips import vips
 from mirnet.images.orientation import Pixels
 
 QUICK = {"compression": 1, "filter": "none"}  # a few times the speed of the usual, and a third larger

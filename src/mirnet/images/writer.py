@@ -16,12 +16,12 @@ from mirnet import metadata
 from mirnet.errors import OutputExists, PictureError, SettingsError
 from mirnet.files import draft_of
 from mirnet.formats import FORMATS, WRITABLE
-from mirnet.images.describing import described
-from mirnet.images.encoding import bits_in, encode, fitted
-from mirnet.images.library import SUFFIXES, format_of_suffix, unreadable
+from mirnet.images.encoder import bits_in, encode, fitted
+from mirnet.images.image import DTYPES, Header, Picture
+from mirnet.images.libvips import SUFFIXES, format_of_suffix, unreadable
 from mirnet.images.orientation import Pixels
-from mirnet.images.picture import DTYPES, Header, Picture
-from mirnet.images.scratch import Scratch
+from mirnet.images.output_metadata import described
+from mirnet.images.row_buffer import Scratch
 from mirnet.metadata import Metadata
 
 

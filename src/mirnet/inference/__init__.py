@@ -1,1 +1,1 @@
-"""Exported weights to bright photographs; nothing here needs torch."""
+"""One image through an exported network; nothing here needs torch."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mirnet.exposure import expose_light, to_encoded, to_linear
-from mirnet.images.colour import Space
+from mirnet.images.colour_space import Space
 
 Pixels = NDArray[Any]  # (rows, width, channels) uint8, uint16 or float32 in [0, 1]; 1 grey, 2 with alpha, 3 RGB, 4 RGBA
 Floats = NDArray[np.float32]

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mirnet.exposure import to_encoded
-from mirnet.inference.pixels import Floats, Pixels, light_of, unit
+from mirnet.inference.blending import Floats, Pixels, light_of, unit
 from mirnet.inference.source import Source
 from mirnet.thumbnail import CELL_PX, area_weights
 

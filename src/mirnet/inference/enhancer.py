@@ -11,13 +11,13 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-import mirnet
 from mirnet import images
+from mirnet._version import __version__
 from mirnet.errors import OutputExists, PictureError, SettingsError
 from mirnet.formats import result_name
 from mirnet.inference import catalog
-from mirnet.inference.render import Pixels, Plan, Source, look, mean_of, propose, render
 from mirnet.inference.runtimes import Runtime, open_runtime
+from mirnet.inference.second_pass import Pixels, Plan, Source, look, mean_of, propose, render
 from mirnet.inference.settings import Settings
 
 Progress = Callable[[float], None]
@@ -225,7 +225,7 @@ class Enhancer:
             return None
         computed = "" if self.runtime.precision == "f32" else f" in {self.runtime.precision}"
         weights = f"weights {self.card.name} {self.card.sha256}{computed}"
-        return f"mirnet {mirnet.__version__}; {weights}; {settings.described()}"
+        return f"mirnet {__version__}; {weights}; {settings.described()}"
 
 
 def given_stops(plan: Plan, settings: Settings) -> float:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from mirnet import images
 from mirnet.exposure import expose, to_encoded
-from mirnet.images.colour import Space
+from mirnet.images.colour_space import Space
 from mirnet.inference import tiles
+from mirnet.inference.blending import Floats, Pixels, exposed, in_srgb, light_of
 from mirnet.inference.catalog import Card
-from mirnet.inference.pixels import Floats, Pixels, exposed, in_srgb, light_of
 from mirnet.inference.runtimes import Runtime
 from mirnet.inference.source import Source
 from mirnet.thumbnail import CELL_PX, ThumbnailBuilder

@@ -20,9 +20,11 @@ from mirnet import images
 from mirnet.errors import SettingsError
 from mirnet.exposure import to_encoded
 from mirnet.images.orientation import upright
+from mirnet.inference.blending import Exposed, Floats, Pixels, Wishes, exposed, finished, in_srgb, light_of, unit
+from mirnet.inference.downscaling import Shrunk, shrunk_size
 from mirnet.inference.enhancer import Enhancer, Progress, given_stops, wanted_mean
-from mirnet.inference.pixels import Exposed, Floats, Pixels, Wishes, exposed, finished, in_srgb, light_of, unit
-from mirnet.inference.render import (
+from mirnet.inference.first_pass import WHOLE_PX, Samples, padded_px, stops_at, watch
+from mirnet.inference.second_pass import (
     TILE_PX,
     WORKERS,
     Plan,
@@ -35,9 +37,7 @@ from mirnet.inference.render import (
     wishes_of,
 )
 from mirnet.inference.settings import Settings
-from mirnet.inference.shrink import Shrunk, shrunk_size
 from mirnet.inference.source import REMEMBERED_BYTES, Source
-from mirnet.inference.survey import WHOLE_PX, Samples, padded_px, stops_at, watch
 from mirnet.inference.tiles import Span
 
 Screen = NDArray[np.uint8]  # (h, w, 3 or 4), sRGB

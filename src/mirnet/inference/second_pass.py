@@ -17,12 +17,9 @@ from numpy.typing import NDArray
 
 from mirnet.exposure import expose
 from mirnet.inference import tiles
+from mirnet.inference.blending import Exposed, Floats, Pixels, Wishes, black_all_around, exposed, finished, to_rgb
 from mirnet.inference.catalog import Card
-from mirnet.inference.pixels import Exposed, Floats, Pixels, Wishes, black_all_around, exposed, finished, to_rgb
-from mirnet.inference.runtimes import Runtime, Tick
-from mirnet.inference.settings import Settings
-from mirnet.inference.source import Source
-from mirnet.inference.survey import (
+from mirnet.inference.first_pass import (
     WHOLE_PX,
     Grid,
     Onlooker,
@@ -34,6 +31,9 @@ from mirnet.inference.survey import (
     stops_at,
     watch,
 )
+from mirnet.inference.runtimes import Runtime, Tick
+from mirnet.inference.settings import Settings
+from mirnet.inference.source import Source
 
 __all__ = ["Pixels", "Plan", "Source", "look", "propose", "render", "to_rgb"]
 

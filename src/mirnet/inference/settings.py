@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from mirnet.errors import SettingsError
-from mirnet.formats import WRITABLE
+from mirnet.formats import WRITABLE, of_suffix
 
 LARGEST_STOPS = 4.0
 LARGEST_WARMTH = 2.0
@@ -94,3 +94,19 @@ class Settings:
 def _lies(value: object, low: float, high: float) -> bool:
     """Whether it is a number from `low` to `high`; NaN is not."""
     return isinstance(value, Real) and low <= float(value) <= high
+
+
+def parse_denoise(text: str) -> float | Literal["auto"]:
+    """ "auto" or a number. Raises SettingsError."""
+    if text == "auto":
+        return "auto"
+    try:
+        return float(text)
+    except ValueError as error:
+        raise SettingsError(f'denoise is "auto" or a number from 0 to 1, not "{text}".') from error
+
+
+def parse_format(text: str | None) -> str | None:
+    """The name of a format; what people call it by its suffix ("jpg", "tif") is understood."""
+    known = of_suffix(f".{text}") if text else None
+    return known.name if known else text

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from mirnet import images
-from mirnet.images.colour import Space, space_of
-from mirnet.inference.pixels import Pixels
+from mirnet.images.colour_space import Space, space_of
+from mirnet.inference.blending import Pixels
 
 BAND_ROWS = 256
 BAND_PX = 2**22  # of pictures wider than 16,384 px a band has fewer rows

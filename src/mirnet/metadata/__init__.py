@@ -5,11 +5,11 @@ about, remarks = fit(about, "jpeg", "png", size=(4000, 3000))  # what the result
 finish(file, "png", about)                                    # into what an encoder wrote
 """
 
-from mirnet.metadata.about import Metadata, Text
+from mirnet.metadata.conversion import fit
 from mirnet.metadata.exif import clean_exif
-from mirnet.metadata.files import finish, read
-from mirnet.metadata.fit import fit
+from mirnet.metadata.image_file import finish, read
 from mirnet.metadata.raw import exif_of_raw
+from mirnet.metadata.record import Metadata, Text
 from mirnet.metadata.xmp import with_provenance
 
 __all__ = ["Metadata", "Text", "clean_exif", "exif_of_raw", "finish", "fit", "read", "with_provenance"]

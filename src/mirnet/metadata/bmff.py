@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
-from mirnet.metadata import colours
-from mirnet.metadata.about import Metadata
-from mirnet.metadata.directories import LARGEST_VALUE_BYTES, Damaged, length_of, take
+from mirnet.metadata import icc_profile
 from mirnet.metadata.jpeg import CREDENTIALS, GAIN_MAP, MOTION
+from mirnet.metadata.record import Metadata
+from mirnet.metadata.tiff_directories import LARGEST_VALUE_BYTES, Damaged, length_of, take
 
 _MOST_BOXES = 10_000
 XMP_TYPE = b"application/rdf+xml"
@@ -208,8 +208,8 @@ def read(stream: BinaryIO) -> Metadata:
         elif len(data) > 4 and about.exif is None:  # four bytes say where the block starts behind them
             about = replace(about, exif=data[4 + int.from_bytes(data[:4], "big") :] or None)
     code = _code_points(found)
-    left += [*_further(found), *(colours.hdr(code[1]) if code else ())]
-    return replace(about, icc=colours.profile_of_code(*code) if code else None, left=tuple(dict.fromkeys(left)))
+    left += [*_further(found), *(icc_profile.hdr(code[1]) if code else ())]
+    return replace(about, icc=icc_profile.profile_of_code(*code) if code else None, left=tuple(dict.fromkeys(left)))
 
 
 def _code_points(found: Items) -> tuple[int, int] | None:

@@ -3,10 +3,10 @@
 import struct
 from typing import BinaryIO
 
-from mirnet.metadata.about import Metadata
 from mirnet.metadata.bmff import XMP_TYPE, Item, Items, boxes, meta_of
-from mirnet.metadata.directories import Damaged, length_of
-from mirnet.metadata.splice import replace_span
+from mirnet.metadata.file_splicing import replace_span
+from mirnet.metadata.record import Metadata
+from mirnet.metadata.tiff_directories import Damaged, length_of
 
 
 def _box(kind: bytes, content: bytes) -> bytes:

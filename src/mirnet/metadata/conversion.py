@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from mirnet.formats import FORMATS
 from mirnet.metadata import exif, jpeg, photoshop, png, tiff, xmp
-from mirnet.metadata.about import Metadata, Text
-from mirnet.metadata.directories import Damaged
+from mirnet.metadata.record import Metadata, Text
+from mirnet.metadata.tiff_directories import Damaged
 
 _SPEAKS_OF_PLACE = re.compile(r"gps|location|latitude|longitude|geotag|\bcity\b|\bcountry\b", re.IGNORECASE)
 _HOLDS_PHOTOSHOP = ("jpeg", "tiff")

@@ -9,7 +9,7 @@ import io
 import struct
 from collections.abc import Iterator
 
-from mirnet.metadata.directories import (
+from mirnet.metadata.tiff_directories import (
     EXIF,
     GPS,
     INTEROPERABILITY,

@@ -4,7 +4,7 @@ import hashlib
 import struct
 from xml.sax.saxutils import quoteattr
 
-from mirnet.metadata.directories import Damaged
+from mirnet.metadata.tiff_directories import Damaged
 from mirnet.metadata.xmp import ATTRIBUTE, RDF, Element, cut, decoded, inserted, sections, without, without_padding
 
 XMP_NOTE = "http://ns.adobe.com/xmp/note/"

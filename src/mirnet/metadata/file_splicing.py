@@ -2,7 +2,7 @@
 
 from typing import BinaryIO
 
-from mirnet.metadata.directories import length_of
+from mirnet.metadata.tiff_directories import length_of
 
 _CHUNK_BYTES = 1 << 20
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import BinaryIO
 
-from mirnet.metadata.about import Metadata
-from mirnet.metadata.directories import Damaged, take
+from mirnet.metadata.record import Metadata
+from mirnet.metadata.tiff_directories import Damaged, take
 
 _XMP_NAME = b"XMP DataXMP"
 _XMP_TRAILER = b"\1\xff\xfe\xfd"  # then down to 0: whoever reads it as blocks is led to its end

@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from mirnet.metadata import bmff, bmff_items, exif, gif, jpeg, png, raw, tiff, webp, xmp
-from mirnet.metadata.about import Metadata
-from mirnet.metadata.directories import Damaged
+from mirnet.metadata.record import Metadata
+from mirnet.metadata.tiff_directories import Damaged
 
 _READERS: dict[str, Callable[[BinaryIO], Metadata]] = {
     "jpeg": jpeg.read,

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import BinaryIO
 
-from mirnet.metadata import extended, photoshop
-from mirnet.metadata.about import Metadata
-from mirnet.metadata.directories import Damaged, length_of, take
-from mirnet.metadata.splice import replace_span
+from mirnet.metadata import extended_xmp, photoshop
+from mirnet.metadata.file_splicing import replace_span
+from mirnet.metadata.record import Metadata
+from mirnet.metadata.tiff_directories import Damaged, length_of, take
 
 SEGMENT_BYTES = 65533  # a segment says its length in 16 bits, which count themselves
 EXIF_HEAD, XMP_HEAD, PHOTOSHOP_HEAD = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"Photoshop 3.0\0"
@@ -48,7 +48,7 @@ def segments(stream: BinaryIO) -> Iterator[tuple[int, bytes, int]]:
 def read(stream: BinaryIO) -> Metadata:
     """What a JPEG says; what cannot be read of it is named in `left`."""
     found: dict[bytes, list[bytes]] = {
-        name: [] for name in (EXIF_HEAD, XMP_HEAD, extended.EXTENSION_HEAD, PHOTOSHOP_HEAD)
+        name: [] for name in (EXIF_HEAD, XMP_HEAD, extended_xmp.EXTENSION_HEAD, PHOTOSHOP_HEAD)
     }
     about, others, left, end = Metadata(), [], [], 2
     try:
@@ -99,9 +99,9 @@ def _joined(found: dict[bytes, list[bytes]]) -> tuple[bytes | None, bytes | None
     """XMP and Photoshop's resources out of their segments, and what could not be read."""
     left = []
     packet = found[XMP_HEAD][0] if found[XMP_HEAD] else None
-    if packet and found[extended.EXTENSION_HEAD]:
+    if packet and found[extended_xmp.EXTENSION_HEAD]:
         try:
-            packet = extended.joined(packet, _extension(packet, found[extended.EXTENSION_HEAD]))
+            packet = extended_xmp.joined(packet, _extension(packet, found[extended_xmp.EXTENSION_HEAD]))
         except Damaged:
             left.append("the extension of its XMP is damaged and was left out")
     try:
@@ -183,7 +183,7 @@ def fits_exif(exif: bytes) -> bool:
 
 def packets(packet: bytes) -> tuple[bytes, bytes | None]:
     """XMP as JPEG holds it: a packet and perhaps an extension. Raises Damaged where it cannot be divided."""
-    return extended.split(packet, SEGMENT_BYTES - len(XMP_HEAD))
+    return extended_xmp.split(packet, SEGMENT_BYTES - len(XMP_HEAD))
 
 
 def _segment(marker: int, data: bytes) -> bytes:
@@ -210,7 +210,7 @@ def finish(file: BinaryIO, about: Metadata) -> None:
     if about.xmp:
         main, extension = packets(about.xmp)
         head.append(_segment(0xE1, XMP_HEAD + main))
-        head += [_segment(0xE1, part) for part in extended.extension_segments(extension or b"")]
+        head += [_segment(0xE1, part) for part in extended_xmp.extension_segments(extension or b"")]
     resources, room = about.photoshop or b"", SEGMENT_BYTES - len(PHOTOSHOP_HEAD)
     parts = [resources[place : place + room] for place in range(0, len(resources), room)]
     head += [_segment(0xED, PHOTOSHOP_HEAD + part) for part in parts]

@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Iterator
 
-from mirnet.metadata.directories import Damaged, even
+from mirnet.metadata.tiff_directories import Damaged, even
 
 IPTC = 1028
 _MOST_PARTS = 10_000

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import BinaryIO
 
-from mirnet.metadata import colours, photoshop
-from mirnet.metadata.about import Metadata, Text
-from mirnet.metadata.directories import LARGEST_VALUE_BYTES, Damaged, take
-from mirnet.metadata.splice import replace_span
+from mirnet.metadata import icc_profile, photoshop
+from mirnet.metadata.file_splicing import replace_span
+from mirnet.metadata.record import Metadata, Text
+from mirnet.metadata.tiff_directories import LARGEST_VALUE_BYTES, Damaged, take
 
 _XMP_KEYWORD = b"XML:com.adobe.xmp"
 _LARGEST_TEXT_BYTES = 4 << 20
@@ -66,8 +66,8 @@ def read(stream: BinaryIO) -> Metadata:
         pass  # whether the pixels can be read all the same, others say
     if others:
         left.append(f"left behind, since it would not fit the new file: {', '.join(dict.fromkeys(others))}")
-    left += colours.hdr(said.get(b"cICP", bytes(2))[1]) if len(said.get(b"cICP", b"")) == 4 else ()
-    return replace(about, icc=colours.profile_of_png(said), left=tuple(dict.fromkeys(left)))
+    left += icc_profile.hdr(said.get(b"cICP", bytes(2))[1]) if len(said.get(b"cICP", b"")) == 4 else ()
+    return replace(about, icc=icc_profile.profile_of_png(said), left=tuple(dict.fromkeys(left)))
 
 
 def _with(about: Metadata, kind: bytes, data: bytes) -> tuple[Metadata, str | None]:

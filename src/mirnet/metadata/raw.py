@@ -10,7 +10,9 @@ import warnings
 from typing import Any, BinaryIO
 
 from mirnet.metadata import bmff, jpeg
-from mirnet.metadata.directories import (
+from mirnet.metadata.maker_notes import moved_note
+from mirnet.metadata.tiff import DESCRIPTIVE
+from mirnet.metadata.tiff_directories import (
     EXIF,
     GPS,
     LARGEST_VALUE_BYTES,
@@ -28,8 +30,6 @@ from mirnet.metadata.directories import (
     tree_at,
     written,
 )
-from mirnet.metadata.notes import moved_note
-from mirnet.metadata.tiff import DESCRIPTIVE
 
 _CANON_BOX = bytes.fromhex("85c0b687820f11e08111f4ce462b6a48")
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from mirnet.metadata import photoshop
-from mirnet.metadata.about import Metadata
-from mirnet.metadata.directories import (
+from mirnet.metadata.exif import GEOGRAPHY
+from mirnet.metadata.record import Metadata
+from mirnet.metadata.tiff_directories import (
     EXIF,
     GPS,
     NESTING,
@@ -25,7 +26,6 @@ from mirnet.metadata.directories import (
     tree_at,
     written,
 )
-from mirnet.metadata.exif import GEOGRAPHY
 
 _XMP, _IPTC, _PHOTOSHOP, _ICC = 700, 33723, 34377, 34675
 _ACROSS, _DOWN, _UNIT = 282, 283, 296

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import BinaryIO, TypeAlias
 
-from mirnet.metadata.notes import TYPE_BYTES, moved_note
+from mirnet.metadata.maker_notes import TYPE_BYTES, moved_note
 
 LARGEST_VALUE_BYTES = 32 << 20
 LARGEST_PLACE = 1 << 62  # streams refuse what is not far beyond

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import BinaryIO
 
-from mirnet.metadata.about import Metadata
-from mirnet.metadata.directories import LARGEST_VALUE_BYTES, Damaged, even, length_of, take
-from mirnet.metadata.splice import replace_span
+from mirnet.metadata.file_splicing import replace_span
+from mirnet.metadata.record import Metadata
+from mirnet.metadata.tiff_directories import LARGEST_VALUE_BYTES, Damaged, even, length_of, take
 
 _ICC, _ALPHA, _EXIF, _XMP = 0x20, 0x10, 0x08, 0x04  # the extended head's flags
 _MOST_CHUNKS = 100_000  # an animation has one for each frame

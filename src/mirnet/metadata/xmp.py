@@ -11,7 +11,7 @@ from typing import Any
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
-from mirnet.metadata.directories import Damaged
+from mirnet.metadata.tiff_directories import Damaged
 
 NAMESPACE = "urn:mirnet:1.0:"  # of our one property
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"

@@ -1,1 +1,1 @@
-"""The REST service and the page behind `mirnet serve`: one process over one `Enhancer`, a bounded queue before it."""
+"""The REST service and the web page behind `mirnet serve`."""

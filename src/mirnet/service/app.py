@@ -11,12 +11,12 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
-import mirnet
-from mirnet.apps.service import about, enhancing, pages, previewing, working
-from mirnet.apps.service.guard import Guard
-from mirnet.apps.service.problems import Problem, of_error, of_status
-from mirnet.apps.service.service import Service
+from mirnet._version import __version__
 from mirnet.errors import MirnetError
+from mirnet.service.problems import Problem, of_error, of_status
+from mirnet.service.request_guard import Guard
+from mirnet.service.routes import about, enhance, jobs, page, previews
+from mirnet.service.service import Service
 
 SAYS = (
     "Dark photographs in, bright ones out, on this machine. Errors are problem details (RFC 9457) whose `detail` is a "
@@ -37,13 +37,13 @@ def make_app(service: Service, *, hosts: Sequence[str] = (), token: str | None =
             await running
 
     # its own documentation pages load scripts from elsewhere; ours lies in the package
-    app = FastAPI(title="mirnet", version=mirnet.__version__, description=SAYS, lifespan=life, openapi_url=None,
+    app = FastAPI(title="mirnet", version=__version__, description=SAYS, lifespan=life, openapi_url=None,
                   docs_url=None, redoc_url=None, telemetry=NO_TELEMETRY)  # type: ignore[arg-type]  # fmt: skip
-    routers = [part.routes(service) for part in (enhancing, previewing, working, about)]
+    routers = [part.routes(service) for part in (enhance, previews, jobs, about)]
     for router in routers:
         app.include_router(router)
     about.openapi_route(app, service)
-    app.router.routes.extend(pages.routes())
+    app.router.routes.extend(page.routes())
 
     async def told(request: Request, error: Exception) -> Response:
         return of_error(error).response()

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mirnet.apps.service.answers import MEDIA_TYPES, ProblemDetails
-from mirnet.apps.service.options import Option
-from mirnet.apps.service.problems import KINDS
-from mirnet.apps.service.problems import MEDIA_TYPE as PROBLEM
 from mirnet.formats import WRITABLE
+from mirnet.service.options import Option
+from mirnet.service.problems import KINDS
+from mirnet.service.problems import MEDIA_TYPE as PROBLEM
+from mirnet.service.responses import MEDIA_TYPES, ProblemDetails
 
 BYTES = {"type": "string", "format": "binary"}
 PICTURE = {"contentMediaType": "application/octet-stream"}  # of a part or a body that is the bytes themselves

@@ -4,11 +4,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mirnet.apps.options import parse_denoise, parse_format
 from mirnet.errors import SettingsError
 from mirnet.formats import FORMATS, WRITABLE, of_suffix
 from mirnet.inference.preview import MOST_PX, MOST_REGION_PX, View
-from mirnet.inference.settings import LARGEST_STOPS, LARGEST_WARMTH, SMALLEST_TILE_PX, Settings
+from mirnet.inference.settings import (
+    LARGEST_STOPS,
+    LARGEST_WARMTH,
+    SMALLEST_TILE_PX,
+    Settings,
+    parse_denoise,
+    parse_format,
+)
 
 LARGEST_TILE_PX = 1024  # a tile is in memory with all that the network makes of it: strangers choose no giants
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from starlette.responses import Response
 
-from mirnet.apps.service.engine import Ending, Full, Late
 from mirnet.errors import (
     Cancelled,
     MirnetError,
@@ -18,6 +17,7 @@ from mirnet.errors import (
     UnknownFormat,
     WeightsError,
 )
+from mirnet.service.work_queue import Ending, Full, Late
 
 MEDIA_TYPE = "application/problem+json"
 UNNAMED = "the picture given as bytes"  # what the sentences call a picture that has no name

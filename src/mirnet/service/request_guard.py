@@ -12,10 +12,10 @@ from http import HTTPStatus
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mirnet.apps.service import failures
-from mirnet.apps.service.engine import Ending
-from mirnet.apps.service.measures import Measures
-from mirnet.apps.service.problems import Problem, of_error
+from mirnet.service import failure_log
+from mirnet.service.problems import Problem, of_error
+from mirnet.service.prometheus import Measures
+from mirnet.service.work_queue import Ending
 
 log = logging.getLogger("mirnet.serve")
 
@@ -95,7 +95,7 @@ class Guard:
         except Exception as error:  # noqa: BLE001  whatever it is, the client is answered and the service goes on
             problem = of_error(error)
             if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-                failures.note(error)
+                failure_log.note(error)
             if not status:
                 await problem.response()(scope, receive_noted, send_safely)
         finally:

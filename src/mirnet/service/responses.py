@@ -11,10 +11,10 @@ from pydantic import Field
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from mirnet.apps.service.uploads import Room
 from mirnet.formats import FORMATS
 from mirnet.inference.catalog import Weights
 from mirnet.inference.enhancer import Enhanced
+from mirnet.service.uploads import Room
 
 PIECE_BYTES = 1 << 18  # of a picture that is sent: the next follows when the client has taken most of this one
 MEDIA_TYPES = {name: f"image/{name}" for name in FORMATS}

@@ -16,10 +16,10 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from mirnet.apps.service.guard import SAFETY, Guard
-from mirnet.apps.service.problems import MEDIA_TYPE, TELL_TO_WAIT_SECONDS, Problem
-from mirnet.apps.service.service import Service
 from mirnet.errors import SettingsError
+from mirnet.service.problems import MEDIA_TYPE, TELL_TO_WAIT_SECONDS, Problem
+from mirnet.service.request_guard import SAFETY, Guard
+from mirnet.service.service import Service
 
 KEEP_ALIVE_SECONDS = 30
 LAST_WORDS_SECONDS = 2.0  # for answers to leave when all else is over

@@ -11,18 +11,18 @@ from typing import Any, TypeVar
 import numpy as np
 from starlette.requests import ClientDisconnect, Request
 
-from mirnet.apps.service import options, uploads
-from mirnet.apps.service.engine import LATER, NOW, Ending, Engine, Late, Ticket, Work
-from mirnet.apps.service.kept import Job, Opened
-from mirnet.apps.service.measures import Measures
-from mirnet.apps.service.networks import Networks
-from mirnet.apps.service.options import Option
-from mirnet.apps.service.shelf import Shelf
-from mirnet.apps.service.uploads import Reader, Room, Upload
+from mirnet.batch.limits import Memory
 from mirnet.errors import Cancelled
 from mirnet.inference.enhancer import Enhanced
-from mirnet.inference.limits import Memory
 from mirnet.inference.settings import Settings
+from mirnet.service import options, uploads
+from mirnet.service.enhancer_pool import Networks
+from mirnet.service.expiring_store import Shelf
+from mirnet.service.options import Option
+from mirnet.service.prometheus import Measures
+from mirnet.service.stored_items import Job, Opened
+from mirnet.service.uploads import Reader, Room, Upload
+from mirnet.service.work_queue import LATER, NOW, Ending, Engine, Late, Ticket, Work
 
 T = TypeVar("T")
 

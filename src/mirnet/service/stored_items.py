@@ -5,12 +5,12 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from mirnet.apps.service.answers import JobState, ProblemDetails, result_of
-from mirnet.apps.service.engine import Engine, Ticket
-from mirnet.apps.service.problems import of_error
 from mirnet.errors import Cancelled
 from mirnet.inference.enhancer import Enhanced
 from mirnet.inference.preview import Preview
+from mirnet.service.problems import of_error
+from mirnet.service.responses import JobState, ProblemDetails, result_of
+from mirnet.service.work_queue import Engine, Ticket
 
 ITSELF_BYTES = 20_000  # what a job without a result counts as, so that their number is bounded too
 TELLING_PROGRESS = 0.05  # with less done, what is left is a guess

@@ -11,7 +11,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
-from mirnet.apps.service.problems import TELL_TO_WAIT_SECONDS, Problem
+from mirnet.service.problems import TELL_TO_WAIT_SECONDS, Problem
 
 PICTURES = ("file", "match")  # the parts that hold pictures
 TEXT_BYTES = 1024  # of an option beside the file

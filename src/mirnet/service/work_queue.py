@@ -8,8 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
-from mirnet.apps.service import failures
 from mirnet.errors import Cancelled, MirnetError
+from mirnet.service import failure_log
 
 T = TypeVar("T")
 Progress = Callable[[float], None]
@@ -214,7 +214,7 @@ class Engine:
 def _alone(error: BaseException) -> BaseException:
     """An error without the frames that it came from, which hold a picture; who made it is in the log, if not we."""
     if not isinstance(error, MirnetError):
-        failures.note(error)
+        failure_log.note(error)
     chain: list[BaseException] = [error]
     for each in chain:
         each.__traceback__ = None

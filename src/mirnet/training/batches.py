@@ -11,12 +11,12 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from mirnet.datasets.counter_rng import Draws
+from mirnet.datasets.low_light_synthesis import DULLED_SHARE, MOST_STOPS, dark_twin, drawn_jpeg, dulled, noisy_twin
+from mirnet.datasets.pair_store import Flat, Pairs, reflect
+from mirnet.datasets.target_exposure import solve_stops
 from mirnet.errors import DataError, SettingsError
 from mirnet.network.lite import expose
-from mirnet.training.draws import Draws
-from mirnet.training.store import Flat, Pairs, reflect
-from mirnet.training.synthesis import DULLED_SHARE, MOST_STOPS, dark_twin, drawn_jpeg, dulled, noisy_twin
-from mirnet.training.truth import solve_stops
 
 SHARES = ("real", "bright", "darkened", "noisy")  # what a crop can be; their shares add up to 1
 

@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mirnet.datasets.counter_rng import Draws
+from mirnet.datasets.pair_store import Pairs
+from mirnet.datasets.reading import Picture, to_unit
 from mirnet.errors import DataError
 from mirnet.network.lite import VIEWS, ExposureHead, expose
 from mirnet.thumbnail import CELL_PX, thumbnail
-from mirnet.training.data import Picture, to_unit
-from mirnet.training.draws import Draws
-from mirnet.training.store import Pairs
 
 BATCH = 32
 # A cell is guessed less well than the picture's number, and what is wrong with it shows as a cloud: on unseen pairs

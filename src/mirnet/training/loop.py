@@ -16,21 +16,22 @@ from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor
 
+from mirnet.datasets.pair_store import Pairs
 from mirnet.errors import DataError, TrainingError
 from mirnet.network import Lite, SceneNetwork
 from mirnet.network.lite import settle
 from mirnet.pairs import Pair
-from mirnet.training import card, figures, head, strip
+from mirnet.training import exposure_head
 from mirnet.training.batches import Batch, is_noise_only, make_batch
-from mirnet.training.feeding import Feeder, Order
+from mirnet.training.observer import Watch
 from mirnet.training.optimisation import Optimisation
+from mirnet.training.prefetching import Feeder, Order
 from mirnet.training.processes import agree, share_of_batch
 from mirnet.training.recipes import HEAD
-from mirnet.training.run_folder import Place, RunFolder
+from mirnet.training.runs import card, figures, progress_strip
+from mirnet.training.runs.folder import Place, RunFolder
 from mirnet.training.settings import TrainSettings
-from mirnet.training.store import Pairs
 from mirnet.training.validation import validate
-from mirnet.training.watch import Watch
 
 LOSS_LIMIT = 10.0  # pictures lie in [0, 1]: beyond this the network has left that range by far
 MOST_SKIPPED = 20  # updates in a row whose gradient was no number
@@ -61,18 +62,18 @@ def train_head(job: Job, place: Place, saved: dict[str, Tensor], preparing: Call
     optimisation = Optimisation({f"head.{name}": p for name, p in job.network.head.named_parameters()}, HEAD)
     if saved:
         optimisation.load(saved)
-    groups = head.collect(job.data, preparing)
+    groups = exposure_head.collect(job.data, preparing)
     darkness = not is_noise_only(settings.recipe.feed)
     while place.step < settings.head_steps:
         started = time.monotonic()
-        thumbnails, truth = head.head_batch(groups, settings.seed, place.step, job.fabric.device, darkness)
-        asked = head.two_looks(job.network.head, thumbnails, settings.seed, place.step)
-        proposed = settle(asked.mean(0), head.ZONE_STOPS)
-        loss = head.head_loss(proposed, truth) + head.unrest(asked)
+        thumbnails, truth = exposure_head.head_batch(groups, settings.seed, place.step, job.fabric.device, darkness)
+        asked = exposure_head.two_looks(job.network.head, thumbnails, settings.seed, place.step)
+        proposed = settle(asked.mean(0), exposure_head.ZONE_STOPS)
+        loss = exposure_head.head_loss(proposed, truth) + exposure_head.unrest(asked)
         if darkness:
-            darkened, stops = head.darker(thumbnails, settings.seed, place.step)
-            asked = head.two_looks(job.network.head, darkened, settings.seed, place.step)
-            loss = loss + head.slope_loss(proposed, settle(asked.mean(0), head.ZONE_STOPS), stops)
+            darkened, stops = exposure_head.darker(thumbnails, settings.seed, place.step)
+            asked = exposure_head.two_looks(job.network.head, darkened, settings.seed, place.step)
+            loss = loss + exposure_head.slope_loss(proposed, settle(asked.mean(0), exposure_head.ZONE_STOPS), stops)
         _refuse_explosion(job, float(loss.detach()), 1e6, place, "thumbnails")
         rate = HEAD.rate(place.step, place.step / settings.head_steps)
         optimisation.clear()
@@ -90,7 +91,7 @@ def train_head(job: Job, place: Place, saved: dict[str, Tensor], preparing: Call
         if stopped:
             return False
     optimisation.adopt_average()
-    job.network.head.soften(head.KEPT_OF_MAP)
+    job.network.head.soften(exposure_head.KEPT_OF_MAP)
     return True
 
 
@@ -241,7 +242,7 @@ def _validate(job: Job, optimisation: Optimisation, place: Place) -> bool:
             place.best = scores.deciding
             job.run.save_best(job.network, place, scores)
         if job.run.writes:
-            strip.add(job.run, job.network, job.validation, place.step, job.fabric.device)
+            progress_strip.add(job.run, job.network, job.validation, place.step, job.fabric.device)
     _keep(job, optimisation, place)
     job.run.log(place, asdict(scores))
     job.watch.say(f"step {place.step}: {scores}")

@@ -12,17 +12,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mirnet.datasets.checks import quick
+from mirnet.datasets.pair_store import Pairs
 from mirnet.errors import Cancelled
 from mirnet.network import Lite, SceneNetwork
 from mirnet.training import pipeline, warm_start
 from mirnet.training.batches import Batch, make_batch
-from mirnet.training.check import quick
+from mirnet.training.observer import NOBODY, Watch
 from mirnet.training.optimisation import Optimisation
-from mirnet.training.run_folder import RunFolder
+from mirnet.training.runs.folder import RunFolder
 from mirnet.training.settings import TrainSettings, find_device
 from mirnet.training.sources import Sources, choose, fed
-from mirnet.training.store import Pairs
-from mirnet.training.watch import NOBODY, Watch
 
 SECONDS = 180.0
 SIZES = ((64, 8), (32, 4))  # pixels and number of crops: the first with which enough steps fit into the time

@@ -8,19 +8,20 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mirnet.datasets.pair_store import Pairs
 from mirnet.errors import Cancelled, SettingsError
 from mirnet.network import Lite, SceneNetwork, build
-from mirnet.training import card, figures, warm_start
-from mirnet.training.description import INEXACT, describe
-from mirnet.training.journal import journal
+from mirnet.training import warm_start
 from mirnet.training.loop import Job, train_head, train_restorer
+from mirnet.training.observer import NOBODY, Watch
 from mirnet.training.processes import launch, share_of_batch, told_once
-from mirnet.training.run_folder import Place, RunFolder
+from mirnet.training.runs import card, figures
+from mirnet.training.runs.description import INEXACT, describe
+from mirnet.training.runs.folder import Place, RunFolder
+from mirnet.training.runs.tensorboard_log import journal
 from mirnet.training.settings import DEFAULTS, TrainSettings
 from mirnet.training.sources import Sources, choose, fed, warnings_about
-from mirnet.training.store import Pairs
 from mirnet.training.validation import Scores
-from mirnet.training.watch import NOBODY, Watch
 
 
 def train(data: Path | None = None, bright: Path | None = None, *, run_dir: Path, settings: TrainSettings = DEFAULTS,

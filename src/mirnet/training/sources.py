@@ -4,16 +4,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mirnet.datasets import checks
+from mirnet.datasets.darkened_folder import darken
+from mirnet.datasets.pair_store import Pairs
+from mirnet.datasets.reading import find_photos, pair_shape
+from mirnet.datasets.scene_split import split_by_scene
 from mirnet.errors import DataError, SettingsError
 from mirnet.pairs import Pair, find_pairs
-from mirnet.training import check
 from mirnet.training.batches import is_noise_only
-from mirnet.training.darken import darken
-from mirnet.training.data import find_photos, pair_shape
-from mirnet.training.inspect import split_by_scene
-from mirnet.training.run_folder import RunFolder
+from mirnet.training.runs.folder import RunFolder
 from mirnet.training.settings import TrainSettings
-from mirnet.training.store import Pairs
 
 PHOTOS_SHARE = 0.5  # of the crops, where photos are given and the recipe says no share
 
@@ -112,7 +112,7 @@ def fed(settings: TrainSettings, chosen: Chosen) -> TrainSettings:
 def warnings_about(pairs: Pairs, validation: Sequence[Pair], settings: TrainSettings,
                    progress: Callable[[float], None]) -> list[str]:  # fmt: skip
     """What may spoil the run, or what its numbers say, in sentences; nothing of it is refused."""
-    found = check.quick(pairs.pairs, validation, progress)
+    found = checks.quick(pairs.pairs, validation, progress)
     batch = max(stage.batch for stage in settings.recipe.stages)
     if 0 < len(pairs) < batch:
         found.append(

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mirnet import metrics
+from mirnet.datasets.reading import read_rgb, to_unit
 from mirnet.exposure import expose
 from mirnet.network import Lite, SceneNetwork
 from mirnet.network.lite import spread
 from mirnet.pairs import Pair
 from mirnet.thumbnail import thumbnail
-from mirnet.training.data import read_rgb, to_unit
 
 Picture = NDArray[np.float32]  # (H, W, 3) in [0, 1]
 Render = Callable[[float], Picture]  # the 8-bit rounded result with so many stops added to the proposal

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mirnet.errors import SettingsError, WeightsError
 from mirnet.network import SceneNetwork, checkpoints
-from mirnet.training.run_folder import RunFolder
+from mirnet.training.runs.folder import RunFolder
 
 SHIPPED = Path(__file__).parents[1] / "weights"
 NAMED = 5  # entries that a sentence names before it counts

@@ -4,15 +4,15 @@ from collections.abc import Callable
 
 from mirnet.errors import SettingsError
 from mirnet.inference import catalog
-from mirnet.inference.runtimes import by_onnxruntime, by_openvino, by_torch
-from mirnet.inference.runtimes.by_openvino import OpenVINORuntime
+from mirnet.inference.runtimes import onnxruntime_runtime, openvino_runtime, torch_runtime
+from mirnet.inference.runtimes.openvino_runtime import OpenVINORuntime
 from mirnet.inference.runtimes.protocol import Floats, Runtime, Tick, cores
 
 # Each is opened by (weights, device, threads, fast).
 RUNTIMES: dict[str, Callable[[catalog.Weights, str, int | None, bool], Runtime]] = {
     "openvino": OpenVINORuntime.open,
-    "onnxruntime": by_onnxruntime.ONNXRuntime.open,
-    "torch": by_torch.TorchRuntime.open,
+    "onnxruntime": onnxruntime_runtime.ONNXRuntime.open,
+    "torch": torch_runtime.TorchRuntime.open,
 }
 
 __all__ = ["RUNTIMES", "Floats", "OpenVINORuntime", "Runtime", "Tick", "cores", "open_runtime", "versions"]
@@ -32,4 +32,4 @@ def open_runtime(name: str, weights: catalog.Weights, device: str = "cpu", threa
 
 def versions() -> list[str]:
     """The runtimes that are installed and the devices that they find, a line each."""
-    return [*by_openvino.versions(), *by_onnxruntime.versions(), *by_torch.versions()]
+    return [*openvino_runtime.versions(), *onnxruntime_runtime.versions(), *torch_runtime.versions()]

@@ -11,7 +11,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-import mirnet
+from mirnet._version import __version__
 from mirnet.files import clear_drafts, write_whole
 
 VARIABLE = "MIRNET_CACHE"  # a folder, or empty for no cache
@@ -23,9 +23,9 @@ def folder() -> Path | None:
     """Where compiled networks of this release lie; None where the person wants none, or has no home."""
     wished = os.environ.get(VARIABLE)
     if wished is not None:
-        return Path(wished) / "compiled" / mirnet.__version__ if wished else None
+        return Path(wished) / "compiled" / __version__ if wished else None
     try:
-        return _users_caches() / "mirnet" / "compiled" / mirnet.__version__
+        return _users_caches() / "mirnet" / "compiled" / __version__
     except RuntimeError:  # no home
         return None
 

@@ -13,7 +13,7 @@ import numpy as np
 from mirnet.errors import SettingsError, WeightsError
 from mirnet.inference import catalog
 from mirnet.inference.catalog import Weights
-from mirnet.inference.runtimes import cache, lean
+from mirnet.inference.runtimes import compiled_cache, graph_rewriting
 from mirnet.inference.runtimes.protocol import TICK_SECONDS, Floats, Tick, cores
 
 if TYPE_CHECKING:
@@ -146,17 +146,18 @@ class OpenVINORuntime:
 
     def _cached(self, part: str, config: dict[str, Any]) -> "openvino.CompiledModel":
         key = self._key(part, config)
-        kept = cache.read(key)
+        kept = compiled_cache.read(key)
         if kept is not None:
             try:
                 return self._core.import_model(io.BytesIO(kept), self._device, config)
             except RuntimeError:  # of a machine that is the same by name only
                 pass
-        compiled = self._core.compile_model(getattr(lean, part)(self._ov, self._read()), self._device, config)
-        if cache.folder() is not None:
+        rewritten = getattr(graph_rewriting, part)(self._ov, self._read())
+        compiled = self._core.compile_model(rewritten, self._device, config)
+        if compiled_cache.folder() is not None:
             exported = io.BytesIO()
             compiled.export_model(exported)
-            cache.keep(key, exported.getvalue())
+            compiled_cache.keep(key, exported.getvalue())
         return compiled
 
     def _key(self, part: str, config: dict[str, Any]) -> str:
@@ -164,7 +165,8 @@ class OpenVINORuntime:
         name = self._core.get_property(self._device, "FULL_DEVICE_NAME")
         machine = (name, _capabilities(self._core, self._device))
         digest = hashlib.sha256(self._onnx).hexdigest()
-        return repr((lean.EDITION, digest, part, self._device, sorted(config.items()), machine, self._ov.get_version()))
+        options = sorted(config.items())
+        return repr((graph_rewriting.EDITION, digest, part, self._device, options, machine, self._ov.get_version()))
 
     def _read(self) -> "openvino.Model":
         if self._network is None:

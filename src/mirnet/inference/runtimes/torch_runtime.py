@@ -20,11 +20,11 @@ class TorchRuntime:
         with installed("torch", '"mirnet[train]"'):
             import torch
 
-            from mirnet.network import exported, pooling
+            from mirnet.network import exported_weights, pooling
         self._torch, self._pooling = torch, pooling
         self._device = _device(torch, device)
         card = weights.card
-        network = exported.read(weights.verified(), card.architecture, card.config, weights.path)
+        network = exported_weights.read(weights.verified(), card.architecture, card.config, weights.path)
         self._network = network.eval().to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if threads is not None:
             torch.set_num_threads(threads)

@@ -6,9 +6,10 @@ from functools import cache
 from fastapi import APIRouter, FastAPI
 from starlette.responses import JSONResponse, Response
 
-import mirnet
-from mirnet.apps.service import describing
-from mirnet.apps.service.answers import (
+from mirnet._version import __version__
+from mirnet.formats import FORMATS, WRITABLE
+from mirnet.service import openapi
+from mirnet.service.responses import (
     MEDIA_TYPES,
     FormatOut,
     Health,
@@ -16,29 +17,28 @@ from mirnet.apps.service.answers import (
     WeightsList,
     weights_facts,
 )
-from mirnet.apps.service.service import Service
-from mirnet.formats import FORMATS, WRITABLE
+from mirnet.service.service import Service
 
-METRICS = describing.text("Prometheus' text format", "text/plain")
+METRICS = openapi.text("Prometheus' text format", "text/plain")
 
 
 def routes(service: Service) -> APIRouter:
     router = APIRouter(tags=["about"])
 
-    @router.get("/v1/weights", summary="The weights that there are", responses=describing.problems())
+    @router.get("/v1/weights", summary="The weights that there are", responses=openapi.problems())
     async def weights() -> WeightsList:
         """Named as the option `weights` takes them, with what their cards say."""
         networks = service.networks
         named = sorted(networks.weights.items())
         return WeightsList([weights_facts(name, each, default=name == networks.default) for name, each in named])
 
-    @router.get("/v1/limits", summary="What the service takes and gives", responses=describing.problems())
+    @router.get("/v1/limits", summary="What the service takes and gives", responses=openapi.problems())
     async def limits() -> LimitsState:
         at_most = service.limits
         suffixes = [suffix for each in FORMATS.values() for suffix in each.suffixes]
         formats = [FormatOut(name, FORMATS[name].suffixes[0], MEDIA_TYPES[name]) for name in WRITABLE]
         return LimitsState(at_most.max_bytes, at_most.max_megapixels, at_most.queue, at_most.time_limit_seconds,
-                           suffixes, formats, mirnet.__version__, service.token_needed)  # fmt: skip
+                           suffixes, formats, __version__, service.token_needed)  # fmt: skip
 
     @router.get("/healthz", summary="Whether the process answers")
     async def health() -> Health:
@@ -51,7 +51,7 @@ def routes(service: Service) -> APIRouter:
         return JSONResponse({"status": status}, 200 if status == "ok" else 503)
 
     @router.get("/metrics", summary="Numbers for Prometheus", response_class=Response,
-                responses=METRICS | describing.problems())  # fmt: skip
+                responses=METRICS | openapi.problems())  # fmt: skip
     async def metrics() -> Response:
         """Requests, seconds by stage, the queue, pixels, memory; nothing of a picture."""
         return Response(service.measures.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -64,7 +64,7 @@ def openapi_route(app: FastAPI, service: Service) -> None:
 
     @cache
     def document() -> bytes:  # made at the first question: it takes a while
-        said = describing.finished(app.openapi(), token_needed=service.token_needed)
+        said = openapi.finished(app.openapi(), token_needed=service.token_needed)
         return json.dumps(said, ensure_ascii=False).encode()
 
     @app.get("/openapi.json", include_in_schema=False)

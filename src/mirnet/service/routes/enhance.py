@@ -3,12 +3,12 @@
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from mirnet.apps.service import describing
-from mirnet.apps.service.answers import MEDIA_TYPES, Picture, facts
-from mirnet.apps.service.options import ENHANCE
-from mirnet.apps.service.problems import Problem
-from mirnet.apps.service.service import Service
-from mirnet.apps.service.uploads import Upload
+from mirnet.service import openapi
+from mirnet.service.options import ENHANCE
+from mirnet.service.problems import Problem
+from mirnet.service.responses import MEDIA_TYPES, Picture, facts
+from mirnet.service.service import Service
+from mirnet.service.uploads import Upload
 
 
 def routes(service: Service) -> APIRouter:
@@ -16,8 +16,8 @@ def routes(service: Service) -> APIRouter:
 
     @router.post(
         "/v1/enhance", summary="Brighten and denoise a picture", response_class=Response,
-        openapi_extra=describing.takes(ENHANCE, "file"),
-        responses=describing.picture() | describing.problems(408, 413, 415, 422, 503, 504),
+        openapi_extra=openapi.takes(ENHANCE, "file"),
+        responses=openapi.picture() | openapi.problems(408, 413, 415, 422, 503, 504),
     )  # fmt: skip
     async def enhance(request: Request) -> Response:
         """The picture comes back in its own format, or the one asked for, with its metadata kept.

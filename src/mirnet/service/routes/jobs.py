@@ -8,21 +8,21 @@ from dataclasses import asdict
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
-from mirnet.apps.service import describing
-from mirnet.apps.service.answers import MEDIA_TYPES, JobState, Picture, event, facts
-from mirnet.apps.service.enhancing import picture_of
-from mirnet.apps.service.kept import Job, Opened
-from mirnet.apps.service.options import ENHANCE, PREVIEW
-from mirnet.apps.service.previewing import refuse_other_weights
-from mirnet.apps.service.problems import Problem
-from mirnet.apps.service.service import Service
 from mirnet.errors import Cancelled
+from mirnet.service import openapi
+from mirnet.service.options import ENHANCE, PREVIEW
+from mirnet.service.problems import Problem
+from mirnet.service.responses import MEDIA_TYPES, JobState, Picture, event, facts
+from mirnet.service.routes.enhance import picture_of
+from mirnet.service.routes.previews import refuse_other_weights
+from mirnet.service.service import Service
+from mirnet.service.stored_items import Job, Opened
 
 LOOK_SECONDS = 0.1  # how often an event stream looks at its job
 COMMENT_SECONDS = 10.0  # so that nobody on the way takes the line for dead
 LEAST_PROGRESS = 0.01  # that is worth an event
 KNOWN = {**ENHANCE, **PREVIEW}
-STREAM = describing.text(
+STREAM = openapi.text(
     "Events progress, then done, failed or cancelled; the data of each is the job.", "text/event-stream"
 )
 
@@ -32,7 +32,7 @@ def routes(service: Service) -> APIRouter:
 
     @router.post(
         "/v1/jobs", summary="Brighten a picture that takes long", status_code=202,
-        openapi_extra=describing.takes(KNOWN, "file"), responses=describing.problems(404, 408, 413, 415, 422, 503),
+        openapi_extra=openapi.takes(KNOWN, "file"), responses=openapi.problems(404, 408, 413, 415, 422, 503),
     )  # fmt: skip
     async def begin(request: Request, response: Response) -> JobState:
         """As /v1/enhance, but the answer comes at once, with an address for progress and another for the result.
@@ -63,19 +63,19 @@ def routes(service: Service) -> APIRouter:
         response.headers["Location"] = f"/v1/jobs/{name}"
         return job.state(name)
 
-    @router.get("/v1/jobs/{job}", summary="How a job is", responses=describing.problems(404, 422))
+    @router.get("/v1/jobs/{job}", summary="How a job is", responses=openapi.problems(404, 422))
     async def look(job: str) -> JobState:
         return _job(service, job).state(job)
 
     @router.get("/v1/jobs/{job}/events", summary="A job's progress, as it comes", response_class=Response,
-                responses=STREAM | describing.problems(404, 422))  # fmt: skip
+                responses=STREAM | openapi.problems(404, 422))  # fmt: skip
     async def events(job: str) -> Response:
         """Server-sent events; the stream ends after the job's last state."""
         return StreamingResponse(_events(service, job, _job(service, job)), media_type="text/event-stream",
                                  headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})  # fmt: skip
 
     @router.get("/v1/jobs/{job}/result", summary="A job's picture", response_class=Response,
-                responses=describing.picture() | describing.problems(404, 409, 413, 415, 422, 503, 504))  # fmt: skip
+                responses=openapi.picture() | openapi.problems(404, 409, 413, 415, 422, 503, 504))  # fmt: skip
     async def result(job: str) -> Response:
         found = _job(service, job)
         if not found.over:
@@ -86,7 +86,7 @@ def routes(service: Service) -> APIRouter:
                        service.measures.stage)  # fmt: skip
 
     @router.delete("/v1/jobs/{job}", summary="Cancel and forget a job", status_code=204, response_class=Response,
-                   responses=describing.problems(404, 422))  # fmt: skip
+                   responses=openapi.problems(404, 422))  # fmt: skip
     async def forget(job: str) -> Response:
         found = service.jobs.drop(job)
         if found is None:

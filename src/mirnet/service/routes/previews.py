@@ -8,17 +8,17 @@ import numpy as np
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from mirnet.apps.service import describing
-from mirnet.apps.service.answers import PreviewState
-from mirnet.apps.service.engine import NOW, SOON, Ticket
-from mirnet.apps.service.enhancing import picture_of
-from mirnet.apps.service.kept import Opened
-from mirnet.apps.service.options import LAYERS, SETTINGS, VIEW, WEIGHTS, view_of
-from mirnet.apps.service.problems import Problem
-from mirnet.apps.service.service import Service
 from mirnet.errors import Cancelled
 from mirnet.images import as_png
 from mirnet.inference.preview import Preview
+from mirnet.service import openapi
+from mirnet.service.options import LAYERS, SETTINGS, VIEW, WEIGHTS, view_of
+from mirnet.service.problems import Problem
+from mirnet.service.responses import PreviewState
+from mirnet.service.routes.enhance import picture_of
+from mirnet.service.service import Service
+from mirnet.service.stored_items import Opened
+from mirnet.service.work_queue import NOW, SOON, Ticket
 
 OPEN = {**{name: SETTINGS[name] for name in ("max_megapixels", "clip")}, **WEIGHTS}
 RENDER = {**SETTINGS, **WEIGHTS, **VIEW, **LAYERS}
@@ -35,7 +35,7 @@ def routes(service: Service) -> APIRouter:
 
     @router.post(
         "/v1/previews", summary="Upload a picture to look at", status_code=201,
-        openapi_extra=describing.takes(OPEN, "file"), responses=describing.problems(408, 413, 415, 422, 503, 504),
+        openapi_extra=openapi.takes(OPEN, "file"), responses=openapi.problems(408, 413, 415, 422, 503, 504),
     )  # fmt: skip
     async def open_preview(request: Request, response: Response) -> PreviewState:
         """It is kept in memory, and forgotten some minutes after its last use, or when memory is needed."""
@@ -54,12 +54,12 @@ def routes(service: Service) -> APIRouter:
         response.headers["Location"] = f"/v1/previews/{name}"
         return _state(service, name, opened)
 
-    @router.get("/v1/previews/{preview}", summary="A preview's facts", responses=describing.problems(404, 422))
+    @router.get("/v1/previews/{preview}", summary="A preview's facts", responses=openapi.problems(404, 422))
     async def preview_facts(preview: str) -> PreviewState:
         return _state(service, preview, _opened(service, preview))
 
     @router.delete("/v1/previews/{preview}", summary="Forget a preview", status_code=204, response_class=Response,
-                   responses=describing.problems(404, 422))  # fmt: skip
+                   responses=openapi.problems(404, 422))  # fmt: skip
     async def forget_preview(preview: str) -> Response:
         if service.previews.drop(preview) is None:
             raise _gone()
@@ -67,9 +67,9 @@ def routes(service: Service) -> APIRouter:
 
     @router.get(
         "/v1/previews/{preview}/original", summary="The picture as it was", response_class=Response,
-        openapi_extra=describing.takes(VIEW),
-        responses=describing.picture("Mirnet-Width", "Mirnet-Height", media_types=(PNG,))
-        | describing.problems(404, 422, 503, 504),
+        openapi_extra=openapi.takes(VIEW),
+        responses=openapi.picture("Mirnet-Width", "Mirnet-Height", media_types=(PNG,))
+        | openapi.problems(404, 422, 503, 504),
     )  # fmt: skip
     async def original(preview: str, request: Request) -> Response:
         opened = _opened(service, preview)
@@ -84,9 +84,9 @@ def routes(service: Service) -> APIRouter:
 
     @router.post(
         "/v1/previews/{preview}", summary="Render a preview", response_class=Response,
-        openapi_extra=_with_header(describing.takes(RENDER, "match")),
-        responses=describing.picture(*RENDERED, media_types=(PNG,))
-        | describing.problems(404, 408, 409, 413, 415, 422, 503, 504),
+        openapi_extra=_with_header(openapi.takes(RENDER, "match")),
+        responses=openapi.picture(*RENDERED, media_types=(PNG,))
+        | openapi.problems(404, 408, 409, 413, 415, 422, 503, 504),
     )  # fmt: skip
     async def render(preview: str, request: Request) -> Response:
         """What the settings make of the picture, or of a part of it, with the stops of the whole.

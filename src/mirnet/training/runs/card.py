@@ -13,7 +13,7 @@ from typing import Any
 from mirnet.errors import SettingsError
 from mirnet.network import checkpoints
 from mirnet.training.recipes import RECIPES
-from mirnet.training.run_folder import RunFolder
+from mirnet.training.runs.folder import RunFolder
 
 WORDS: dict[str, type | tuple[type, ...]] = {  # what no program can know, and as what it stands in JSON
     "data": list, "uses": dict, "known_failures": list, "licence": str, "source": str,

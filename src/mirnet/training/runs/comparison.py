@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mirnet.training.runs import NOT_COMPARABLE, Run, differences, number, read_log, same_validation
+from mirnet.training.runs.summary import NOT_COMPARABLE, Run, differences, number, read_log, same_validation
 
 PANELS = {"psnr": "validation PSNR, dB", "psnr_true_exposure": "validation PSNR at the truth's exposure, dB",
           "ssim": "validation SSIM", "loss": "loss, training (thin) and validation"}  # fmt: skip

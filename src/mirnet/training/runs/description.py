@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import torch
 
-import mirnet
+from mirnet._version import __version__
+from mirnet.datasets.pair_store import Pairs
+from mirnet.datasets.reading import fingerprint
 from mirnet.errors import SettingsError
 from mirnet.pairs import Pair
 from mirnet.training import warm_start
-from mirnet.training.data import fingerprint
-from mirnet.training.run_folder import RunFolder
+from mirnet.training.observer import Watch
+from mirnet.training.runs.folder import RunFolder
 from mirnet.training.settings import TrainSettings, find_device
 from mirnet.training.sources import Sources, is_test_set
-from mirnet.training.store import Pairs
-from mirnet.training.watch import Watch
 
 FREE_TO_DIFFER = {"device", "threads", "tensorboard"}  # a resumed run may change where it runs, not what it makes
 INEXACT = (
@@ -104,7 +104,7 @@ def _flattened(values: Mapping[str, object], prefix: str = "") -> dict[str, obje
 def versions(settings: TrainSettings) -> dict[str, object]:
     """What the run was made with."""
     return {
-        "mirnet": mirnet.__version__,
+        "mirnet": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "lightning-fabric": version("lightning-fabric"),

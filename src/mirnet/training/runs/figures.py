@@ -14,12 +14,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mirnet import metrics
+from mirnet.datasets.reading import read_rgb, to_unit
 from mirnet.network import checkpoints
 from mirnet.pairs import Pair
-from mirnet.training import recipes, strip
-from mirnet.training.data import read_rgb, to_unit
-from mirnet.training.run_folder import STEP_COLUMNS, RunFolder
-from mirnet.training.runs import number
+from mirnet.training import recipes
+from mirnet.training.runs import progress_strip
+from mirnet.training.runs.folder import STEP_COLUMNS, RunFolder
+from mirnet.training.runs.summary import number
 from mirnet.training.validation import renderer
 
 SMOOTH_ROWS = 20  # of the log, averaged in the curves of training
@@ -65,13 +66,13 @@ def draw(run_dir: Path, device: torch.device = torch.device("cpu")) -> list[Path
     these pairs as they came out over time. A panel for which there is nothing yet says why.
     """
     run = RunFolder(Path(run_dir))
-    about, pairs = run.about(), strip.shown(run)
+    about, pairs = run.about(), progress_strip.shown(run)
     restorer, head = ([row for row in run.rows() if row["phase"] == phase] for phase in ("restorer", "head"))
     drawn = {
         "curves.png": _curves(RESTORER, 2, restorer, about, "steps", _recipe(about).get("clip_norm", 0)),
         "head.png": _curves(HEAD, 3, head, about, "head_steps", recipes.HEAD.clip_norm) if head else None,
         "sheet.png": _sheet(run, pairs, device) if pairs and run.best.exists() else None,
-        "strip.png": strip.figure(run),
+        "strip.png": progress_strip.figure(run),
     }
     written = {name: figure for name, figure in drawn.items() if figure is not None}
     for name, figure in written.items():

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from mirnet import metrics
+from mirnet.datasets.reading import read_rgb, to_unit
 from mirnet.network import SceneNetwork
 from mirnet.pairs import Pair
-from mirnet.training.data import read_rgb, to_unit
-from mirnet.training.run_folder import RunFolder
+from mirnet.training.runs.folder import RunFolder
 from mirnet.training.validation import renderer
 
 CROPS = 4

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 
 from mirnet.errors import SettingsError
 from mirnet.images import read_image
-from mirnet.training.run_folder import PHASES, Place, RunFolder
+from mirnet.training.runs.folder import PHASES, Place, RunFolder
 
 
 @contextmanager

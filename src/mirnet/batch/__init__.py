@@ -1,0 +1,1 @@
+"""Many images: discovery, planning, jobs, limits, watching, reports, and the Ray backend."""

@@ -1,0 +1,1 @@
+"""Checkpoint to ONNX file and card, with parity measured; int8 weights."""
