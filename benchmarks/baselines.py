@@ -25,7 +25,7 @@ from skimage.restoration import cycle_spin, denoise_wavelet
 
 from mirnet import Enhancer, metrics, read_image, write_image
 from mirnet.evaluation.scores import Evaluation
-from mirnet.evaluation.scoring import evaluate, evaluate_results
+from mirnet.evaluation.scoring import evaluate_enhancer, evaluate_results
 from mirnet.inference.settings import Settings
 from mirnet.pairs import Pair, find_pairs
 
@@ -60,7 +60,7 @@ def main() -> None:
     print("| method | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|", sep="\n")
     evaluations = [scored(name, method, pairs) for name, method in methods.items()]
     enhancer = Enhancer(asked.weights)
-    evaluations.append(evaluate(enhancer, pairs, Settings(), method=f"mirnet, weights {enhancer.card.name}"))
+    evaluations.append(evaluate_enhancer(enhancer, pairs, Settings(), method=f"mirnet, weights {enhancer.card.name}"))
     for each in evaluations:
         means = (each.means[column] for column in COLUMNS)
         print(f"| {each.method} | " + " | ".join(f"{m.mean:.3f} ({m.low:.3f} to {m.high:.3f})" for m in means) + " |")

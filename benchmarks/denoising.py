@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from skimage.restoration import cycle_spin, denoise_nl_means, denoise_wavelet
 
 from mirnet import Enhancer, metrics, read_image
-from mirnet.evaluation.intervals import Mean, mean_of
+from mirnet.evaluation.intervals import Mean, mean_with_interval
 from mirnet.pairs import picture_files
 
 SIGMAS = (10, 25, 50)
@@ -124,9 +124,8 @@ def row(sigma: int, clean: Sequence[Picture], enhancer: Enhancer, settings: Sett
     ours = psnrs(clean, sigma, lambda x, s: enhancer.enhance(x, keep_exposure=True, denoise=1.0))
     better = max(others, key=lambda name: others[name].mean())
     means = [f"{each.mean():.2f}" for each in (noisy, *others.values(), ours)]
-    gain = (
-        f"{said(mean_of(ours - others[better]))} ({better}; better on {(ours > others[better]).sum()} of {len(ours)})"
-    )
+    difference = ours - others[better]
+    gain = f"{said(mean_with_interval(difference))} ({better}; better on {(difference > 0).sum()} of {len(ours)})"
     return f"| {sigma} | {' | '.join(means)} | {gain} |"
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mirnet import Enhancer, SettingsError
-from mirnet.evaluation.scoring import evaluate
+from mirnet.evaluation.scoring import evaluate_enhancer
 from mirnet.files import write_whole
 from mirnet.inference import catalog
 from mirnet.inference.runtimes import OpenVINORuntime, Runtime, open_runtime
@@ -30,7 +30,7 @@ def main() -> None:
     asked = parser.parse_args()
     weights = catalog.find(asked.weights)
     pairs = find_pairs(asked.dark, asked.bright)
-    means = {name: evaluate(Enhancer(weights.path, runtime=way), pairs, Settings(), method=name).means
+    means = {name: evaluate_enhancer(Enhancer(weights.path, runtime=way), pairs, Settings(), method=name).means
              for name, way in ways(weights).items()}  # fmt: skip
     lost = {}
     for name in list(means)[1:]:

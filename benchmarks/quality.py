@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mirnet import Enhancer
 from mirnet.evaluation.scores import Evaluation
-from mirnet.evaluation.scoring import evaluate
+from mirnet.evaluation.scoring import evaluate_enhancer
 from mirnet.inference.settings import Settings
 from mirnet.pairs import find_pairs
 
@@ -35,8 +35,8 @@ def main() -> None:
         sys.exit(f"{enhancer.card.name}: its card has no scores of dark pairs; what it was scored on: "
                  f"{enhancer.card.protocol or 'not stated'}.")  # fmt: skip
     pairs = find_pairs(asked.data, names=asked.names)
-    dark = evaluate(enhancer, pairs, Settings(), method=f"{len(pairs)} dark pictures")
-    bright = evaluate(enhancer, [replace(pair, dark=pair.bright) for pair in pairs], Settings(),
+    dark = evaluate_enhancer(enhancer, pairs, Settings(), method=f"{len(pairs)} dark pictures")
+    bright = evaluate_enhancer(enhancer, [replace(pair, dark=pair.bright) for pair in pairs], Settings(),
                       method=f"the same {len(pairs)} pictures bright, to themselves")  # fmt: skip
     print("\n".join(table([dark, bright])))
     print(f"\nProtocol: {dark.protocol}.\n")

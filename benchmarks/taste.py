@@ -25,7 +25,7 @@ from mirnet.thumbnail import thumbnail
 
 MIDDLE = 0.45  # a mean sRGB value
 ONE_VIEW = 0.95  # correlation
-DRAWS = 2_000
+RESAMPLES = 2_000
 Floats = NDArray[np.float64]
 
 
@@ -69,7 +69,7 @@ def spread(views: Sequence[Floats]) -> float:
 
 def interval(views: Sequence[Floats]) -> tuple[float, float]:
     random = np.random.default_rng(0)
-    drawn = [spread([views[place] for place in random.integers(len(views), size=len(views))]) for _ in range(DRAWS)]
+    drawn = [spread([views[place] for place in random.integers(len(views), size=len(views))]) for _ in range(RESAMPLES)]
     low, high = np.percentile(drawn, (2.5, 97.5))
     return float(low), float(high)
 

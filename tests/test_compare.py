@@ -16,9 +16,9 @@ from mirnet import metrics
 from mirnet.errors import DataError
 from mirnet.evaluation import comparison, plots
 from mirnet.evaluation.colour_difference import ciede2000
-from mirnet.evaluation.contact_sheet import Sheet
-from mirnet.evaluation.intervals import mean_of
-from mirnet.evaluation.scenes import scenes_of
+from mirnet.evaluation.intervals import mean_with_interval
+from mirnet.evaluation.scenes import group_by_scene
+from mirnet.evaluation.score_sheet import ScoreSheet
 from mirnet.evaluation.scores import Evaluation, Score
 from mirnet.evaluation.scoring import evaluate_results
 from mirnet.pairs import Pair, find_pairs
@@ -104,24 +104,24 @@ def test_one_picture_has_no_interval_and_says_so():
 def test_pictures_of_one_scene_are_drawn_together():
     values = np.repeat([18.0, 20.0, 22.0, 24.0], 25)
     scenes = [str(int(x)) for x in values]
-    alone, together = mean_of(values), mean_of(values, scenes)
+    alone, together = mean_with_interval(values), mean_with_interval(values, scenes)
     assert together.mean == alone.mean == 21.0
-    four = mean_of(np.array([18.0, 20.0, 22.0, 24.0]))
+    four = mean_with_interval(np.array([18.0, 20.0, 22.0, 24.0]))
     assert (together.low, together.high) == pytest.approx((four.low, four.high))
     assert together.high - together.low > 4 * (alone.high - alone.low)
 
 
 def test_a_large_scene_weighs_as_much_as_it_has_pictures():
-    mean = mean_of(np.array([10.0, 20.0, 20.0, 20.0]), ["a", "b", "b", "b"])
+    mean = mean_with_interval(np.array([10.0, 20.0, 20.0, 20.0]), ["a", "b", "b", "b"])
     assert mean.mean == 17.5
     assert (mean.low, mean.high) == (10.0, 20.0)
 
 
 def test_many_pictures_are_drawn_in_parts_and_give_the_same_interval(monkeypatch):
     values = np.random.default_rng(0).normal(size=30)
-    whole = mean_of(values)
-    monkeypatch.setattr("mirnet.evaluation.intervals.HELD_NUMBERS", 1000)
-    assert mean_of(values) == whole
+    whole = mean_with_interval(values)
+    monkeypatch.setattr("mirnet.evaluation.intervals.RESAMPLED_AT_ONCE", 1000)
+    assert mean_with_interval(values) == whole
 
 
 # Scenes --------------------------------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ def pair_of(name: str, dark: str, bright: str) -> Pair:
 
 def test_scenes_are_the_folders_below_the_dark_ones():
     def nested(*names):
-        return scenes_of([pair_of(name, f"low/{name}.png", f"high/{name}.png") for name in names])
+        return group_by_scene([pair_of(name, f"low/{name}.png", f"high/{name}.png") for name in names])
 
     assert nested("kitchen/1", "kitchen/2", "hall/1") == {
         "kitchen/1": "kitchen", "kitchen/2": "kitchen", "hall/1": "hall"
@@ -151,14 +151,14 @@ def test_the_parts_of_a_data_set_are_no_scenes():
         for part in ("Real", "Synthetic")
         for n in range(3)
     ]
-    assert scenes_of(pairs) is None
+    assert group_by_scene(pairs) is None
 
 
 def test_pairs_that_share_a_bright_picture_are_one_scene():
     pairs = [pair_of(f"short/{n}", f"short/{n}.png", f"long/{n // 2}.png") for n in range(4)]
-    assert scenes_of(pairs) == {"short/0": "0", "short/1": "0", "short/2": "1", "short/3": "1"}
+    assert group_by_scene(pairs) == {"short/0": "0", "short/1": "0", "short/2": "1", "short/3": "1"}
     alike = [pair_of(f"{n}", f"{n}.png", f"{'ab'[n // 2]}/truth.png") for n in range(4)]
-    assert set(scenes_of(alike).values()) == {str(Path("a/truth.png")), str(Path("b/truth.png"))}
+    assert set(group_by_scene(alike).values()) == {str(Path("a/truth.png")), str(Path("b/truth.png"))}
 
 
 def named(*names):
@@ -168,38 +168,38 @@ def named(*names):
 def test_scenes_may_be_listed_as_spreadsheets_save_them(tmp_path):
     listed = tmp_path / "scenes.csv"
     listed.write_text("\ufeffName,Scene\n1, sea\n2,sea\n3,wood\n\n", encoding="utf-8")
-    assert scenes_of(named("1", "3"), listed) == {"1": "sea", "3": "wood"}
+    assert group_by_scene(named("1", "3"), listed) == {"1": "sea", "3": "wood"}
 
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("1,sea\n", "1 of 2 pictures have no scene there: 2. Add them."),
-        ("1,sea,3\n", 'expected rows of a picture\'s name and its scene, not "1,sea,3"'),
+        ("1,sea\n", "1 of 2 images have no scene there: 2."),
+        ("1,sea,3\n", 'not "1,sea,3"'),
         ("1,\n", 'not "1,"'),
-        ("1,sea\n1,wood\n2,sea\n", "1 is of the scene sea and of wood; keep one of the rows."),
+        ("1,sea\n1,wood\n2,sea\n", "1 has the scenes sea and wood"),
     ],
 )
 def test_a_list_of_scenes_that_cannot_be_used_is_a_sentence(tmp_path, content, sentence):
     (tmp_path / "scenes.csv").write_text(content)
     with pytest.raises(DataError) as error:
-        scenes_of(named("1", "2"), tmp_path / "scenes.csv")
+        group_by_scene(named("1", "2"), tmp_path / "scenes.csv")
     assert sentence in str(error.value)
 
 
 def test_a_list_of_scenes_that_is_not_there_is_a_sentence(tmp_path):
     with pytest.raises(DataError, match="expected a CSV of names and scenes; it cannot be read"):
-        scenes_of(named("1"), tmp_path / "none.csv")
+        group_by_scene(named("1"), tmp_path / "none.csv")
 
 
 def test_means_are_given_for_every_scene_and_the_protocol_says_what_is_drawn():
     result = of([10, 20, 40], scenes={"0": "a", "1": "a", "2": "b"})
-    assert {scene: (count, means["psnr"]) for scene, (count, means) in result.by_scene.items()} == {
+    assert {scene: (count, means["psnr"]) for scene, (count, means) in result.means_by_scene.items()} == {
         "a": (2, 15.0),
         "b": (1, 40.0),
     }
-    assert "means of scenes, each with all its pictures, drawn again" in result.protocol
-    assert "means of pictures drawn again" in of([10]).protocol
+    assert "means of scenes, each with all its images, drawn again" in result.protocol
+    assert "means of images drawn again" in of([10]).protocol
     said = result.to_json()
     assert said["scenes"]["a"]["pictures"] == 2
     assert [score["scene"] for score in said["scores"]] == ["a", "a", "b"]
@@ -244,7 +244,7 @@ def test_finished_results_are_scored_by_the_same_protocol_whatever_their_suffix(
         assert score.mean_input == pytest.approx(dark.mean() / 255, abs=1e-6)
         assert score.ciede2000 == pytest.approx(ciede2000(truth // 2 / 255, truth / 255), abs=1e-3)
         assert score.psnr_true_exposure is None
-    assert "finished results have no columns at the truth's exposure" in result.protocol
+    assert "finished results have no columns at the ground truth's exposure" in result.protocol
 
 
 def test_results_of_nested_names_lie_in_the_same_folders(data, tmp_path):
@@ -260,11 +260,11 @@ def test_results_that_are_missing_doubled_or_of_another_size_are_sentences(data,
         evaluate_results(tmp_path / "none", find_pairs(data))
     folder = finished(data, "others", lambda truth: truth)
     shutil.copy(folder / "3.png", folder / "3.jpg")
-    with pytest.raises(DataError, match=r"3\.png and 3\.jpg have one stem; keep one of them"):
+    with pytest.raises(DataError, match=r"3\.png and 3\.jpg have the same stem; keep one of them"):
         evaluate_results(folder, find_pairs(data))
     (folder / "3.jpg").unlink()
     mirnet.write_image(folder / "3.png", np.zeros((5, 5, 3), np.uint8), overwrite=True)
-    with pytest.raises(DataError, match="a pair needs one size, these are 5x5 and 32x24"):
+    with pytest.raises(DataError, match="5x5 and 32x24"):
         evaluate_results(folder, find_pairs(data))
     (folder / "3.png").unlink()
     with pytest.raises(DataError, match="1 of 4 pairs have no result there: 3"):
@@ -276,9 +276,9 @@ def test_results_that_are_missing_doubled_or_of_another_size_are_sentences(data,
 
 def test_the_sheet_has_a_column_for_each_method_and_captions_that_name_worst_and_best(monkeypatch, tmp_path):
     written = []
-    fitting = "mirnet.evaluation.contact_sheet._fitting"
+    fitting = "mirnet.evaluation.contact_sheet.shorten"
     monkeypatch.setattr(fitting, lambda text, width, font: written.append(text) or text)
-    sheet, greys = Sheet(), {"A": 0.5, "B": 0.75}
+    sheet, greys = ScoreSheet(), {"A": 0.5, "B": 0.75}
     evaluations = [of([30, 10, 20], "A"), of([11, 12, 13], "B")]
     for name in ("0", "1", "2"):
         for method, grey in greys.items():
@@ -287,22 +287,26 @@ def test_the_sheet_has_a_column_for_each_method_and_captions_that_name_worst_and
     sheet.save(tmp_path / "sheet.png", {"data": evaluations})
     pixels = mirnet.read_image(tmp_path / "sheet.png")
     assert [round(pixels[60, 246 * place + 100].mean()) for place in range(4)] == [64, 128, 191, 255]
-    assert pixels.shape == (22 + 3 * 244, 4 * 246, 3)  # 48 x 40 pixels become 240 x 200
-    assert written[:4] == ["data: dark", "A", "B", "truth"]
-    assert written[4::5] == ["1 (worst)", "2", "0 (best)"]
+    assert pixels.shape == (20 + 3 * 240, 4 * 246, 3)  # 48 x 40 pixels become 240 x 200
+    assert written[1:5] == ["data: dark", "A", "B", "ground truth"]
+    assert [text for text in written if text[:1] in "012" and "dB" not in text and text] == [
+        "1 (worst)",
+        "2",
+        "0 (best)",
+    ]
     assert written[5:8] == ["10.00 dB  SSIM 0.100", "10.00 dB  SSIM 0.500", "12.00 dB  SSIM 0.500"]
-    assert (pixels[22:44, :100] < 100).any()  # the name is really drawn, over the first row
-    assert (pixels[244:266, :100] < 200).any()  # and the numbers under it
+    assert (pixels[:20, :100] < 100).any()  # the name is really drawn, over the first row
+    assert (pixels[240:260, :100] < 200).any()  # and the numbers under it
 
 
 def test_the_sheet_shows_twelve_pictures_at_most_and_shortens_long_names(tmp_path):
-    sheet = Sheet()
+    sheet = ScoreSheet()
     names = [f"{'long' * 30}{number}" for number in range(14)]
     scores = [Score(name, float(number), 0.5, 0, 0, 0, 0) for number, name in enumerate(names)]
     for name in names:
         sheet.add("data", "A", Pair(name, Path(), Path()), *np.zeros((3, 20, 400, 3), np.float32))
     sheet.save(tmp_path / "sheet.png", {"data": [Evaluation("A", {}, scores)]})
-    assert mirnet.read_image(tmp_path / "sheet.png").shape == (22 + 12 * (22 + 20 + 22), 3 * 406, 3)
+    assert mirnet.read_image(tmp_path / "sheet.png").shape == (20 + 12 * (20 + 20 + 20), 3 * 406, 3)
 
 
 def test_the_plot_has_a_panel_for_every_method_but_the_first_and_names_the_outliers(monkeypatch):
@@ -311,8 +315,8 @@ def test_the_plot_has_a_panel_for_every_method_but_the_first_and_names_the_outli
     monkeypatch.setattr(plots, "_name", lambda axes, *rest: named.append(rest[-1]) or name(axes, *rest))
     first = of([20, 21, 22, 23, 24, 25, 26, 27, math.inf], "A")
     second = of([20, 21, 22, 23, 30, 25, 26, 27, 40], "B")
-    one = Image.open(io.BytesIO(plots.draw({"data": [of([20, 30], mean_input=0.1)]})))
-    three = Image.open(io.BytesIO(plots.draw({"data": [first, second, second], "more": [first, second, second]})))
+    one = Image.open(io.BytesIO(plots.draw_psnr({"data": [of([20, 30], mean_input=0.1)]})))
+    three = Image.open(io.BytesIO(plots.draw_psnr({"data": [first, second, second], "more": [first, second, second]})))
     assert three.width == 2 * one.width
     assert len(named) == 5  # one method on one folder, two panels of two folders
     assert {0, 4, 8} <= set(named[1])  # the worst, the one that gained most, the best
@@ -320,7 +324,7 @@ def test_the_plot_has_a_panel_for_every_method_but_the_first_and_names_the_outli
 
 def test_names_with_any_signs_in_them_are_drawn_as_they_are():
     scores = [Score(name, 20.0, 0.5, 0, 0, 0, 0, mean_input=0.1) for name in ("$\\frac$", "夜", "a_b^c")]
-    assert plots.draw({"$x": [Evaluation("$\\bad$", {}, scores)], "夜": [Evaluation("$\\bad$", {}, scores)]})
+    assert plots.draw_psnr({"$x": [Evaluation("$\\bad$", {}, scores)], "夜": [Evaluation("$\\bad$", {}, scores)]})
 
 
 # The command ---------------------------------------------------------------------------------------------------------
@@ -342,8 +346,8 @@ def test_weights_and_results_stand_side_by_side(command, fake_weights, data, oth
     assert any(line.startswith("psnr_true_exposure ") and line.endswith(" -") for line in lines)
     assert any(line.startswith("psnr ") and "others is better than fake by" in line for line in lines)
     assert any("fake and second can't be told apart" in line for line in lines)
-    assert lines[-7].split() == ["picture", "input", "fake", "second", "others"]
-    assert "paired bootstrap" in lines[-1]
+    assert lines[-7].split() == ["image", "input", "fake", "second", "others"]
+    assert "bootstrap" in lines[-1]
     assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in ("sheet.png", "plot.png"))
 
 
@@ -397,7 +401,7 @@ def test_pure_noise_shows_what_was_gained(command, fake_weights, data):
 def without_the_extra(monkeypatch) -> None:
     for module in ("matplotlib", "skimage", "mirnet.evaluation.colour_difference", "mirnet.evaluation.plots"):
         monkeypatch.setitem(sys.modules, module, None)
-    for name in ("colour", "scatter"):
+    for name in ("colour_difference", "plots"):
         monkeypatch.delattr(f"mirnet.evaluation.{name}", raising=False)
 
 
@@ -425,7 +429,7 @@ def test_what_needs_the_extra_is_answered_with_the_line_that_installs_it(
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--results", "others", "--results", "others"], "others: is named twice; what is compared must differ."),
+        (["--results", "others", "--results", "others"], "others: is named twice"),
         (["--results", "others", "--also", "data"], "--results belong to one folder of pairs"),
         (["--results", "others", "--strength", "0.5"], "Finished results stay as they are"),
         (["--results", "data"], "4 of 4 pairs have no result there"),

@@ -12,7 +12,7 @@ import mirnet
 from mirnet import images, metrics
 from mirnet.errors import DataError
 from mirnet.evaluation.scores import Evaluation, Score
-from mirnet.evaluation.scoring import evaluate
+from mirnet.evaluation.scoring import evaluate_enhancer
 from mirnet.exposure import expose, solve_stops
 from mirnet.inference.enhancer import Enhancer
 from mirnet.inference.settings import Settings
@@ -47,7 +47,7 @@ def enhancer(fake_weights) -> Enhancer:
 
 
 def scored(enhancer: Enhancer, data: Path, settings: Settings = Settings()) -> Evaluation:  # noqa: B008
-    return evaluate(enhancer, find_pairs(data), settings)
+    return evaluate_enhancer(enhancer, find_pairs(data), settings)
 
 
 @pytest.mark.parametrize("wish", [{}, {"strength": 0.5}, {"exposure": -1.0, "denoise": 0.5}, {"keep_exposure": True}])
@@ -101,7 +101,7 @@ def test_equal_and_tiny_pictures_have_means_and_valid_json(fake_weights, tmp_pat
     for side in ("low", "high"):
         (tmp_path / side).mkdir()
         mirnet.write_image(tmp_path / side / "a.png", np.full((5, 5, 3), 128, np.uint8))
-    result = evaluate(Enhancer(fake_weights()), find_pairs(tmp_path), Settings(strength=0))
+    result = evaluate_enhancer(Enhancer(fake_weights()), find_pairs(tmp_path), Settings(strength=0))
     assert result.means["psnr"].mean == 100
     assert "ssim" not in result.means
     (score,) = json.loads(json.dumps(result.to_json(), allow_nan=False))["scores"]
@@ -117,9 +117,7 @@ def test_weights_without_exposure_have_no_columns_for_it(fake_weights, data):
 
 def test_a_pair_of_two_sizes_is_refused_by_name(enhancer, data):
     mirnet.write_image(data / "high/1.png", np.zeros((9, 8, 3), np.uint8), overwrite=True)
-    with pytest.raises(
-        DataError, match=r"low/1\.png and .*high/1\.png: a pair needs one size, these are 48x40 and 8x9"
-    ):
+    with pytest.raises(DataError, match=r"low/1\.png and .*high/1\.png: .*48x40 and 8x9"):
         scored(enhancer, data)
 
 

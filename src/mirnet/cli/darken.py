@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mirnet.cli.figures import check_figure
+from mirnet.cli.figure_files import check_figure
 from mirnet.cli.progress import progress_bar
 from mirnet.errors import DataError
 from mirnet.extras import needs

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mirnet.cli.figures import check_figure, write_figure
-from mirnet.cli.table import table
+from mirnet.cli.figure_files import check_figure, write_figure
 from mirnet.errors import SettingsError
+from mirnet.evaluation.text_table import align_columns
 from mirnet.extras import needs
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ def runs(
             listed = {"folder": str(folder), "runs": [run.to_json() for run in found], "remarks": remarks}
             typer.echo(json.dumps(listed, indent=2))
             return
-        for line in table([HEADINGS, *(_cells(run) for run in found)]) if found else [f"{folder}: holds no runs."]:
+        for line in (
+            align_columns([HEADINGS, *(_cells(run) for run in found)]) if found else [f"{folder}: holds no runs."]
+        ):
             typer.echo(line)
         for remark in [*remarks, *(remark for run in found for remark in run.remarks)]:
             typer.echo(f"mirnet: {remark}", err=True)
@@ -61,7 +63,7 @@ def runs(
                 "figure": str(output)}  # fmt: skip
         typer.echo(json.dumps(both, indent=2))
         return
-    lines = [*table([HEADINGS, _cells(a), _cells(b)]), *([] if comparable else [NOT_COMPARABLE]), ""]
+    lines = [*align_columns([HEADINGS, _cells(a), _cells(b)]), *([] if comparable else [NOT_COMPARABLE]), ""]
     for line in [*lines, *(f"{name}: {one} | {other}" for name, one, other in differ), f"{output}: both runs"]:
         typer.echo(line)
 

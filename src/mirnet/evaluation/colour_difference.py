@@ -1,15 +1,15 @@
-"""How far the colours of two pictures lie apart for an eye: CIEDE2000, as scikit-image computes it."""
+"""The perceived colour difference CIEDE2000 of two images, as scikit-image computes it."""
 
 import numpy as np
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from mirnet.metrics import Picture
 
-STRIP_PX = 1_000_000  # at once: the formula holds some thirty doubles a pixel
+STRIP_PX = 1_000_000  # at once: the formula needs some thirty doubles a pixel
 
 
 def ciede2000(result: Picture, truth: Picture) -> float:
-    """The mean CIEDE2000 over all pixels of two sRGB pictures (H, W, 3) in [0, 1] under D65; 0 where they are equal."""
+    """The mean CIEDE2000 over all pixels of two sRGB images (H, W, 3) in [0, 1] under D65; 0 where they are equal."""
     rows = max(1, STRIP_PX // result.shape[1])
     total = 0.0
     for top in range(0, result.shape[0], rows):

@@ -1,4 +1,4 @@
-"""Every picture a point: one method's PSNR against another's, or against how dark its input was."""
+"""A scatter plot of PSNR, a point for each image: one method against another, or against its input's brightness."""
 
 import io
 import warnings
@@ -13,13 +13,13 @@ from matplotlib.text import Text
 from mirnet.evaluation.intervals import Numbers
 from mirnet.evaluation.scores import Evaluation
 
-LABELS = 3  # pictures named at either end
+LABELS = 3  # images named at either end
 
 
-def draw(folders: Mapping[str, Sequence[Evaluation]]) -> bytes:
-    """A PNG, for the evaluations of each folder of pairs: the same methods in the same order.
+def draw_psnr(folders: Mapping[str, Sequence[Evaluation]]) -> bytes:
+    """The PNG of a scatter plot, for the evaluations of each folder of pairs, with the same methods in the same order.
 
-    Of one method PSNR against the input's mean; of more a panel for each but the first, against the first.
+    One method: PSNR against the mean of the input. Several: a panel for each but the first, against the first.
     """
     methods = [evaluation.method for evaluation in next(iter(folders.values()))]
     panels = max(1, len(methods) - 1)
@@ -34,10 +34,10 @@ def draw(folders: Mapping[str, Sequence[Evaluation]]) -> bytes:
         if len(folders) > 1:
             axes.legend()
     for text in figure.findobj(Text):
-        text.set_parse_math(False)  # a name with $ in it is no formula
+        text.set_parse_math(False)  # a name with $ in it is not a formula
     content = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # signs that the font lacks are boxes in the plot
+        warnings.filterwarnings("ignore", "Glyph")  # characters that the font lacks become boxes
         FigureCanvasAgg(figure).print_png(content)  # type: ignore[no-untyped-call]
     return content.getvalue()
 
@@ -46,12 +46,12 @@ def _against_input(axes: Axes, method: str, folders: Mapping[str, Evaluation]) -
     for folder, evaluation in folders.items():
         across, up = evaluation.column("mean_input") * 255, evaluation.column("psnr")
         axes.scatter(across, up, s=18, alpha=0.7, label=folder)
-    for evaluation in folders.values():  # now that it is known where there is room
+    for evaluation in folders.values():  # the axes' limits are known now
         up = evaluation.column("psnr")
         _name(axes, evaluation, evaluation.column("mean_input") * 255, up, _ends(up))
     axes.set_xlabel("mean of the input, 0 to 255")
     axes.set_ylabel(f"PSNR of {method}, dB")
-    axes.set_title(f"{_count(folders.values())} pictures, the {LABELS} worst and best by name", fontsize=11)
+    axes.set_title(f"{_count(folders.values())} images, the {LABELS} worst and best by name", fontsize=11)
 
 
 def _against_another(axes: Axes, a: str, b: str, folders: Mapping[str, tuple[Evaluation, Evaluation]]) -> None:
@@ -69,8 +69,8 @@ def _against_another(axes: Axes, a: str, b: str, folders: Mapping[str, tuple[Eva
     axes.set_xlabel(f"PSNR of {a}, dB")
     axes.set_ylabel(f"PSNR of {b}, dB")
     above = sum(int((of_b.column("psnr") > of_a.column("psnr")).sum()) for of_a, of_b in folders.values())
-    pictures = _count(of_a for of_a, _ in folders.values())
-    axes.set_title(f"{b} is better on {above} of {pictures} pictures, those above the line", fontsize=11)
+    count = _count(of_a for of_a, _ in folders.values())
+    axes.set_title(f"{b} is better on {above} of {count} images, those above the line", fontsize=11)
 
 
 def _count(evaluations: Iterable[Evaluation]) -> int:
@@ -78,13 +78,13 @@ def _count(evaluations: Iterable[Evaluation]) -> int:
 
 
 def _ends(values: Numbers, count: int = LABELS) -> list[int]:
-    """Where the lowest and the highest lie."""
+    """The indices of the lowest and the highest values."""
     order = np.argsort(values, kind="stable")
     return [int(place) for place in {*order[:count], *order[-count:]}]
 
 
 def _name(axes: Axes, evaluation: Evaluation, across: Numbers, up: Numbers, places: Iterable[int]) -> None:
-    """The names of some points, on the side where there is room."""
+    """Write the names of some points, on the side that has room."""
     middle = sum(axes.get_xlim()) / 2
     for place in sorted(set(places)):
         left = across[place] > middle

@@ -1,4 +1,4 @@
-"""An enhancer, or results that lie in a folder, scored on pairs of pictures: in numbers that say what they are."""
+"""Score an enhancer, or finished results in a folder, on pairs of images."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,68 +11,71 @@ import numpy as np
 from mirnet import images, metrics
 from mirnet._version import __version__
 from mirnet.errors import DataError
-from mirnet.evaluation.scores import Colour, Evaluation, Score, score_of
+from mirnet.evaluation.scores import ColourDifference, Evaluation, Score, score_images
 from mirnet.inference.enhancer import Enhancer
 from mirnet.inference.second_pass import Pixels, Plan, Source, look, render, to_rgb
 from mirnet.inference.settings import Settings
 from mirnet.pairs import Pair
 
-# Is shown every pair with what was scored: dark, result and truth, upright (H, W, 3) in [0, 1].
-Seen = Callable[[Pair, metrics.Picture, metrics.Picture, metrics.Picture], None]
-Scored = tuple[Score, metrics.Picture, metrics.Picture, metrics.Picture]  # a score, and what `Seen` is shown
+# Called with each pair and its scored images: dark, result and ground truth, upright (H, W, 3) in [0, 1].
+ScoreObserver = Callable[[Pair, metrics.Picture, metrics.Picture, metrics.Picture], None]
+Scored = tuple[Score, metrics.Picture, metrics.Picture, metrics.Picture]  # a score, and dark, result and ground truth
 
-# the settings that change pixels
+# the settings that change pixels and enter the report
 SHAPING = ("strength", "exposure", "keep_exposure", "denoise", "denoise_colour", "mood", "warmth")
 
 
-def evaluate(enhancer: Enhancer, pairs: Sequence[Pair], settings: Settings, *, method: str | None = None,
-             scenes: Mapping[str, str] | None = None, colour: Colour | None = None,
-             progress: Callable[[float], None] = lambda done: None, seen: Seen | None = None,
+def evaluate_enhancer(enhancer: Enhancer, pairs: Sequence[Pair], settings: Settings, *, method: str | None = None,
+             scenes: Mapping[str, str] | None = None, colour: ColourDifference | None = None,
+             progress: Callable[[float], None] = lambda done: None, observer: ScoreObserver | None = None,
              ) -> Evaluation:  # fmt: skip
-    """Scores of what `enhance` ships: `enhancer` with `settings` on `pairs`, called `method` beside others.
+    """Score what `mirnet enhance` writes: `enhancer` with `settings` on `pairs`, named `method` in reports.
 
+    `progress` gets 0 to 1 after each pair, `observer` its images.
     Raises DataError where the two of a pair differ in size, PictureError, SettingsError.
     """
     enhancer.check(settings)
 
-    def scored(pair: Pair) -> Scored:
-        dark, truth = _two_of_one_size(pair.dark, pair.bright)
-        return _score(enhancer, pair.name, dark, truth, settings, colour)
+    def score_pair(pair: Pair) -> Scored:
+        dark, truth = _open_equal_sizes(pair.dark, pair.bright)
+        return _score_pair(enhancer, pair.name, dark, truth, settings, colour)
 
     card = enhancer.card
     origin = {
         "weights": card.name, "sha256": card.sha256, "settings": {name: getattr(settings, name) for name in SHAPING},
         "mirnet": __version__,
     }  # fmt: skip
-    scores = _all(pairs, scored, progress, seen)
+    scores = _score_all(pairs, score_pair, progress, observer)
     return Evaluation(method or card.name, origin, scores, scenes, _folders(pairs))
 
 
 def evaluate_results(folder: Path, pairs: Sequence[Pair], *, method: str | None = None,
-                     scenes: Mapping[str, str] | None = None, colour: Colour | None = None,
-                     progress: Callable[[float], None] = lambda done: None, seen: Seen | None = None,
+                     scenes: Mapping[str, str] | None = None, colour: ColourDifference | None = None,
+                     progress: Callable[[float], None] = lambda done: None, observer: ScoreObserver | None = None,
                      ) -> Evaluation:  # fmt: skip
-    """Scores of finished pictures in `folder`, named as the pairs are, whatever program made them.
+    """Score finished images in `folder`, which any program may have made, with the pairs' names.
 
-    They have no columns at the truth's exposure: those ask a network again, at another exposure, and brightening
-    its result afterwards would be another question. Raises DataError, PictureError.
+    They get no columns at the ground truth's exposure: for those the network runs again with another exposure, and to
+    brighten its result afterwards would not be the same. Raises DataError, PictureError.
     """
     found = find_results(folder, pairs)
 
-    def scored(pair: Pair) -> Scored:
-        dark, _ = _two_of_one_size(pair.dark, pair.bright)
-        finished, truth = _two_of_one_size(found[pair.name], pair.bright)
-        pictures = _upright(dark), metrics.rounded(_upright(finished)), _upright(truth)
-        return score_of(pair.name, *pictures, colour), *pictures
+    def score_pair(pair: Pair) -> Scored:
+        dark, _ = _open_equal_sizes(pair.dark, pair.bright)
+        result, truth = _open_equal_sizes(found[pair.name], pair.bright)
+        pictures = _upright(dark), metrics.rounded(_upright(result)), _upright(truth)
+        return score_images(pair.name, *pictures, colour), *pictures
 
     origin: dict[str, Any] = {"results": str(folder), "mirnet": __version__}
-    return Evaluation(method or str(folder), origin, _all(pairs, scored, progress, seen), scenes, _folders(pairs))
+    return Evaluation(
+        method or str(folder), origin, _score_all(pairs, score_pair, progress, observer), scenes, _folders(pairs)
+    )
 
 
 def find_results(folder: Path, pairs: Sequence[Pair]) -> dict[str, Path]:
-    """The picture in `folder` of each pair, by stem, whatever its suffix; others may lie there too. Raises DataError.
+    """The image in `folder` for each pair, by stem, whatever its suffix; other files are ignored. Raises DataError.
 
-    A pair `kitchen/0001` has its result at `kitchen/0001.png`, or another suffix that we read, in the folder.
+    The result of a pair `kitchen/0001` is `kitchen/0001.png` in the folder, or has another readable suffix.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder of results; there is none.")
@@ -84,73 +87,73 @@ def find_results(folder: Path, pairs: Sequence[Pair]) -> dict[str, Path]:
             if stem not in stems or not images.format_of_suffix(path.suffix) or not path.is_file():
                 continue
             if stem in found:
-                raise DataError(f"{path} and {found[stem].name} have one stem; keep one of them in {parent}.")
+                raise DataError(f"{path} and {found[stem].name} have the same stem; keep one of them in {parent}.")
             found[stem] = path
     missing = [pair.name for pair in pairs if pair.name not in found]
     if missing:
-        shown = ", ".join(missing[:5]) + (" and others" if len(missing) > 5 else "")
+        some = ", ".join(missing[:5]) + (" and others" if len(missing) > 5 else "")
         raise DataError(
-            f"{folder}: {len(missing)} of {len(pairs)} pairs have no result there: {shown}. "
-            "Add pictures of the pairs' names or choose pairs with --names."
+            f"{folder}: {len(missing)} of {len(pairs)} pairs have no result there: {some}. "
+            "Add images with the pairs' names or choose pairs with --names."
         )
     return found
 
 
-def _all(pairs: Sequence[Pair], scored: Callable[[Pair], Scored], progress: Callable[[float], None],
-         seen: Seen | None) -> list[Score]:  # fmt: skip
+def _score_all(pairs: Sequence[Pair], score_pair: Callable[[Pair], Scored], progress: Callable[[float], None],
+         observer: ScoreObserver | None) -> list[Score]:  # fmt: skip
     scores = []
     for number, pair in enumerate(pairs):
-        score, *pictures = scored(pair)
+        score, *pictures = score_pair(pair)
         scores.append(score)
-        if seen:
-            seen(pair, *pictures)
+        if observer:
+            observer(pair, *pictures)
         progress((number + 1) / len(pairs))
     return scores
 
 
-def _two_of_one_size(one: Path, other: Path) -> tuple[images.Picture, images.Picture]:
-    """Both, opened. Raises DataError where a person sees them in different sizes, PictureError."""
+def _open_equal_sizes(one: Path, other: Path) -> tuple[images.Picture, images.Picture]:
+    """Both images, opened. Raises DataError where their upright sizes differ, PictureError."""
     pictures = images.open_picture(one), images.open_picture(other)
     sizes = [images.upright_size(picture.header) for picture in pictures]
     if sizes[0] != sizes[1]:
-        said = " and ".join(f"{width}x{height}" for width, height in sizes)
-        raise DataError(f"{one} and {other}: a pair needs one size, these are {said}.")
+        listed = " and ".join(f"{width}x{height}" for width, height in sizes)
+        raise DataError(f"{one} and {other}: both images of a pair need one size, these have {listed}.")
     return pictures
 
 
 def _folders(pairs: Sequence[Pair]) -> dict[str, str]:
-    """The folder of either side, under which all its pictures lie."""
+    """The folder of each side that holds all of its images."""
     sides = {"dark": [pair.dark for pair in pairs], "bright": [pair.bright for pair in pairs]}
     return {side: os.path.commonpath([path.absolute().parent for path in paths]) for side, paths in sides.items()}
 
 
-def _score(enhancer: Enhancer, name: str, dark: images.Picture, truth_file: images.Picture, settings: Settings,
-           colour: Colour | None) -> Scored:  # fmt: skip
-    """Scores, and what was scored: dark, result and truth, upright (H, W, 3)."""
+def _score_pair(enhancer: Enhancer, name: str, dark: images.Picture, truth_file: images.Picture, settings: Settings,
+           colour: ColourDifference | None) -> Scored:  # fmt: skip
+    """The scores of a pair, and its dark image, result and ground truth, upright (H, W, 3) in [0, 1]."""
     (stored,) = dark.bands(dark.header.height)
     source = Source.of(stored, dark.header.orientation)
-    seen, truth = _shown([stored], source.orientation), _upright(truth_file)
+    observer, truth = _join_upright([stored], source.orientation), _upright(truth_file)
 
-    def shown(added_stops: float, plan: Plan | None = None) -> metrics.Picture:
+    def render_with(added_stops: float, plan: Plan | None = None) -> metrics.Picture:
         plan = plan or look(source, enhancer.runtime, enhancer.card, settings, added_stops)
         bands = render(source, plan, enhancer.runtime, enhancer.card, settings)
-        return metrics.rounded(_shown(bands, source.orientation))
+        return metrics.rounded(_join_upright(bands, source.orientation))
 
     plan = look(source, enhancer.runtime, enhancer.card, settings)
-    result = shown(0.0, plan)
-    score = score_of(name, seen, result, truth, colour)
+    result = render_with(0.0, plan)
+    score = score_images(name, observer, result, truth, colour)
     if enhancer.card.takes_exposure:
-        true = metrics.at_truths_exposure(shown, result, truth)
+        true = metrics.at_truths_exposure(render_with, result, truth)
         score = replace(score, psnr_true_exposure=metrics.psnr(true.result, truth),
                         ssim_true_exposure=metrics.ssim(true.result, truth),
                         proposed_stops=plan.proposed_stops, stops_error=true.error_stops)  # fmt: skip
-    return score, seen, result, truth
+    return score, observer, result, truth
 
 
 def _upright(picture: images.Picture) -> metrics.Picture:
-    """A whole picture (H, W, 3) float32 in [0, 1], as a person sees it."""
-    return _shown(picture.bands(picture.header.height), picture.header.orientation)
+    """A whole image (H, W, 3) float32 in [0, 1], upright."""
+    return _join_upright(picture.bands(picture.header.height), picture.header.orientation)
 
 
-def _shown(bands: Iterable[Pixels], orientation: int) -> metrics.Picture:
+def _join_upright(bands: Iterable[Pixels], orientation: int) -> metrics.Picture:
     return images.upright(to_rgb(np.concatenate(list(bands))), orientation)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 
-def table(cells: Sequence[Sequence[str]]) -> list[str]:
+def align_columns(cells: Sequence[Sequence[str]]) -> list[str]:
     """A line for each row; the first column is left-aligned, the others right.
 
     >>> table([["run", "PSNR"], ["long name", "21"]])
