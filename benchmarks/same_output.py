@@ -1,6 +1,6 @@
 """Does the program still write the same bytes? Records what it does at one commit, and compares later.
 
-    python benchmarks/same_output.py record before.json          # about five minutes on one core
+    python benchmarks/same_output.py record before.json          # five to eight minutes on one core
     python benchmarks/same_output.py compare before.json         # ends with 1, and a line for each difference
     python benchmarks/same_output.py compare before.json --only enhance
 
@@ -37,7 +37,7 @@ import same_output_inputs as inputs
 Found = dict[str, Any]  # by the name of the case
 
 REPOSITORY = inputs.REPOSITORY
-CLOCKS = {"seconds", "samples_per_second", "waiting", "when", "seconds_left", "expires_in_seconds", "trained_at"}
+CLOCKS = {"seconds", "samples_per_second", "waiting", "when", "seconds_left", "expires_in_seconds", "hours", "started"}
 OF_THIS_RUN = {"id", "href", "versions", "threads", "progress"}
 FROZEN = "settings"  # its sentence stays, for programs read it
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VIPS_CONCURRENCY")}
