@@ -37,7 +37,8 @@ import same_output_inputs as inputs
 Found = dict[str, Any]  # by the name of the case
 
 REPOSITORY = inputs.REPOSITORY
-CLOCKS = {"seconds", "samples_per_second", "waiting", "when", "seconds_left", "expires_in_seconds", "hours", "started"}
+CLOCKS = {"seconds", "samples_per_second", "waiting", "when", "seconds_left", "expires_in_seconds", "hours", "started",
+          "at"}  # fmt: skip
 OF_THIS_RUN = {"id", "href", "versions", "threads", "progress"}
 FROZEN = "settings"  # its sentence stays, for programs read it
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VIPS_CONCURRENCY")}
@@ -70,6 +71,8 @@ def keep_facts(value: Any) -> Any:
         return [keep_facts(part) for part in value]
     if isinstance(value, str):
         return value if WORD.fullmatch(value) else "(a sentence)"
+    if isinstance(value, float) and value != value:
+        return "NaN"  # which as a number is never equal to itself
     return value if value is None or isinstance(value, int | float) else f"({type(value).__name__})"
 
 
