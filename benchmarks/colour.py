@@ -21,7 +21,7 @@ from phases import darkened, network, restored, unit
 from skimage.color import rgb2lab
 from torch import Tensor
 
-from mirnet.datasets.counter_rng import Draws
+from mirnet.datasets.counter_rng import CounterRNG
 from mirnet.datasets.target_exposure import solve_stops
 from mirnet.evaluation.colour_difference import ciede2000
 from mirnet.metrics import Picture
@@ -53,7 +53,7 @@ def twins(photos: list[Path]) -> Iterator[tuple[Tensor, Tensor]]:
     """A dark twin of each photograph, none of them dulled, and the photograph, (1, 3, H, W) in [0, 1]."""
     for number, path in enumerate(files(photos)):
         bright = unit(path)
-        yield darkened(bright, Draws(0, 0, torch.tensor([number]))), bright
+        yield darkened(bright, CounterRNG(0, 0, torch.tensor([number]))), bright
 
 
 def of_folder(folder: Path) -> Iterator[tuple[Tensor, Tensor]]:

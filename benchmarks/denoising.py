@@ -26,7 +26,7 @@ from skimage.restoration import cycle_spin, denoise_nl_means, denoise_wavelet
 
 from mirnet import Enhancer, metrics, read_image
 from mirnet.evaluation.intervals import Mean, mean_with_interval
-from mirnet.pairs import picture_files
+from mirnet.pairs import image_files
 
 SIGMAS = (10, 25, 50)
 TUNING_SIZE, TUNING_PHOTOS = 192, 12  # non-local means takes seconds for each setting and picture
@@ -110,7 +110,7 @@ def tuned(photos: Sequence[Picture], sigma: int) -> Settings:
 
 def photos_in(folder: Path, size: int, at_most: int | None = None) -> list[Picture]:
     """The middles of a folder's photos; of `at_most` so many, evenly chosen by name."""
-    files = list(picture_files(folder))
+    files = list(image_files(folder))
     chosen = files[:: -(-len(files) // at_most)] if at_most else files
     return [np.ascontiguousarray(middle(read_image(file), size)) for file in chosen]
 

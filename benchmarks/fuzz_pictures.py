@@ -182,7 +182,7 @@ class Watched:
 def wrong_with(output: Path) -> str:
     """What is wrong with a result: mirnet, and Pillow where it knows the kind, open it again."""
     try:
-        picture = images.open_picture(output)
+        picture = images.open_image(output)
         for _ in picture.bands(256):
             pass
     except MirnetError as error:

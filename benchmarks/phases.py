@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mirnet import metrics
-from mirnet.datasets.counter_rng import Draws
-from mirnet.datasets.low_light_synthesis import GRAINS, dark_twin, grain_kind
+from mirnet.datasets.counter_rng import CounterRNG
+from mirnet.datasets.low_light_synthesis import GRAINS, darken_images, draw_grain_kind
 from mirnet.datasets.target_exposure import solve_stops
 from mirnet.inference import catalog
 from mirnet.network import SceneNetwork, exported_weights
@@ -59,14 +59,14 @@ def unit(path: Path) -> Tensor:
     return torch.from_numpy(opened(path, LONGEST_PX).transpose(2, 0, 1) / np.float32(255))[None]
 
 
-def darkened(bright: Tensor, draws: Draws) -> Tensor:
-    return dark_twin(bright, draws.between(4, *STOPS)[:, None, None, None], draws)
+def darkened(bright: Tensor, draws: CounterRNG) -> Tensor:
+    return darken_images(bright, draws.between(4, *STOPS)[:, None, None, None], draws)
 
 
 def twin(bright: Tensor, number: int, grain: int) -> tuple[Tensor, Tensor]:
     """A dark twin with grain of that kind, and the photograph, (1, 3, H, W) in [0, 1]."""
-    every = (Draws(seed, 0, torch.tensor([number])) for seed in count())
-    draws = next(each for each in every if int(grain_kind(each)) == grain)
+    every = (CounterRNG(seed, 0, torch.tensor([number])) for seed in count())
+    draws = next(each for each in every if int(draw_grain_kind(each)) == grain)
     return darkened(bright, draws), bright
 
 

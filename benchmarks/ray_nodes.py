@@ -44,21 +44,21 @@ def make_photos(folder: Path, count: int) -> Path:
     return folder
 
 
-def only(pool: ray_backend.Pool, workers: int) -> None:
+def only(open_ray_backend: ray_backend.RayBackend, workers: int) -> None:
     """Let a pool have so many workers and no more."""
-    shares = list(pool._shares())[:workers]
-    pool._shares = lambda: shares  # type: ignore[method-assign, assignment, return-value]
+    shares = list(open_ray_backend._shares())[:workers]
+    open_ray_backend._shares = lambda: shares  # type: ignore[method-assign, assignment, return-value]
 
 
-def ready(pool: ray_backend.Pool) -> list[object]:
+def ready(open_ray_backend: ray_backend.RayBackend) -> list[object]:
     """The workers that have loaded their network."""
-    return [member for member in pool._members.values() if member.opening is None]
+    return [member for member in open_ray_backend._members.values() if member.opening is None]
 
 
-def seconds(pool: ray_backend.Pool, photos: Path, out: Path) -> float:
+def seconds(open_ray_backend: ray_backend.RayBackend, photos: Path, out: Path) -> float:
     shutil.rmtree(out, ignore_errors=True)
     begin = time.monotonic()
-    failed = [outcome for outcome in pool.run(planning.plan([photos], out)) if not outcome.report]
+    failed = [outcome for outcome in open_ray_backend.run(planning.plan([photos], out)) if not outcome.report]
     assert not failed, failed
     return time.monotonic() - begin
 
@@ -67,15 +67,15 @@ def speed(address: str, photos: Path, out: Path, rounds: int) -> None:
     times: dict[int, list[float]] = {1: [], 2: []}
     for turn in range(rounds + 1):
         for workers in times:
-            with ray_backend.pool(address, "lite", Settings(), threads=1, at_once=1) as pool:
-                only(pool, workers)
+            with ray_backend.pool(address, "lite", Settings(), threads=1, at_once=1) as open_ray_backend:
+                only(open_ray_backend, workers)
                 few = planning.plan([photos], out)[: 2 * workers]
                 all_ready = False
                 while not all_ready:  # warm: once more after all have loaded, so that each has had a picture
-                    all_ready = len(ready(pool)) == workers
+                    all_ready = len(ready(open_ray_backend)) == workers
                     shutil.rmtree(out, ignore_errors=True)
-                    list(pool.run(few))
-                taken = seconds(pool, photos, out)
+                    list(open_ray_backend.run(few))
+                taken = seconds(open_ray_backend, photos, out)
             if turn:
                 times[workers].append(taken)
     one, two = (statistics.median(times[workers]) for workers in (1, 2))
@@ -100,9 +100,9 @@ def kills(nodes: Cluster, photos: Path, plain: dict[str, bytes], out: Path) -> b
     good = True
     for what, kill in (("nothing", None), ("a worker", kill_worker), ("a node", kill_node)):
         shutil.rmtree(out, ignore_errors=True)
-        with ray_backend.pool(nodes.address, "lite", Settings(), threads=1) as pool:
+        with ray_backend.pool(nodes.address, "lite", Settings(), threads=1) as open_ray_backend:
             told: Counter[str] = Counter()
-            for outcome in pool.run(planning.plan([photos], out)):
+            for outcome in open_ray_backend.run(planning.plan([photos], out)):
                 told[outcome.job.source.name] += not outcome.failed
                 if kill and sum(told.values()) == 3:
                     kill(nodes)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from mirnet.datasets.parallel import in_order
 from mirnet.datasets.reading import read_rgb
-from mirnet.datasets.scene_similarity import Look, alike, look
+from mirnet.datasets.scene_similarity import Look, compute_signature, find_alike
 from mirnet.exposure import to_encoded, to_linear
 from mirnet.pairs import find_pairs
 
@@ -67,7 +67,7 @@ def looks(files: Sequence[Path], change: Callable[[Photo], Photo]) -> list[Look]
 
     def one(file: Path) -> Look:
         photo = np.ascontiguousarray(read_rgb(file).transpose(1, 2, 0)).astype(np.uint8)
-        return look(np.ascontiguousarray(change(photo).transpose(2, 0, 1)))
+        return compute_signature(np.ascontiguousarray(change(photo).transpose(2, 0, 1)))
 
     return list(in_order(one, files, lambda done: None))
 
@@ -82,8 +82,8 @@ def main() -> None:
     print(f"{'change':44}{'found':>16}{'false':>16}")
     for name, change in CHANGES.items():
         after = looks([*training, *validation], change)
-        found = sum(place in near for place, near in enumerate(alike(before, after)))
-        false = sum(len(near) for near in alike(before[: len(training)], after[len(training) :]))
+        found = sum(place in near for place, near in enumerate(find_alike(before, after)))
+        false = sum(len(near) for near in find_alike(before[: len(training)], after[len(training) :]))
         couples = len(training) * len(validation)
         print(f"{name:44}{f'{found} of {len(before)}':>16}{f'{false} of {couples}':>16}", flush=True)
 

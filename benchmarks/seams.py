@@ -19,8 +19,9 @@ from PIL import Image, ImageOps
 from mirnet import Enhancer, metrics
 from mirnet.formats import of_suffix
 from mirnet.inference import first_pass, second_pass
-from mirnet.inference.second_pass import Plan, Source
+from mirnet.inference.second_pass import RenderPlan
 from mirnet.inference.settings import Settings
+from mirnet.inference.source import Source
 
 CELL = (400, 600)
 TILES = (256, 640)
@@ -52,10 +53,10 @@ def tiled(photos: list[np.ndarray], side: int) -> np.ndarray:
 
 def compare(enhancer: Enhancer, name: str, picture: np.ndarray) -> None:
     source, calm = Source.of(picture), Settings(denoise=1.0)
-    plan = second_pass.look(source, enhancer.runtime, enhancer.card, calm)
+    plan = second_pass.plan_image(source, enhancer.runtime, enhancer.card, calm)
     longest = max(picture.shape)
 
-    def rendered(changed: Plan) -> np.ndarray:
+    def rendered(changed: RenderPlan) -> np.ndarray:
         return np.concatenate(list(second_pass.render(source, changed, enhancer.runtime, enhancer.card, calm)))
 
     whole = rendered(replace(plan, tile_px=longest))
@@ -66,12 +67,12 @@ def compare(enhancer: Enhancer, name: str, picture: np.ndarray) -> None:
     show(name, "statistics of every pixel", rendered(replace(plan, scene=own)), whole)
 
 
-def own_scene(enhancer: Enhancer, source: Source, plan: Plan) -> np.ndarray:
+def own_scene(enhancer: Enhancer, source: Source, plan: RenderPlan) -> np.ndarray:
     """The scene of the whole picture, as a small one is surveyed."""
     limit, first_pass.WHOLE_PX = first_pass.WHOLE_PX, source.height * source.width
-    samples = first_pass.Samples(source)
+    samples = first_pass.SceneSamples(source)
     first_pass.WHOLE_PX = limit
-    first_pass.watch(source, [samples])
+    first_pass.read_bands(source, [samples])
     return samples.survey(enhancer.runtime, enhancer.card, plan.stops, 0.0).scene
 
 

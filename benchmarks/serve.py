@@ -169,7 +169,7 @@ def _ask(service: Served, pictures: Sequence[bytes], order: Sequence[int],
 
 
 def _megapixels(content: bytes) -> float:
-    header = images.open_picture(content).header
+    header = images.open_image(content).header
     return header.width * header.height / 1e6
 
 

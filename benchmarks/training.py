@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mirnet import write_image
-from mirnet.datasets.pair_store import Pairs
+from mirnet.datasets.pair_store import PairStore
 from mirnet.network import Lite, SceneNetwork, build
 from mirnet.network.lite import expose
 from mirnet.pairs import Pair
@@ -36,7 +36,7 @@ from mirnet.training import loop, recipes
 from mirnet.training.losses import charbonnier
 from mirnet.training.observer import NOBODY
 from mirnet.training.optimisation import Optimisation
-from mirnet.training.prefetching import Feeder, Order
+from mirnet.training.prefetching import BatchPrefetcher, Order
 from mirnet.training.processes import launch
 from mirnet.training.runs.folder import RunFolder
 from mirnet.training.settings import TrainSettings
@@ -53,7 +53,7 @@ class Variant:
     precision: str = "float32"
     ahead: bool = True  # the next batch is made in a thread
     compiled: bool = False
-    feed: recipes.Feed = recipes.Feed()
+    feed: recipes.CropMix = recipes.CropMix()
 
 
 VARIANTS = (
@@ -172,9 +172,9 @@ def ours(network: SceneNetwork, pairs: list[Pair], crop: int, batch: int, settin
     settings = replace(settings, recipe=recipe)
     fabric = launch(settings)
     network = copy.deepcopy(network).to(fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    data = Pairs(pairs)
-    data.solve()
-    job = loop.Job(network, data, [], RunFolder(Path(), writes=False), settings, fabric, NOBODY, lambda: False)
+    data = PairStore(pairs)
+    data.solve_exposures()
+    job = loop.BatchJob(network, data, [], RunFolder(Path(), writes=False), settings, fabric, NOBODY, lambda: False)
     named = {name: p for name, p in network.named_parameters() if not name.startswith("head.")}
     if isinstance(network, Lite):
         network.head.requires_grad_(False)
@@ -182,7 +182,7 @@ def ours(network: SceneNetwork, pairs: list[Pair], crop: int, batch: int, settin
     restore = fabric.setup_module(torch.compile(network) if variant.compiled else network)  # type: ignore[arg-type]
     numbers = itertools.count()
 
-    with Feeder(functools.partial(loop.crops, job), torch.get_num_threads()) as feeder:
+    with BatchPrefetcher(functools.partial(loop.crops, job), torch.get_num_threads()) as feeder:
 
         def step() -> float:
             number, before = next(numbers), feeder.seconds_waited

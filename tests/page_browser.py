@@ -84,7 +84,7 @@ class Visit:
     def asked(self, pattern: str) -> list[str]:
         return [each for each in self.requests if re.search(pattern, each)]
 
-    def settle(self) -> None:
+    def apply_dead_zone(self) -> None:
         """Wait until every picture is ready or failed, and the page shows all that it will."""
         self.until(SETTLED)
         self.frame()  # stage and histogram are drawn in the frame after their pixels came

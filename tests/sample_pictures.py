@@ -100,13 +100,13 @@ def photo(format: str, orientation: int = 6) -> bytes:
 
 def again(source: Path | bytes, **options: object) -> bytes:
     """The same pixels written by mirnet."""
-    picture = images.open_picture(source)
-    written, _ = images.write_picture(picture.bands(7), picture, **options)
+    picture = images.open_image(source)
+    written, _ = images.encode_image(picture.bands(7), picture, **options)
     return written
 
 
 def stored_pixels(source: Path | bytes) -> np.ndarray:
-    return np.concatenate(list(images.open_picture(source).bands(5)))
+    return np.concatenate(list(images.open_image(source).bands(5)))
 
 
 def pyvips_bytes(array: np.ndarray, suffix: str) -> bytes:

@@ -15,11 +15,11 @@ import httpx
 from mirnet.inference.enhancer import Enhanced, Enhancer
 from mirnet.inference.settings import Settings
 from mirnet.service.app import make_app
-from mirnet.service.enhancer_pool import Networks
+from mirnet.service.enhancer_pool import EnhancerPool
 from mirnet.service.server import Server, bind
 from mirnet.service.service import Limits, Service
 
-PATIENCE_SECONDS = 20.0  # of a test on a busy machine: what takes longer has gone wrong
+WAITING_SECONDS = 20.0  # of a test on a busy machine: what takes longer has gone wrong
 
 
 @dataclass
@@ -35,11 +35,11 @@ class Running:
         return f"http://127.0.0.1:{self.port}"
 
     def client(self, **options: Any) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=PATIENCE_SECONDS, trust_env=False, **options)
+        return httpx.Client(base_url=self.url, timeout=WAITING_SECONDS, trust_env=False, **options)
 
     def raw(self, *pieces: bytes) -> socket.socket:
         """A connection on which these bytes were sent."""
-        connection = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_SECONDS)
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=WAITING_SECONDS)
         for piece in pieces:
             connection.sendall(piece)
         return connection
@@ -68,7 +68,7 @@ def heard(connection: socket.socket) -> bytes:
 @contextmanager
 def running(make: Callable[[Path], Any], limits: Limits | None = None, **options: Any) -> Iterator[Running]:
     """A service whose enhancers `make` gives; `options` go to `make_app`."""
-    service = Service(Networks("lite", make), limits or Limits(), token_needed=bool(options.get("token")))
+    service = Service(EnhancerPool("lite", make), limits or Limits(), token_needed=bool(options.get("token")))
     port = bind("127.0.0.1", 0)
     server = Server(service, make_app(service, **options))
     thread = threading.Thread(target=lambda: asyncio.run(server._serve([port])), name="serving")
@@ -79,13 +79,13 @@ def running(make: Callable[[Path], Any], limits: Limits | None = None, **options
         yield Running(service, server, number)
     finally:
         server.should_exit = True
-        thread.join(PATIENCE_SECONDS)
+        thread.join(WAITING_SECONDS)
         assert not thread.is_alive(), "the service did not end"
 
 
 @contextmanager
 def with_network(limits: Limits | None = None, **options: Any) -> Iterator[Running]:
-    """A service with the network that we ship; the enhancer is `service.networks.get("lite")`."""
+    """A service with the network that we ship; the enhancer is `service.enhancers.get("lite")`."""
     with running(lambda path: Enhancer(path, threads=2), limits, **options) as found:
         yield found
 
@@ -118,7 +118,7 @@ class Patient:
 def wait_until(holds: Callable[[], Any]) -> None:
     """Returns when something holds; fails where it does not in time."""
     pause = threading.Event()
-    for _ in range(int(PATIENCE_SECONDS / 0.01)):
+    for _ in range(int(WAITING_SECONDS / 0.01)):
         if holds():
             return
         pause.wait(0.01)

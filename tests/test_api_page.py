@@ -26,7 +26,7 @@ FACES = [(360, "light"), (1280, "dark")]
 
 
 @dataclass
-class Opened:
+class OpenedPreview:
     """The page, and what it asked for and complained of."""
 
     page: Page
@@ -54,13 +54,13 @@ def browser(require_tool: Callable[[str], str]) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def come(browser: Browser, service: Running) -> Iterator[Callable[..., Opened]]:
+def come(browser: Browser, service: Running) -> Iterator[Callable[..., OpenedPreview]]:
     """Opens /docs; afterwards nothing may have been asked of another host, nor been amiss or forbidden by the CSP."""
-    all_opened: list[Opened] = []
+    all_opened: list[OpenedPreview] = []
 
-    def open_docs(width: int = 1280, theme: str = "light", path: str = "/docs") -> Opened:
+    def open_docs(width: int = 1280, theme: str = "light", path: str = "/docs") -> OpenedPreview:
         context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=theme)  # type: ignore[arg-type]
-        opened = Opened(context.new_page())
+        opened = OpenedPreview(context.new_page())
         context.on("request", lambda request: opened.asked.append(request.url))
         opened.page.on("console", lambda said: said.type == "error" and opened.complaints.append(said.text))
         opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
@@ -81,7 +81,7 @@ def come(browser: Browser, service: Running) -> Iterator[Callable[..., Opened]]:
 
 @pytest.mark.parametrize(("width", "theme"), FACES)
 def test_every_operation_is_shown_and_can_be_read(
-    come: Callable[..., Opened], service: Running, width: int, theme: str
+    come: Callable[..., OpenedPreview], service: Running, width: int, theme: str
 ) -> None:
     opened = come(width, theme)
     opened.unfold()
@@ -99,7 +99,7 @@ def test_every_operation_is_shown_and_can_be_read(
 
 
 def test_an_operation_can_be_tried_with_the_token_that_the_page_has(
-    come: Callable[..., Opened], tmp_path: Path
+    come: Callable[..., OpenedPreview], tmp_path: Path
 ) -> None:
     photo = tmp_path / "party.jpg"
     photo.write_bytes(pillow_bytes(smooth() // 6, "JPEG"))
@@ -121,7 +121,7 @@ def test_every_type_of_problem_is_an_anchor_with_its_status(repository: Path) ->
     }
 
 
-def test_the_address_of_a_problem_leads_to_its_words(come: Callable[..., Opened]) -> None:
+def test_the_address_of_a_problem_leads_to_its_words(come: Callable[..., OpenedPreview]) -> None:
     page = come(path="/docs#too-many-pixels").page
     place = page.locator("#too-many-pixels")
     for _ in range(100):

@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from mirnet import metrics, network
-from mirnet.datasets.pair_store import Pairs
+from mirnet.datasets.pair_store import PairStore
 from mirnet.errors import DataError, SettingsError, WeightsError
 from mirnet.images import write_image
 from mirnet.network import LiteConfig, MIRNetConfig, checkpoints
 from mirnet.pairs import Pair
 from mirnet.training import loop, losses, overfit_check, pipeline, recipes, sources, warm_start
-from mirnet.training.batches import Feed, make_batch
+from mirnet.training.batches import CropMix, make_batch
 from mirnet.training.runs import figures, progress_strip
 from mirnet.training.runs.folder import RunFolder
 from mirnet.training.settings import TrainSettings
@@ -53,9 +53,11 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def pairs(pictures: Path) -> Pairs:
-    loaded = Pairs([Pair(str(n), pictures / f"data/low/{n}.png", pictures / f"data/high/{n}.png") for n in range(6)])
-    loaded.solve()
+def pairs(pictures: Path) -> PairStore:
+    loaded = PairStore(
+        [Pair(str(n), pictures / f"data/low/{n}.png", pictures / f"data/high/{n}.png") for n in range(6)]
+    )
+    loaded.solve_exposures()
     return loaded
 
 
@@ -93,9 +95,9 @@ def test_the_psnr_loss_of_equal_pictures_has_a_gradient_that_is_a_number() -> No
 
 def test_the_gt_mean_loss_forgives_a_difference_in_brightness() -> None:
     target = torch.rand(2, 3, 12, 12) * 0.5 + 0.1
-    darker = target * torch.tensor([0.5, 0.8])[:, None, None, None]
+    darken_thumbnails = target * torch.tensor([0.5, 0.8])[:, None, None, None]
     plain, half, whole = (
-        float(losses.restoration_loss(darker, target, kind="l1", gt_mean_weight=w)) for w in (0, 0.5, 1)
+        float(losses.restoration_loss(darken_thumbnails, target, kind="l1", gt_mean_weight=w)) for w in (0, 0.5, 1)
     )
     assert whole == pytest.approx(0, abs=1e-6)
     assert half == pytest.approx(plain / 2)
@@ -110,7 +112,7 @@ def test_ssim_is_added_beside_the_loss() -> None:
 # --- what is fed -----------------------------------------------------------------------------------------------------
 
 
-def test_every_pair_comes_once_before_any_comes_again(pairs: Pairs) -> None:
+def test_every_pair_comes_once_before_any_comes_again(pairs: PairStore) -> None:
     seen, order = 0, []
     for step in range(9):  # 36 crops of 6 pairs; batches of 4 straddle the epochs
         batch = make_batch(pairs, 3, step, CPU, crop=16, index=range(4), takes_exposure=False, seen=seen)
@@ -121,24 +123,24 @@ def test_every_pair_comes_once_before_any_comes_again(pairs: Pairs) -> None:
     assert len({tuple(epoch) for epoch in epochs}) > 1  # in another order each time
 
 
-def test_mixup_lies_between_two_crops(pairs: Pairs) -> None:
+def test_mixup_lies_between_two_crops(pairs: PairStore) -> None:
     make = {"crop": 16, "index": range(8), "takes_exposure": False}
     plain = make_batch(pairs, 0, 0, CPU, **make)  # type: ignore[arg-type]
-    mixed = make_batch(pairs, 0, 0, CPU, feed=Feed(mixup=1.0), **make)  # type: ignore[arg-type]
+    mixed = make_batch(pairs, 0, 0, CPU, feed=CropMix(mixup=1.0), **make)  # type: ignore[arg-type]
     (dark,), (mixed_dark,) = plain.inputs, mixed.inputs
     # what one crop's weight is in the target, it is in the input; the other crop explains the rest
     other_target, other_dark = mixed.target - plain.target, mixed_dark - dark
     assert other_target.abs().amax((1, 2, 3)).min() > 0
     assert torch.allclose(other_dark, other_target / 6, atol=4 / 255)
-    some = make_batch(pairs, 0, 0, CPU, feed=Feed(mixup=0.5), **make)  # type: ignore[arg-type]
+    some = make_batch(pairs, 0, 0, CPU, feed=CropMix(mixup=0.5), **make)  # type: ignore[arg-type]
     changed = (some.target != plain.target).flatten(1).any(1)
     assert 0 < int(changed.sum()) < 8
 
 
-def test_a_random_gamma_bends_the_input_alone(pairs: Pairs) -> None:
+def test_a_random_gamma_bends_the_input_alone(pairs: PairStore) -> None:
     make = {"crop": 16, "index": range(8), "takes_exposure": False}
     plain = make_batch(pairs, 0, 0, CPU, **make)  # type: ignore[arg-type]
-    bent = make_batch(pairs, 0, 0, CPU, feed=Feed(gamma=0.3), **make)  # type: ignore[arg-type]
+    bent = make_batch(pairs, 0, 0, CPU, feed=CropMix(gamma=0.3), **make)  # type: ignore[arg-type]
     assert torch.equal(bent.target, plain.target)
     exponents = bent.inputs[0].log() / plain.inputs[0].log()
     assert torch.allclose(exponents, exponents[:, :1, :1, :1].expand_as(exponents), atol=1e-3)
@@ -146,28 +148,28 @@ def test_a_random_gamma_bends_the_input_alone(pairs: Pairs) -> None:
 
 
 @pytest.mark.parametrize("kind", ["real", "bright"])
-def test_stops_follow_a_random_gamma(pairs: Pairs, kind: str) -> None:
-    feed = Feed(**{"real": 0.0, kind: 1.0, "gamma": 0.5})
+def test_stops_follow_a_random_gamma(pairs: PairStore, kind: str) -> None:
+    feed = CropMix(**{"real": 0.0, kind: 1.0, "gamma": 0.5})
     batch = make_batch(pairs, 0, 0, CPU, crop=16, index=range(8), feed=feed)
     exposed, target = batch.inputs[0], batch.target
     assert torch.allclose(exposed.mean((1, 2, 3)), target.mean((1, 2, 3)), atol=0.03)
 
 
-def test_real_crops_went_through_jpeg_as_often_as_asked(pairs: Pairs) -> None:
+def test_real_crops_went_through_jpeg_as_often_as_asked(pairs: PairStore) -> None:
     make = {"crop": 16, "index": range(64), "takes_exposure": False}
     plain = make_batch(pairs, 0, 0, CPU, **make).inputs[0]  # type: ignore[arg-type]
-    stored = make_batch(pairs, 0, 0, CPU, feed=Feed(jpeg=0.5), **make).inputs[0]  # type: ignore[arg-type]
+    stored = make_batch(pairs, 0, 0, CPU, feed=CropMix(jpeg=0.5), **make).inputs[0]  # type: ignore[arg-type]
     changed = (stored != plain).flatten(1).any(1)
     assert 16 < int(changed.sum()) < 48
     assert (stored - plain).abs().mean() < 0.05
 
 
-def test_dark_twins_come_back_duller_than_the_photo_as_often_as_asked(pairs: Pairs) -> None:
+def test_dark_twins_come_back_duller_than_the_photo_as_often_as_asked(pairs: PairStore) -> None:
     def targets(share: float) -> torch.Tensor:
-        feed = Feed(real=0.0, darkened=1.0, dulled=share)
+        feed = CropMix(real=0.0, darkened=1.0, dulled=share)
         return make_batch(pairs, 0, 0, CPU, crop=16, index=range(64), feed=feed).target
 
-    photos = make_batch(pairs, 0, 0, CPU, crop=16, index=range(64), feed=Feed(real=0.0, bright=1.0)).target
+    photos = make_batch(pairs, 0, 0, CPU, crop=16, index=range(64), feed=CropMix(real=0.0, bright=1.0)).target
     assert torch.equal(targets(0.0), photos)
     factors = targets(1.0).mean((1, 2, 3)) / photos.mean((1, 2, 3))
     assert factors.min() > 0.7
@@ -181,7 +183,7 @@ def test_shares_add_up_and_keep_their_proportions() -> None:
     assert feed.real == 0.5
     assert feed.darkened / feed.bright == pytest.approx(recipes.LITE.feed.darkened / recipes.LITE.feed.bright)
     with pytest.raises(SettingsError, match="add up to 1"):
-        Feed(real=0.5)
+        CropMix(real=0.5)
     with pytest.raises(SettingsError, match="0 to 1"):
         recipes.adapted(recipes.LITE, synthetic_weight=1.5)
     with pytest.raises(SettingsError, match="--noise-only"):
@@ -190,10 +192,10 @@ def test_shares_add_up_and_keep_their_proportions() -> None:
 
 def test_real_crops_without_pairs_are_refused(pictures: Path) -> None:
     with pytest.raises(DataError, match="no pairs"):
-        make_batch(Pairs([], [pictures / "photos/1.png"]), 0, 0, CPU, crop=16, index=range(2))
+        make_batch(PairStore([], [pictures / "photos/1.png"]), 0, 0, CPU, crop=16, index=range(2))
 
 
-def test_noise_only_changes_no_exposure(pairs: Pairs) -> None:
+def test_noise_only_changes_no_exposure(pairs: PairStore) -> None:
     feed = recipes.LITE.feed.noise_only()
     batch = make_batch(pairs, 0, 0, CPU, crop=16, index=range(64), feed=feed)
     noisy, stops = batch.inputs
@@ -266,7 +268,7 @@ def test_what_does_not_fit_is_named() -> None:
     wide = network.from_config(LiteConfig(features=16, head_features=2))
     narrow = network.build("lite")
     before = {name: p.detach().clone() for name, p in wide.named_parameters()}
-    told = warm_start.adopt(wide, checkpoints.entries(narrow), Path("narrow"))
+    told = warm_start.copy_weights(wide, checkpoints.entries(narrow), Path("narrow"))
     assert "another shape" in " ".join(told)
     assert "restorer.trunk" in " ".join(told)
     head = {name: p for name, p in wide.named_parameters() if name.startswith("head.")}
@@ -276,7 +278,7 @@ def test_what_does_not_fit_is_named() -> None:
 
 def test_weights_that_do_not_fit_at_all_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="none of its"):
-        warm_start.adopt(network.build("paper"), {"other": torch.zeros(1)}, Path("x"))
+        warm_start.copy_weights(network.build("paper"), {"other": torch.zeros(1)}, Path("x"))
     with pytest.raises(WeightsError, match=r"shipped weights \(denoise, free, lite"):
         warm_start.read(tmp_path / "missing")
     assert warm_start.read(Path("lite"))

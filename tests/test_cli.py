@@ -83,7 +83,7 @@ def test_a_lying_suffix_is_remarked(command, weights, photo):
     done = command("enhance", photo.with_suffix(".png"), "--weights", weights)
     assert done.code == 0
     assert "is a JPEG picture in spite of its suffix" in done.out
-    assert images.open_picture(photo.with_name("a.bright.png")).header.format == "jpeg"
+    assert images.open_image(photo.with_name("a.bright.png")).header.format == "jpeg"
 
 
 OPTIONS = {

@@ -88,7 +88,7 @@ def test_shards_share_the_work_and_all_of_it(command, weights, photos, tmp_path)
 def test_results_may_all_have_one_format(command, weights, photos, tmp_path):
     assert command("enhance", photos, "-o", tmp_path / "out", "-r", "--format", "tif", "--weights", weights).code == 0
     assert below(tmp_path / "out") == ["2024/b.tif", "2024/may/c.tif", "a.tif"]
-    assert images.open_picture(tmp_path / "out/a.tif").header.format == "tiff"
+    assert images.open_image(tmp_path / "out/a.tif").header.format == "tiff"
 
 
 def test_two_that_would_become_one_fail_and_the_others_do_not(command, weights, photos, tmp_path):
@@ -177,14 +177,14 @@ def test_a_picture_goes_through_a_pipe(pipe, photos, options, format):
     original = (photos / "a.jpg").read_bytes()
     done, result = pipe(original, "-", *options)
     assert (done.code, done.err) == (0, "")
-    header = images.open_picture(result).header
+    header = images.open_image(result).header
     assert (header.format, header.width) == (format, 41)
     assert (mirnet.read_image(result) != mirnet.read_image(original)).any()
 
 
 def test_what_is_to_be_known_of_a_piped_picture_is_said_beside_it(pipe):
     done, result = pipe(pillow_bytes(noise(), "gif"), "-")
-    assert images.open_picture(result).header.format == "png"
+    assert images.open_image(result).header.format == "png"
     said = ["its palette became RGB", "GIF is not written: the result is a PNG picture"]
     assert done.err.splitlines() == [f"mirnet: {remark}" for remark in said]
 
@@ -195,7 +195,7 @@ def test_either_end_may_be_a_file(pipe, photos, tmp_path):
     for name, format in (("b.jpg", "jpeg"), ("b.webp", "webp")):
         done, out = pipe(original, "-", "-o", tmp_path / name)
         assert (done.code, out) == (0, b"")
-        assert images.open_picture(tmp_path / name).header.format == format
+        assert images.open_image(tmp_path / name).header.format == format
     assert (tmp_path / "b.jpg").read_bytes() == result != b""
 
 

@@ -56,7 +56,7 @@ def test_a_client_writes_what_the_enhancer_makes_beside_the_photo(
 ) -> None:
     done = client(service.url, photo, "exposure=0.5", "format=png")
     assert done.returncode == 0, done.stderr
-    expected = service.service.networks.get("lite").enhance_bytes(PHOTO, Settings(exposure=0.5, format="png"))
+    expected = service.service.enhancers.get("lite").enhance_bytes(PHOTO, Settings(exposure=0.5, format="png"))
     bright = photo.with_name("a party.bright.png")
     assert bright.read_bytes() == expected.content
     assert f"{bright}: {expected.stops:.4f}"[:-2] in done.stdout
@@ -67,7 +67,7 @@ def test_a_client_writes_what_the_enhancer_makes_beside_the_photo(
 def test_a_job_shows_how_far_it_is_and_is_forgotten_afterwards(client: Client, service: Running, photo: Path) -> None:
     done = client(service.url, "--job", photo)
     assert done.returncode == 0, done.stderr
-    expected = service.service.networks.get("lite").enhance_bytes(PHOTO, Settings())
+    expected = service.service.enhancers.get("lite").enhance_bytes(PHOTO, Settings())
     assert photo.with_name("a party.bright.jpg").read_bytes() == expected.content
     assert "100" in done.stderr
     assert "%" in done.stderr

@@ -20,7 +20,7 @@ import pytest
 
 import mirnet
 from mirnet.batch import object_urls, planning, ray_backend, ray_worker
-from mirnet.batch.jobs import Job, Outcome
+from mirnet.batch.jobs import BatchJob, Outcome
 from mirnet.errors import PictureError, SettingsError
 from mirnet.inference.catalog import find
 from mirnet.inference.settings import Settings
@@ -109,8 +109,8 @@ def run(nodes: Any, tiny_lite: Path, photos: Path, tmp_path: Path) -> Callable[.
 
     def enhance(noting: Callable[[Outcome], Any] = lambda outcome: None, **said: Any) -> list[Outcome]:
         told = []
-        with ray_backend.pool(nodes.address, tiny_lite, Settings(), threads=1, **said) as pool:
-            for outcome in pool.run(planning.plan([photos], tmp_path / "out", recursive=True)):
+        with ray_backend.open_ray_backend(nodes.address, tiny_lite, Settings(), threads=1, **said) as backend:
+            for outcome in backend.run(planning.plan([photos], tmp_path / "out", recursive=True)):
                 told.append(outcome)
                 noting(outcome)
         return told
@@ -188,11 +188,13 @@ def test_an_object_that_is_missing_or_no_picture_is_told_by_its_url(objects, tmp
 
     fsspec.filesystem("s3").pipe("photos/bad/a.png", b"no picture")
     done = partial(
-        object_urls.by_copies, overwrite=False, work=lambda job: Outcome(job, error=PictureError(f"{job.source}: no"))
+        object_urls.process_copies,
+        overwrite=False,
+        work=lambda job: Outcome(job, error=PictureError(f"{job.source}: no")),
     )
     url = object_urls.path_of(Path(f"{objects}/bad/a.png"))
-    assert str(done(Job(url, tmp_path / "a.png")).error) == f"{objects}/bad/a.png: no"
-    missing = done(Job(url.with_name("b.png"), tmp_path / "b.png")).error
+    assert str(done(BatchJob(url, tmp_path / "a.png")).error) == f"{objects}/bad/a.png: no"
+    missing = done(BatchJob(url.with_name("b.png"), tmp_path / "b.png")).error
     assert str(missing) == f"{objects}/bad/b.png: there is no such object; check the URL."
 
 
@@ -216,7 +218,7 @@ def fragile(dies: Callable[[Any], Any]) -> type:
     """A worker that `dies(files)` with the unlucky picture, the first time; made here, so that it travels whole."""
 
     class Fragile(ray_worker.Worker):
-        def enhance(self, job: Job, again: bool) -> Outcome:
+        def enhance(self, job: BatchJob, again: bool) -> Outcome:
             import mirnet.files
 
             if job.source.name == UNLUCKY and not again:
@@ -275,7 +277,7 @@ def test_a_picture_that_kills_whoever_has_it_is_given_up_and_the_others_are_done
     run, plain, tmp_path, monkeypatch, by_value
 ):
     class Killed(ray_worker.Worker):
-        def enhance(self, job: Job, again: bool) -> Outcome:
+        def enhance(self, job: BatchJob, again: bool) -> Outcome:
             if job.source.name == UNLUCKY:
                 os.kill(os.getpid(), signal.SIGKILL)
             return super().enhance(job, again)
@@ -291,8 +293,8 @@ def test_a_picture_that_kills_whoever_has_it_is_given_up_and_the_others_are_done
 
 def test_leaving_early_leaves_whole_pictures_alone(nodes, photos, plain, tiny_lite, tmp_path):
     with (
-        ray_backend.pool(nodes.address, tiny_lite, Settings(), threads=1) as pool,
-        closing(pool.run(planning.plan([photos], tmp_path, recursive=True))) as outcomes,
+        ray_backend.open_ray_backend(nodes.address, tiny_lite, Settings(), threads=1) as backend,
+        closing(backend.run(planning.plan([photos], tmp_path, recursive=True))) as outcomes,
     ):
         next(outcomes)
     made = contents(tmp_path)
@@ -304,7 +306,7 @@ def test_leaving_early_leaves_whole_pictures_alone(nodes, photos, plain, tiny_li
 
 
 def test_nodes_of_another_version_are_refused(run, monkeypatch):
-    monkeypatch.setattr(ray_backend, "Recipe", partial(ray_worker.Recipe, version="0.0.1"))
+    monkeypatch.setattr(ray_backend, "EnhancementRecipe", partial(ray_worker.EnhancementRecipe, version="0.0.1"))
     with pytest.raises(
         SettingsError, match=r"The node .* has mirnet .*, and the command is of 0\.0\.1; install the same"
     ):
@@ -313,16 +315,16 @@ def test_nodes_of_another_version_are_refused(run, monkeypatch):
 
 def test_a_node_without_the_files_says_so(tiny_lite, tmp_path):
     weights = find(tiny_lite)
-    recipe = ray_worker.Recipe("tiny", weights.card.sha256, "openvino", "cpu", False, Settings())
-    alone = ray_worker.Worker(recipe, lambda: ray_worker.files_of(weights), 1)
-    outcome = alone.enhance(Job(tmp_path / "a.png", tmp_path / "b.png"), False)
+    recipe = ray_worker.EnhancementRecipe("tiny", weights.card.sha256, "openvino", "cpu", False, Settings())
+    alone = ray_worker.Worker(recipe, lambda: ray_worker.read_weight_files(weights), 1)
+    outcome = alone.enhance(BatchJob(tmp_path / "a.png", tmp_path / "b.png"), False)
     assert str(outcome.error).startswith(f"{tmp_path}/a.png: is not there on the node ")
 
 
 def test_a_photo_to_match_travels_once_and_comes_back_with_no_report(run, nodes, tiny_lite, photos, tmp_path):
     settings = Settings(match=photos / "a.png")
-    with ray_backend.pool(nodes.address, tiny_lite, settings, threads=1) as pool:
-        (outcome,) = pool.run([Job(photos / "b.png", tmp_path / "b.png")])
+    with ray_backend.open_ray_backend(nodes.address, tiny_lite, settings, threads=1) as backend:
+        (outcome,) = backend.run([BatchJob(photos / "b.png", tmp_path / "b.png")])
     assert outcome.report is not None
     assert outcome.report.settings.match == (photos / "a.png").read_bytes()
     assert "matched" in outcome.report.settings.described()
@@ -369,11 +371,11 @@ def test_the_address_may_be_left_out_wherever_the_option_stands(
 ):
     asked = []
 
-    def pool(address: str | None, *ignored: Any, **options: Any) -> Any:
+    def opened(address: str | None, *ignored: Any, **options: Any) -> Any:
         asked.append(address)
         raise SettingsError("enough")
 
-    monkeypatch.setattr(ray_backend, "pool", pool)
+    monkeypatch.setattr(ray_backend, "open_ray_backend", opened)
     names = {"IN": photos, "OUT": tmp_path / "out"}
     assert command("enhance", *(names.get(each, each) for each in arguments)).err == "mirnet: enough\n"
     assert asked == [address]
@@ -396,10 +398,10 @@ def test_workers_are_as_many_as_cores_or_gpus_ask_for():
     def shares(device: str = "cpu", threads: int | None = None, **resources: float) -> list[tuple[int, int]]:
         ray = SimpleNamespace(nodes=lambda: [{"Alive": True, "NodeID": "n", "Resources": resources},
                                              {"Alive": False, "NodeID": "m", "Resources": {"CPU": 9.0}}])  # fmt: skip
-        pool = ray_backend.Pool.__new__(ray_backend.Pool)
-        pool._ray, pool._threads = ray, threads
-        pool._recipe = SimpleNamespace(device=device)
-        return [share for _, share in pool._shares()]
+        backend = ray_backend.RayBackend.__new__(ray_backend.RayBackend)
+        backend._ray, backend._threads = ray, threads
+        backend._recipe = SimpleNamespace(device=device)
+        return [share for _, share in backend._shares()]
 
     assert shares(CPU=1.0) == [(1, 0)]
     assert shares(CPU=10.0) == [(3, 0), (3, 0), (4, 0)]

@@ -16,11 +16,11 @@ from scipy import ndimage
 
 from mirnet.datasets import checks as checking
 from mirnet.datasets.alignment import shift_between
-from mirnet.datasets.checks import Finding, check, quick
-from mirnet.datasets.scene_similarity import alike, look
+from mirnet.datasets.checks import Finding, check, check_sample
+from mirnet.datasets.scene_similarity import compute_signature, find_alike
 from mirnet.datasets.scene_split import scenes
 from mirnet.images import write_image
-from mirnet.pairs import find_pairs, survey
+from mirnet.pairs import find_pairs, list_pairs
 
 Photo = NDArray[np.uint8]
 
@@ -63,7 +63,7 @@ def data(good_data: Path, tmp_path: Path) -> Path:
 
 
 def found(data: Path, val: Path | None = None) -> list[Finding]:
-    return check(survey(data), survey(val) if val else None)
+    return check(list_pairs(data), list_pairs(val) if val else None)
 
 
 def kinds(findings: list[Finding]) -> list[tuple[str, str]]:
@@ -195,10 +195,10 @@ def test_pictures_of_noise_are_not_called_another_scene(data: Path) -> None:
 
 def test_a_file_without_a_partner_is_told_on_its_side(data: Path) -> None:
     (data / "low/scene 1.png").unlink()
-    (exhibit,) = only(found(data), "no-partner").exhibits
+    (exhibit,) = only(found(data), "no-partner").examples
     assert (exhibit.dark, exhibit.bright) == (None, data / "high/scene 1.png")
     write_image(data / "high/scene 2.jpg", photograph(2))
-    exhibits = only(found(data), "one-name").exhibits
+    exhibits = only(found(data), "one-name").examples
     assert [(exhibit.dark, exhibit.bright.suffix) for exhibit in exhibits if exhibit.bright] == [
         (None, ".jpg"),
         (None, ".png"),
@@ -243,7 +243,7 @@ def test_a_scene_of_both_sides_is_found_whatever_was_done_to_it(
     for number, finding in enumerate(findings):
         for file in (f"val/high/copy of {number}{suffix} (validation)", f"data/high/scene {number}.png (training)"):
             assert file in finding.line
-    assert quick(find_pairs(data), find_pairs(tmp_path / "val")) == [finding.line for finding in findings]
+    assert check_sample(find_pairs(data), find_pairs(tmp_path / "val")) == [finding.line for finding in findings]
 
 
 @pytest.mark.parametrize(
@@ -252,11 +252,11 @@ def test_a_scene_of_both_sides_is_found_whatever_was_done_to_it(
 def test_close_hashes_decide_alone_and_near_ones_need_light_that_agrees(
     bits: int, same_light: bool, expected: bool
 ) -> None:
-    one = look(photograph(1).transpose(2, 0, 1))
-    light = one.light if same_light else look(photograph(2).transpose(2, 0, 1)).light
+    one = compute_signature(photograph(1).transpose(2, 0, 1))
+    light = one.light if same_light else compute_signature(photograph(2).transpose(2, 0, 1)).light
     other = replace(one, hash=one.hash ^ ((1 << bits) - 1), light=light)
     opposite = one.hash ^ (2**64 - 1)
-    (near,) = alike([replace(one, mirrored=opposite)], [replace(one, hash=opposite ^ (2**32 - 1)), other])
+    (near,) = find_alike([replace(one, mirrored=opposite)], [replace(one, hash=opposite ^ (2**32 - 1)), other])
     assert near.tolist() == ([1] if expected else [])
 
 
@@ -267,26 +267,26 @@ def test_the_very_same_dark_picture_on_both_sides_is_a_leak_too(data: Path, tmp_
 
 def test_before_a_run_swapped_and_wrong_pairs_are_found_without_warnings(data: Path) -> None:
     blow_out(data)
-    assert quick(find_pairs(data), []) == []
+    assert check_sample(find_pairs(data), []) == []
     brighten_the_dark_one(data)
     for side in ("low", "high"):
         (data / side / "scene 2.png").unlink()
     add(data, "scene 2", photograph(2) - 2, photograph(2))  # hardly differs, and is no swap
-    assert quick(find_pairs(data), []) == []
+    assert check_sample(find_pairs(data), []) == []
     swap(data)
-    assert quick(find_pairs(data), []) == []
+    assert check_sample(find_pairs(data), []) == []
     add_again(data, photograph(1))
     swap(data)
-    (line,) = quick(find_pairs(data), [])
+    (line,) = check_sample(find_pairs(data), [])
     assert line.startswith("error: swapped: ")
 
 
 def test_the_look_before_a_run_takes_a_sample_of_the_dark_pictures(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[Path] = []
     monkeypatch.setattr(checking, "QUICK_SAMPLE", 2)
-    look_at = checking.look_at
-    monkeypatch.setattr(checking, "look_at", lambda path: (looked.append(path), look_at(path))[1])
-    quick(find_pairs(data), [])
+    read_signature = checking.read_signature
+    monkeypatch.setattr(checking, "read_signature", lambda path: (looked.append(path), read_signature(path))[1])
+    check_sample(find_pairs(data), [])
     assert sorted(path.parent.name for path in looked) == ["high"] * 6 + ["low"] * 2
 
 

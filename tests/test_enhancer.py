@@ -136,8 +136,8 @@ def test_the_proposal_is_of_the_upright_picture(enhancer, tmp_path, monkeypatch,
     Image.fromarray(stored).save(path, exif=exif)
     assert enhancer.propose(path) == pytest.approx(2.0, abs=1e-6)
     result = enhancer.enhance(path)
-    assert images.open_picture(result).header.orientation == orientation
-    assert images.open_picture(result).header.width == stored.shape[1]
+    assert images.open_image(result).header.orientation == orientation
+    assert images.open_image(result).header.width == stored.shape[1]
     np.testing.assert_allclose(images.read_image(result).astype(int), enhancer.enhance(upright), atol=1)
     # a PIL image says how it is stored, too
     with Image.open(path) as image:
@@ -231,7 +231,7 @@ def encoded(format: str, pixels: np.ndarray) -> bytes:
 def test_bytes_come_back_in_their_format(enhancer, format):
     content = encoded(format, dark())
     result = enhancer.enhance(content)
-    header = images.open_picture(result).header
+    header = images.open_image(result).header
     assert (header.format, header.width, header.height) == (format, 37, 24)
     assert enhancer.enhance(content, strength=0) == content
 
@@ -256,10 +256,10 @@ def photo(tmp_path: Path) -> Path:
 def test_a_file_is_enhanced_beside_itself(enhancer, tmp_path, name, dtype, channels):
     path = tmp_path / name
     mirnet.write_image(path, dark(dtype=dtype, channels=channels))
-    before = path.read_bytes(), images.open_picture(path).header
+    before = path.read_bytes(), images.open_image(path).header
     result = enhancer.enhance(path)
     assert result == tmp_path / name.replace(".", ".bright.")
-    assert images.open_picture(result).header == before[1]
+    assert images.open_image(result).header == before[1]
     assert path.read_bytes() == before[0]
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -305,7 +305,7 @@ def test_at_strength_0_a_damaged_file_is_not_copied(enhancer, photo):
 def test_a_wrong_suffix_is_said_and_the_format_stays(enhancer, photo):
     lying = photo.rename(photo.with_suffix(".jpg"))
     report = enhancer.enhance_file(lying, lying.with_name("out.jpg"), Settings())
-    assert images.open_picture(report.output).header.format == "png"
+    assert images.open_image(report.output).header.format == "png"
     (remark,) = report.remarks
     assert "is a PNG picture in spite of its suffix" in remark
 
@@ -315,7 +315,7 @@ def test_another_suffix_of_the_output_is_another_format_and_turned_upright(enhan
     exif[0x0112] = 6
     Image.fromarray(dark()).save(tmp_path / "in.jpg", exif=exif)
     report = enhancer.enhance_file(tmp_path / "in.jpg", tmp_path / "out.png", Settings())
-    header = images.open_picture(report.output).header
+    header = images.open_image(report.output).header
     assert (header.format, header.orientation, header.width, header.height) == ("png", 1, 24, 37)
     assert (report.width, report.height) == (24, 37)
 
@@ -335,17 +335,17 @@ def test_xmp_says_what_made_the_file_unless_it_should_not(enhancer, photo, requi
     for part in (f"mirnet {mirnet.__version__}", enhancer.card.sha256, "exposure +0.5", "strength 1", "denoise auto"):
         assert part in said
     silent = enhancer.enhance(photo, provenance=False, overwrite=True)
-    assert images.open_picture(silent).metadata.xmp is None
+    assert images.open_image(silent).metadata.xmp is None
     for wished in (True, False):
         content = enhancer.enhance(photo.read_bytes(), provenance=wished)
-        assert bool(images.open_picture(content).metadata.xmp) == wished
+        assert bool(images.open_image(content).metadata.xmp) == wished
 
 
 def test_what_was_computed_less_exactly_says_so(enhancer, photo, fake_runtime, monkeypatch):
     monkeypatch.setattr(fake_runtime, "precision", "bf16")
     enhanced = enhancer.enhance_bytes(photo.read_bytes(), Settings())
     assert enhanced.precision == "bf16"
-    xmp = images.open_picture(enhanced.content).metadata.xmp
+    xmp = images.open_image(enhanced.content).metadata.xmp
     assert xmp is not None
     assert f"{enhancer.card.sha256} in bf16".encode() in xmp
 

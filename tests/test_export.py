@@ -18,12 +18,12 @@ from mirnet.export import onnx_export as exporting
 from mirnet.inference import catalog
 from mirnet.inference.catalog import Card
 from mirnet.inference.enhancer import Enhancer
-from mirnet.inference.first_pass import balance_of
+from mirnet.inference.first_pass import brightness_balance
 from mirnet.inference.runtimes import OpenVINORuntime
 from mirnet.network import Lite, LiteConfig, MIRNetConfig, checkpoints
 from mirnet.training.recipes import RECIPES
 from mirnet.training.runs import card as cards
-from mirnet.training.runs.folder import Place, RunFolder
+from mirnet.training.runs.folder import RunFolder, RunPosition
 from mirnet.training.settings import TrainSettings
 from mirnet.training.validation import Scores
 
@@ -139,7 +139,7 @@ def test_torch_and_openvino_agree_on_odd_sizes(request, which):
         with torch.inference_mode():
             expected = network(picture, *extra)[0].permute(1, 2, 0).numpy()
         if isinstance(network, Lite):  # denoising alone leaves the mean where it was
-            expected = expected * balance_of(x, expected)
+            expected = expected * brightness_balance(x, expected)
         expected = np.clip(expected, 0, 1)
         wish = {"keep_exposure": True} if isinstance(network, Lite) else {}
         np.testing.assert_allclose(enhancer.enhance(x, **wish), expected, atol=1e-4)
@@ -155,7 +155,7 @@ def test_the_overlap_on_the_card_is_enough_and_no_more_than_that(tiny_lite):
     assert card.overlap_px % 8 == 0
     inputs = exporting.example_inputs(network, 160, 160)
     with torch.inference_mode():
-        scene = network.survey(*inputs)
+        scene = network.measure_scene(*inputs)
         whole = network.render(scene, *inputs)[:, :, 64:96, 64:96]
 
         def off(overlap: int) -> float:
@@ -210,8 +210,8 @@ def run(tmp_path: Path) -> RunFolder:
     pairs = {"dark": "/home/somebody/low", "bright": "/home/somebody/high", "pairs": 5, "sha256": "ab12"}
     data = {"training": pairs, "validation": {**pairs, "pairs": 2}, "synthetic": {"photos": 3, "sha256": "cd34"}}
     run.write_about({"data": data, "test_set_used": False, "versions": {"mirnet": "0.0.9"}})
-    run.save_best(small(1), Place("restorer", 20, crop_pixels=2_000_000), Scores(21.0, 0.75, 25.0, 26.0))
-    run.save(small(2), {}, Place("restorer", 30))
+    run.save_best(small(1), RunPosition("restorer", 20, crop_pixels=2_000_000), Scores(21.0, 0.75, 25.0, 26.0))
+    run.save(small(2), {}, RunPosition("restorer", 30))
     return run
 
 
@@ -298,7 +298,7 @@ def test_what_a_person_writes_into_a_runs_card_stays_and_is_exported(run, tmp_pa
     path = run.path / "card.json"
     written = {"licence": "CC0", "known_failures": ["black skies"], "denoise_at_zero_stops": 0.5}
     path.write_text(json.dumps(words_in(path) | written))
-    run.save_best(small(2), Place("restorer", 40), Scores(22.0, 0.75, 25.0, 26.0))
+    run.save_best(small(2), RunPosition("restorer", 40), Scores(22.0, 0.75, 25.0, 26.0))
     cards.write(run)  # the run has gone on
     cards.write(run)
     words = words_in(path)
@@ -322,7 +322,7 @@ def test_the_newest_weights_are_not_exported_as_the_best(run, tmp_path):
 def test_a_process_killed_between_the_cards_two_files_leaves_nobodys_words(run):
     cards.write(run)
     before = (run.path / "card.json").read_bytes()
-    run.save_best(small(2), Place("restorer", 40), Scores(22.0, 0.75, 25.0, 26.0))
+    run.save_best(small(2), RunPosition("restorer", 40), Scores(22.0, 0.75, 25.0, 26.0))
     cards.write(run)
     (run.path / "card.json").write_bytes(before)
     assert cards.changed(run) == {}

@@ -20,8 +20,8 @@ from mirnet.images import read_image, write_image
 from mirnet.pairs import Pair
 from mirnet.training import recipes
 from mirnet.training.runs import figures, progress_strip
-from mirnet.training.runs.folder import LOG_COLUMNS, Place, RunFolder
-from mirnet.training.runs.tensorboard_log import journal
+from mirnet.training.runs.folder import LOG_COLUMNS, RunFolder, RunPosition
+from mirnet.training.runs.tensorboard_log import tensorboard_log
 from mirnet.training.settings import TrainSettings
 from mirnet.training.validation import Scores
 
@@ -79,8 +79,8 @@ def texts(figure: Figure) -> list[str]:
 
 def test_all_that_the_log_says_is_in_a_curve(run, drawn):
     for step in (10, 20):
-        run.log(Place("restorer", step), STEP)
-    run.log(Place("restorer", 20), asdict(SCORES))
+        run.log(RunPosition("restorer", step), STEP)
+    run.log(RunPosition("restorer", 20), asdict(SCORES))
     assert [path.name for path in figures.draw(run.path)] == ["curves.png"]
     shown = [value for axes in drawn[0].axes for curve in curves(axes) for value in curve]
     once = {"waiting": 12.5, **asdict(SCORES)}  # waiting in per cent, each score at one step
@@ -97,7 +97,7 @@ def test_all_that_the_log_says_is_in_a_curve(run, drawn):
 
 def test_updates_that_were_left_out_are_marked(run, drawn):
     for step, norm in ((10, 0.25), (20, float("nan")), (30, float("inf")), (40, 0.5)):
-        run.log(Place("restorer", step), STEP | {"gradient_norm": norm})
+        run.log(RunPosition("restorer", step), STEP | {"gradient_norm": norm})
     figures.draw(run.path)
     axes = panels(drawn[0])["norm of the gradient, before clipping"]
     assert axes.get_yscale() == "log"
@@ -124,7 +124,7 @@ def test_an_empty_panel_says_why(run, drawn, settings, data, title, reason):
 
 
 def test_a_network_without_exposure_says_so(run, drawn):
-    run.log(Place("restorer", 20), asdict(Scores(21.0, 0.75, 25.0)))
+    run.log(RunPosition("restorer", 20), asdict(Scores(21.0, 0.75, 25.0)))
     figures.draw(run.path)
     (said,) = panels(drawn[0])["error of the proposed exposure, stops (RMS)"].texts
     assert said.get_text() == "this network takes no exposure"
@@ -143,14 +143,14 @@ def test_an_older_log_is_drawn_and_so_is_one_cut_off_in_a_number(run, drawn):
 
 
 def test_larger_crops_are_marked_where_they_begin_and_not_before_the_run_is_there(run, drawn):
-    run.log(Place("restorer", 50), STEP)
+    run.log(RunPosition("restorer", 50), STEP)
     figures.draw(run.path)
     axes = panels(drawn[0])["samples per second"]
     assert [(text.get_position()[0], text.get_text().strip()) for text in axes.texts] == [(45, "192 px")]
 
 
 def test_the_head_has_its_own_figure(run, drawn):
-    run.log(Place("head", 10), {name: STEP[name] for name in ("loss", "learning_rate", "gradient_norm")})
+    run.log(RunPosition("head", 10), {name: STEP[name] for name in ("loss", "learning_rate", "gradient_norm")})
     assert [path.name for path in figures.draw(run.path)] == ["curves.png", "head.png"]
     assert sorted(curve for axes in drawn[1].axes for curve in curves(axes)) == [[1e-3], [0.25], [0.5]]
     assert not any(curves(axes) for axes in drawn[0].axes)
@@ -177,9 +177,11 @@ def restore(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Networks that multiply what they are shown by the one number in the list, where they see the whole of it."""
     factor = [4.0]
 
-    def renderer(network: object, dark: metrics.Picture, device: torch.device) -> Callable[[float], metrics.Picture]:
+    def renderer(
+        network: object, dark: metrics.ImageArray, device: torch.device
+    ) -> Callable[[float], metrics.ImageArray]:
         whole = dark.shape[1] == dark.shape[0] + 20
-        return lambda stops: metrics.rounded(dark * np.float32(factor[0] if whole else 0))
+        return lambda stops: metrics.round_to_8_bit(dark * np.float32(factor[0] if whole else 0))
 
     monkeypatch.setattr(progress_strip, "renderer", renderer)
     return factor
@@ -188,7 +190,7 @@ def restore(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def validated(run: RunFolder, pairs: list[Pair], *steps: int) -> None:
     for step in steps:
         progress_strip.add(run, None, pairs, step, CPU)  # type: ignore[arg-type]
-        run.log(Place("restorer", step), asdict(SCORES))
+        run.log(RunPosition("restorer", step), asdict(SCORES))
 
 
 def test_the_strip_shows_dark_a_choice_of_steps_and_truth(run, tmp_path, restore):
@@ -227,11 +229,11 @@ def test_a_run_that_went_back_shows_no_lost_future(run, tmp_path, restore):
     validated(run, pairs, 20, 40)
     progress_strip.add(run, None, pairs, 60, CPU)  # and killed before the log's row
     assert [text for text in texts(progress_strip.figure(run)) if text.startswith("step")] == ["step 20", "step 40"]
-    run.rewind_log(Place("restorer", 30))
+    run.rewind_log(RunPosition("restorer", 30))
     assert [file.name for file in sorted((run.path / "strip").iterdir())] == ["00000020.png", "pairs.json"]
     validated(run, pairs, 60)
     assert [text for text in texts(progress_strip.figure(run)) if text.startswith("step")] == ["step 20", "step 60"]
-    run.rewind_log(Place("head", 70))
+    run.rewind_log(RunPosition("head", 70))
     assert progress_strip.figure(run) is None
     assert [file.name for file in (run.path / "strip").iterdir()] == ["pairs.json"]
 
@@ -266,10 +268,10 @@ def scalars(run: RunFolder, phase: str) -> dict[str, list[tuple[int, float]]]:
 
 
 @contextmanager
-def going_on(run: RunFolder, phase: str, step: int) -> Iterator[Place]:
+def going_on(run: RunFolder, phase: str, step: int) -> Iterator[RunPosition]:
     """As the pipeline does: one place, which moves on with the run."""
-    place = Place(phase, step)
-    with journal(run, True, place):
+    place = RunPosition(phase, step)
+    with tensorboard_log(run, True, place):
         yield place
 
 
@@ -312,8 +314,11 @@ def test_a_resumed_run_hides_from_tensorboard_what_came_after_its_checkpoint_and
 
 def test_without_the_package_a_wish_for_tensorboard_is_answered_with_the_line_that_installs_it(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(SettingsError, match=r'pip install "mirnet\[tensorboard\]"'), journal(run, True, Place()):
+    with (
+        pytest.raises(SettingsError, match=r'pip install "mirnet\[tensorboard\]"'),
+        tensorboard_log(run, True, RunPosition()),
+    ):
         pass
-    with journal(run, False, Place()):
-        run.log(Place("head", 1), {"loss": 1.0})
+    with tensorboard_log(run, False, RunPosition()):
+        run.log(RunPosition("head", 1), {"loss": 1.0})
     assert not (run.path / "tensorboard").exists()

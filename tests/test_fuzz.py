@@ -69,7 +69,7 @@ def test_300_bad_files_are_refused_with_a_sentence_or_enhanced_and_leave_nothing
 def test_an_avif_that_states_a_size_that_there_is_not_is_refused_in_silence(size, tmp_path):
     path = tmp_path / "long.avif"
     path.write_bytes(extremes.of_size("avif", extremes.pillow_bytes(extremes.smooth(), "avif"), *size))
-    code = "import sys\nfrom mirnet import images\nfrom pathlib import Path\nimages.open_picture(Path(sys.argv[1]))"
+    code = "import sys\nfrom mirnet import images\nfrom pathlib import Path\nimages.open_image(Path(sys.argv[1]))"
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
     assert "--max-megapixels" in done.stderr
     assert "CRITICAL" not in done.stderr

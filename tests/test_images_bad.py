@@ -50,19 +50,19 @@ def test_what_is_no_picture_gets_a_sentence_with_its_name(tmp_path, content, sen
     path = tmp_path / "holiday.jpg"
     path.write_bytes(content)
     with pytest.raises(PictureError, match=rf"holiday\.jpg: expected .*{sentence}"):
-        images.open_picture(path)
+        images.open_image(path)
     with pytest.raises(PictureError, match=f"the picture given as bytes: .*{sentence}"):
-        images.open_picture(content)
+        images.open_image(content)
 
 
 def test_a_missing_file_a_folder_and_a_pipe_get_a_sentence(tmp_path):
     with pytest.raises(PictureError, match="no such file"):
-        images.open_picture(tmp_path / "nothing.jpg")
+        images.open_image(tmp_path / "nothing.jpg")
     with pytest.raises(PictureError, match="this is a folder"):
-        images.open_picture(tmp_path)
+        images.open_image(tmp_path)
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(PictureError, match="device or pipe"):
-        images.open_picture(tmp_path / "pipe")
+        images.open_image(tmp_path / "pipe")
 
 
 def test_a_file_that_may_not_be_read_gets_a_sentence(tmp_path, monkeypatch):
@@ -72,24 +72,24 @@ def test_a_file_that_may_not_be_read_gets_a_sentence(tmp_path, monkeypatch):
     if os.geteuid() == 0:  # root may read everything
         monkeypatch.setattr(Path, "open", refusing(PermissionError(errno.EACCES, "Permission denied")))
     with pytest.raises(PictureError, match=r"private\.jpg: .*you may not read this file"):
-        images.open_picture(path)
+        images.open_image(path)
 
 
 def test_the_content_and_not_the_suffix_says_what_a_file_is(tmp_path):
     path = tmp_path / "really-a-png.jpg"
     path.write_bytes(photo("png"))
-    assert images.open_picture(path).header.format == "png"
+    assert images.open_image(path).header.format == "png"
     assert again(path)[:4] == b"\x89PNG"
-    assert "is a PNG picture in spite of its suffix" in images.open_picture(path).remarks[0]
+    assert "is a PNG picture in spite of its suffix" in images.open_image(path).remarks[0]
     (tmp_path / "honest.PNG").write_bytes(photo("png"))
-    assert images.open_picture(tmp_path / "honest.PNG").remarks == images.open_picture(photo("png")).remarks == ()
+    assert images.open_image(tmp_path / "honest.PNG").remarks == images.open_image(photo("png")).remarks == ()
 
 
 @pytest.mark.parametrize("name", ["brackets[Q=1].jpg", "ünïcode ☂.jpg", os.fsdecode(b"not utf-8 \xff.jpg")])
 def test_any_file_name_works(tmp_path, name):
     path = tmp_path / name
-    picture = images.open_picture(photo("jpeg"))
-    images.save_picture(path, picture.bands(16), picture)
+    picture = images.open_image(photo("jpeg"))
+    images.save_image(path, picture.bands(16), picture)
     assert images.read_image(path).shape == (64, 48, 3)
 
 
@@ -143,14 +143,14 @@ def test_a_ppm_with_an_endless_head_is_refused():
 
     assert images.read_image(ppm(10_000)).shape == (4, 4, 3)
     with pytest.raises(PictureError, match="its head has no end"):
-        images.open_picture(ppm(70_000))
+        images.open_image(ppm(70_000))
 
 
 @pytest.mark.parametrize("head", [b"name\0\0", b"name\0\1\0\0\0"])
 def test_a_text_that_swells_is_not_handed_on(head):
     data = png_with(b"zTXt" if len(head) == 6 else b"iTXt", head + zlib.compress(bytes(5_000_000)))
     assert b"name\0" not in again(data)
-    assert "its text 'name' is damaged and was left out" in images.open_picture(data).metadata.left
+    assert "its text 'name' is damaged and was left out" in images.open_image(data).metadata.left
     assert b"name\0" in again(png_with(b"zTXt", b"name\0\0" + zlib.compress(bytes(4_000))))
 
 
@@ -167,23 +167,23 @@ def test_what_is_decoded_whole_may_have_fewer_megapixels(format, most, monkeypat
     options = {"progressive": True} if format == "progressive" else {}
     data = pillow_bytes(smooth(), {"progressive": "jpeg"}.get(format, format), **options)
     share = 64 * 48 / (most * 1e6)  # as if each of its pixels were this many
-    images.open_picture(data, max_megapixels=500 * share)
+    images.open_image(data, max_megapixels=500 * share)
     with pytest.raises(PictureError, match=r"of a kind that has to be decoded whole.*--max-megapixels"):
-        images.open_picture(data, max_megapixels=500 * share * 0.98)
+        images.open_image(data, max_megapixels=500 * share * 0.98)
 
 
 @pytest.mark.parametrize("size", [(1_000_001, 1), (1, 1_000_001)])
 def test_a_longer_side_than_the_network_can_take_is_refused(size):
     with pytest.raises(PictureError, match="sides of at most 1,000,000 pixels"):
-        images.open_picture(png_with(b"tEXt", b"a\0b", size))
+        images.open_image(png_with(b"tEXt", b"a\0b", size))
 
 
 def test_the_limit_that_the_sentence_names_is_enough():
     data = pillow_bytes(np.zeros((1500, 2000), np.uint8), "gif")
     with pytest.raises(PictureError) as refused:
-        images.open_picture(data, max_megapixels=2)
+        images.open_image(data, max_megapixels=2)
     named = float(str(refused.value).split("--max-megapixels ")[1])
-    assert images.open_picture(data, max_megapixels=named).header.width == 2000
+    assert images.open_image(data, max_megapixels=named).header.width == 2000
 
 
 # Damage of all kinds -------------------------------------------------------------------------------------------------
@@ -230,7 +230,7 @@ def test_damage_is_a_sentence_or_a_picture_and_never_anything_else(name):
     refused = 0
     for _ in range(60):
         try:
-            picture = images.open_picture(damaged(data, random), max_megapixels=1)
+            picture = images.open_image(damaged(data, random), max_megapixels=1)
             for _ in picture.bands(256):
                 pass
         except PictureError:

@@ -15,13 +15,13 @@ from mirnet.errors import OutputExists, PictureError, SettingsError
 
 
 @pytest.fixture
-def picture() -> images.Picture:
-    return images.open_picture(photo("jpeg"))
+def picture() -> images.Image:
+    return images.open_image(photo("jpeg"))
 
 
 def test_a_saved_file_is_what_write_picture_gives_and_stands_alone(tmp_path, picture):
-    images.save_picture(tmp_path / "out.jpg", picture.bands(9), picture)
-    assert (tmp_path / "out.jpg").read_bytes() == images.write_picture(picture.bands(9), picture)[0]
+    images.save_image(tmp_path / "out.jpg", picture.bands(9), picture)
+    assert (tmp_path / "out.jpg").read_bytes() == images.encode_image(picture.bands(9), picture)[0]
     assert [path.name for path in tmp_path.iterdir()] == ["out.jpg"]
 
 
@@ -48,11 +48,11 @@ def test_an_existing_file_is_left_alone_unless_told_otherwise(tmp_path, picture)
         yield
 
     with pytest.raises(OutputExists, match=r"out\.jpg: is already there and was left alone"):
-        images.save_picture(path, never(), picture)
+        images.save_image(path, never(), picture)
     with pytest.raises(OutputExists):
         images.write_image(tmp_path / "out.jpg", smooth())
     assert path.read_bytes() == b"precious"
-    images.save_picture(path, picture.bands(9), picture, overwrite=True)
+    images.save_image(path, picture.bands(9), picture, overwrite=True)
     assert images.read_image(path).shape == (64, 48, 3)
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -68,14 +68,14 @@ def test_a_file_that_appears_meanwhile_is_left_alone(tmp_path, picture, monkeypa
         path.write_bytes(b"precious")
 
     with pytest.raises(OutputExists, match="appeared meanwhile"):
-        images.save_picture(path, bands(), picture)
+        images.save_image(path, bands(), picture)
     assert path.read_bytes() == b"precious"
     assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_disk_without_links_works(tmp_path, picture, monkeypatch):
     monkeypatch.setattr(Path, "hardlink_to", refusing(OSError(errno.EPERM, "no links here")))
-    images.save_picture(tmp_path / "out.jpg", picture.bands(9), picture)
+    images.save_image(tmp_path / "out.jpg", picture.bands(9), picture)
     assert [path.name for path in tmp_path.iterdir()] == ["out.jpg"]
 
 
@@ -89,7 +89,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, picture, monkeypatch, overw
     with pytest.raises(
         PictureError, match=r"out\.jpg: could not be written \(No space left on device\).* free some space"
     ):
-        images.save_picture(path, picture.bands(9), picture, overwrite=overwrite)
+        images.save_image(path, picture.bands(9), picture, overwrite=overwrite)
     assert list(tmp_path.iterdir()) == before
     assert not overwrite or path.read_bytes() == b"earlier output"
 
@@ -117,14 +117,14 @@ def test_whatever_stops_the_bands_leaves_nothing_behind(tmp_path, picture, error
         raise error
 
     with pytest.raises(error):
-        images.save_picture(tmp_path / "out.jpg", bands(), picture)
+        images.save_image(tmp_path / "out.jpg", bands(), picture)
     assert not list(tmp_path.iterdir())
 
 
 def test_an_interrupt_while_writing_leaves_nothing_behind(tmp_path, picture, monkeypatch):
     monkeypatch.setattr(os, "fsync", refusing(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
-        images.save_picture(tmp_path / "out.jpg", picture.bands(9), picture)
+        images.save_image(tmp_path / "out.jpg", picture.bands(9), picture)
     assert not list(tmp_path.iterdir())
 
 
@@ -134,10 +134,10 @@ def test_a_folder_that_is_missing_or_closed_gets_a_sentence(tmp_path, picture, m
         yield
 
     with pytest.raises(PictureError, match="there is no folder"):
-        images.save_picture(tmp_path / "nowhere" / "out.jpg", never(), picture)
+        images.save_image(tmp_path / "nowhere" / "out.jpg", never(), picture)
     monkeypatch.setattr(Path, "open", refusing(PermissionError(errno.EACCES, "Permission denied")))
     with pytest.raises(PictureError, match="you may not write in"):
-        images.save_picture(tmp_path / "out.jpg", picture.bands(9), picture)
+        images.save_image(tmp_path / "out.jpg", picture.bands(9), picture)
 
 
 def test_new_files_have_the_usual_permissions(tmp_path):
@@ -172,6 +172,6 @@ def test_an_unknown_suffix_format_or_quality_is_refused(tmp_path, picture):
     with pytest.raises(SettingsError, match=r"expected a name that ends in \.jpg"):
         images.write_image(tmp_path / "out.gif", smooth())
     with pytest.raises(SettingsError, match="expected one of jpeg, png, webp, tiff"):
-        images.write_picture(picture.bands(9), picture, format="gif")
+        images.encode_image(picture.bands(9), picture, format="gif")
     with pytest.raises(SettingsError, match="quality 0: expected a whole number from 1 to 100"):
-        images.write_picture(picture.bands(9), picture, quality=0)
+        images.encode_image(picture.bands(9), picture, quality=0)

@@ -33,9 +33,9 @@ def test_float_tiff_stays_float_to_the_last_bit(channels, tmp_path):
     photometric = {"photometric": "rgb"} if channels > 2 else {}
     extra = {"extrasamples": ["unassalpha"]} if channels in (2, 4) else {}
     data = tiff_bytes(floats(channels).squeeze(), planarconfig="contig", **photometric, **extra)
-    picture = images.open_picture(data)
+    picture = images.open_image(data)
     assert (picture.header.depth, picture.header.channels) == (32, channels)
-    written, _ = images.write_picture(picture.bands(7), picture)
+    written, _ = images.encode_image(picture.bands(7), picture)
     np.testing.assert_array_equal(tifffile.imread(io.BytesIO(written)), floats(channels).squeeze())
 
 
@@ -46,22 +46,22 @@ def test_float_tiff_stays_float_to_the_last_bit(channels, tmp_path):
 def test_floats_outside_of_0_to_1_are_refused_with_the_range_of_the_whole_picture(value, sentence):
     array = np.linspace(0, 0.5, 40 * 30 * 3, dtype=np.float32).reshape(40, 30, 3)
     array[30, 4, 1] = value
-    picture = images.open_picture(tiff_bytes(array, photometric="rgb"))
+    picture = images.open_image(tiff_bytes(array, photometric="rgb"))
     with pytest.raises(PictureError, match=rf"expected floats in \[0, 1\], but they reach .*{sentence}.*--clip"):
         list(picture.bands(8))
 
 
 def test_clip_takes_the_nearest_value_within():
     array = np.array([[-1, 0.25, 2], [np.nan, np.inf, -np.inf]], np.float32)[..., None].repeat(3, axis=2)
-    picture = images.open_picture(tiff_bytes(array, photometric="rgb"), clip=True)
+    picture = images.open_image(tiff_bytes(array, photometric="rgb"), clip=True)
     (band,) = picture.bands(2)
     np.testing.assert_array_equal(band[..., 0], [[0, 0.25, 1], [0, 1, 0]])
 
 
 def test_floats_become_what_another_format_holds_and_a_line_says_so(tmp_path):
-    picture = images.open_picture(tiff_bytes(floats(), photometric="rgb"))
+    picture = images.open_image(tiff_bytes(floats(), photometric="rgb"))
     for format, depth in (("png", 65535), ("webp", 255)):
-        remarks = images.save_picture(tmp_path / "out", picture.bands(9), picture, format=format, overwrite=True)
+        remarks = images.save_image(tmp_path / "out", picture.bands(9), picture, format=format, overwrite=True)
         assert f"float values became {16 if depth > 255 else 8} bit" in remarks[0]
         if format == "png":
             seen = images.read_image((tmp_path / "out").read_bytes())
@@ -80,7 +80,7 @@ def test_floats_become_what_another_format_holds_and_a_line_says_so(tmp_path):
 )
 def test_a_tiff_that_would_come_back_changed_is_refused_with_a_sentence(array, options, sentence):
     with pytest.raises(PictureError, match=f"expected .*{sentence}.*; convert it"):
-        images.open_picture(tiff_bytes(array, **options))
+        images.open_image(tiff_bytes(array, **options))
 
 
 @pytest.mark.parametrize(("format", "word"), [("webp", "frames"), ("tiff", "pages"), ("gif", "frames")])
@@ -89,7 +89,7 @@ def test_of_several_pictures_in_one_file_the_first_is_taken_and_a_line_says_so(f
     first = np.asarray(PIL.Image.fromarray(smooth()).quantize(16).convert("RGB"))
     frames = [PIL.Image.fromarray(255 - first)]
     data = pillow_bytes(first, format, save_all=True, append_images=frames, **options)
-    picture = images.open_picture(data)
+    picture = images.open_image(data)
     assert f"the first of its 2 {word} is taken" in " ".join(picture.remarks)
     np.testing.assert_array_equal(images.read_image(data)[..., :3], first)
 
@@ -106,9 +106,9 @@ def cmyk(format: str, **options: object) -> bytes:
 @pytest.mark.parametrize("format", ["jpeg", "tiff"])
 def test_cmyk_becomes_rgb_in_its_own_format_and_a_line_says_so(format):
     data = cmyk(format)
-    picture = images.open_picture(data)
+    picture = images.open_image(data)
     assert "CMYK became sRGB by a common profile of print" in picture.remarks[0]
-    written = images.open_picture(again(data))
+    written = images.open_image(again(data))
     assert (written.header.format, written.header.channels, written.metadata.icc) == (format, 3, None)
     ours, theirs = images.read_image(data).astype(int), smooth().astype(int)
     assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.9  # printed colours are duller, and still the same
@@ -117,7 +117,7 @@ def test_cmyk_becomes_rgb_in_its_own_format_and_a_line_says_so(format):
 def test_cmyk_is_converted_by_the_profile_that_it_brings():
     block = bytes(pyvips.Operation.call("profile_load", "cmyk"))
     data = cmyk("tiff", icc_profile=block)
-    picture = images.open_picture(data)
+    picture = images.open_image(data)
     assert picture.remarks == ("CMYK became sRGB by its profile",)
     source = PIL.ImageCms.ImageCmsProfile(io.BytesIO(block))
     target = PIL.ImageCms.createProfile("sRGB")
@@ -134,30 +134,30 @@ def test_avif_keeps_its_bits_and_a_lossless_one_every_pixel(bits):
     values = np.random.default_rng(bits).integers(0, 2**bits, (24, 18, 3)).astype(np.uint16) << (16 - bits)
     image = pyvips.Image.new_from_memory(values, 18, 24, 3, "ushort").copy(interpretation="rgb16")
     data = image.heifsave_buffer(compression="av1", lossless=True, bitdepth=bits, subsample_mode="off")
-    picture = images.open_picture(data)
+    picture = images.open_image(data)
     assert (picture.bits, picture.header.depth, picture.metadata.lossless) == (bits, 8 if bits == 8 else 16, True)
     whole = images.read_image(data)
     expected = np.rint((values >> (16 - bits)).astype(int) * (65535 if bits > 8 else 255) / (2**bits - 1))
     np.testing.assert_array_equal(whole, expected)
     written = again(data)
-    assert images.open_picture(written).bits == bits
+    assert images.open_image(written).bits == bits
     np.testing.assert_array_equal(images.read_image(written), whole)
 
 
 def test_lossy_avif_comes_back_nearly_and_quality_matters():
     data = pillow_bytes(smooth(), "avif", quality=95)
     fine, coarse = again(data), again(data, quality=20)
-    assert images.open_picture(fine).metadata.lossless is False
+    assert images.open_image(fine).metadata.lossless is False
     assert np.abs(images.read_image(fine).astype(int) - smooth()).mean() < 2
     assert len(coarse) < len(fine)
     assert np.asarray(PIL.Image.open(io.BytesIO(fine))).shape == (48, 64, 3)
 
 
 def test_16_bit_becomes_10_bit_in_avif(tmp_path):
-    picture = images.open_picture(pillow_bytes(noise(1, np.uint16), "png"))
-    remarks = images.save_picture(tmp_path / "out.avif", picture.bands(9), picture, format="avif")
+    picture = images.open_image(pillow_bytes(noise(1, np.uint16), "png"))
+    remarks = images.save_image(tmp_path / "out.avif", picture.bands(9), picture, format="avif")
     assert "16 bit became 10 bit" in remarks[0]
-    assert images.open_picture(tmp_path / "out.avif").bits == 10
+    assert images.open_image(tmp_path / "out.avif").bits == 10
 
 
 # What becomes PNG ----------------------------------------------------------------------------------------------------
@@ -173,8 +173,8 @@ def test_gif_bmp_and_ppm_become_png_with_every_pixel_and_a_line_says_so(format, 
         original = original.convert("RGB")
     data = io.BytesIO()
     original.save(data, format)
-    picture = images.open_picture(data.getvalue())
-    remarks = images.save_picture(tmp_path / "out.png", picture.bands(7), picture)
+    picture = images.open_image(data.getvalue())
+    remarks = images.save_image(tmp_path / "out.png", picture.bands(7), picture)
     assert f"{format.upper()} is not written: the result is a PNG picture" in remarks
     result = PIL.Image.open(io.BytesIO((tmp_path / "out.png").read_bytes()))
     np.testing.assert_array_equal(np.asarray(result.convert("RGB")), np.asarray(original.convert("RGB")))
@@ -191,7 +191,7 @@ def test_ppm_of_16_bit_keeps_them(magic, channels, largest):
 def test_a_transparent_palette_is_named_in_full():
     stream = io.BytesIO()
     PIL.Image.fromarray(smooth()).convert("P").save(stream, "png", transparency=3)
-    assert images.open_picture(stream.getvalue()).remarks == ("its palette became RGB and transparency",)
+    assert images.open_image(stream.getvalue()).remarks == ("its palette became RGB and transparency",)
 
 
 # HEIC and RAW --------------------------------------------------------------------------------------------------------
@@ -199,20 +199,20 @@ def test_a_transparent_palette_is_named_in_full():
 
 @pytest.mark.parametrize(("name", "bits", "tolerance"), [("eight-bit-turned.heic", 8, 3), ("ten-bit.heic", 10, 1.5)])
 def test_heic_comes_upright_as_16_bit_over_the_whole_range_and_becomes_tiff(name, bits, tolerance, tmp_path):
-    picture = images.open_picture(SAMPLES / name)
+    picture = images.open_image(SAMPLES / name)
     assert (picture.header.depth, picture.header.orientation, picture.bits) == (16, 1, bits)
     expected = np.rot90(smooth(), -1) if bits == 8 else smooth()
     seen = images.read_image(SAMPLES / name)
     assert seen.max() == 65535
     assert np.abs(seen / 257 - expected).max() < tolerance
-    remarks = images.save_picture(tmp_path / "out.tif", picture.bands(7), picture)
+    remarks = images.save_image(tmp_path / "out.tif", picture.bands(7), picture)
     assert remarks == ("HEIC is not written: the result is a TIFF picture",)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif"), seen)
 
 
 def test_heic_keeps_its_exif_but_for_the_turn_that_was_done():
-    written, _ = images.write_picture(
-        (picture := images.open_picture(SAMPLES / "eight-bit-turned.heic")).bands(9), picture
+    written, _ = images.encode_image(
+        (picture := images.open_image(SAMPLES / "eight-bit-turned.heic")).bands(9), picture
     )
     tags = PIL.Image.open(io.BytesIO(written)).getexif()
     assert (tags[0x010F], tags.get(0x0112, 1)) == ("Acme", 1)
@@ -228,26 +228,26 @@ def test_raw_is_developed_with_the_cameras_white_to_srgb_and_not_made_brighter()
 
 @pytest.mark.parametrize("orientation", [3, 6, 8])
 def test_raw_comes_upright_and_becomes_tiff_or_jpeg(orientation, tmp_path):
-    picture = images.open_picture(dng(orientation))
+    picture = images.open_image(dng(orientation))
     straight = images.read_image(dng())
     turned = images.upright(straight, orientation)
     assert picture.header.orientation == 1
     assert np.abs(np.concatenate(list(picture.bands(9))).astype(int) - turned)[4:-4, 4:-4].max() < 300
-    images.save_picture(tmp_path / "out.tif", picture.bands(9), picture)
+    images.save_image(tmp_path / "out.tif", picture.bands(9), picture)
     assert tifffile.imread(tmp_path / "out.tif").dtype == np.uint16
-    assert images.open_picture(images.write_picture(picture.bands(9), picture, format="jpeg")[0]).header.depth == 8
+    assert images.open_image(images.encode_image(picture.bands(9), picture, format="jpeg")[0]).header.depth == 8
 
 
 def test_a_raw_file_in_the_dress_of_a_tiff_is_known_by_what_it_holds(tmp_path):
     for name in ("photo.dng", "photo.tif", "photo"):
         (tmp_path / name).write_bytes(dng())
-        assert images.open_picture(tmp_path / name).header.format == "raw"
-    assert images.open_picture(photo("tiff")).header.format == "tiff"
+        assert images.open_image(tmp_path / name).header.format == "raw"
+    assert images.open_image(photo("tiff")).header.format == "tiff"
 
 
 def test_a_raw_file_cut_short_is_refused():
     with pytest.raises(PictureError, match="camera RAW picture, but the file is damaged or cut short"):
-        images.open_picture(dng()[:-500])
+        images.open_image(dng()[:-500])
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_a_raw_file_cut_short_is_refused():
 def test_a_missing_extra_is_answered_with_the_line_that_installs_it(extra, module, data, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(PictureError, match=rf'pip install "mirnet\[{extra}\]"'):
-        images.open_picture(data)
+        images.open_image(data)
 
 
 # All of them ---------------------------------------------------------------------------------------------------------
@@ -268,11 +268,11 @@ def test_a_missing_extra_is_answered_with_the_line_that_installs_it(extra, modul
 def test_rows_that_wait_on_disk_make_the_same_file(orientation, target, tmp_path, monkeypatch):
     from mirnet.images import row_buffer
 
-    picture = images.open_picture(photo("tiff", orientation))
-    expected, _ = images.write_picture(picture.bands(5), picture, format=target)
+    picture = images.open_image(photo("tiff", orientation))
+    expected, _ = images.encode_image(picture.bands(5), picture, format=target)
     monkeypatch.setattr(row_buffer, "IN_MEMORY_BYTES", 0)
     monkeypatch.setattr(row_buffer, "_GATHERED_BYTES", 1000)
-    images.save_picture(tmp_path / "out", picture.bands(5), picture, format=target)
+    images.save_image(tmp_path / "out", picture.bands(5), picture, format=target)
     assert (tmp_path / "out").read_bytes() == expected
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -296,7 +296,7 @@ def test_rows_that_wait_on_disk_come_back_upright(orientation, channels, dtype, 
 
 
 def test_a_side_too_long_for_a_format_is_refused_before_the_work(tmp_path):
-    wide = images.open_picture(pillow_bytes(np.zeros((1, 65_501), np.uint8), "png"))
+    wide = images.open_image(pillow_bytes(np.zeros((1, 65_501), np.uint8), "png"))
 
     def never():
         pytest.fail("bands were asked for though no file can hold them")
@@ -304,7 +304,7 @@ def test_a_side_too_long_for_a_format_is_refused_before_the_work(tmp_path):
 
     for format, title, limit in (("jpeg", "JPEG", 65500), ("webp", "WebP", 16383), ("avif", "AVIF", 16384)):
         with pytest.raises(PictureError, match=f"{title} holds at most {limit} pixels a side"):
-            images.save_picture(tmp_path / "out", never(), wide, format=format)
+            images.save_image(tmp_path / "out", never(), wide, format=format)
         with pytest.raises(PictureError, match="pixels a side"):
             images.refuse_unwritable(wide, format)
     assert images.refuse_unwritable(wide) == "png"
@@ -313,9 +313,9 @@ def test_a_side_too_long_for_a_format_is_refused_before_the_work(tmp_path):
 
 
 def test_a_wide_display_p3_picture_keeps_its_profile_in_avif():
-    picture = images.open_picture(pillow_bytes(smooth(), "png", icc_profile=icc()))
-    written, _ = images.write_picture(picture.bands(9), picture, format="avif")
-    assert images.open_picture(written).metadata.icc == icc()
+    picture = images.open_image(pillow_bytes(smooth(), "png", icc_profile=icc()))
+    written, _ = images.encode_image(picture.bands(9), picture, format="avif")
+    assert images.open_image(written).metadata.icc == icc()
 
 
 def test_more_megapixels_than_allowed_are_refused_before_decoding():
@@ -326,7 +326,7 @@ def test_more_megapixels_than_allowed_are_refused_before_decoding():
     with pytest.raises(
         PictureError, match=r"at most 500 megapixels, but .* 600.0 \(30000 x 20000\).*--max-megapixels 600"
     ):
-        images.open_picture(bomb)
-    assert images.open_picture(bomb, max_megapixels=600).header.width == 30_000
+        images.open_image(bomb)
+    assert images.open_image(bomb, max_megapixels=600).header.width == 30_000
     with pytest.raises(PictureError, match="damaged or cut short"):
-        list(images.open_picture(bomb, max_megapixels=600).bands(8))
+        list(images.open_image(bomb, max_megapixels=600).bands(8))

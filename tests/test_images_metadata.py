@@ -166,7 +166,7 @@ def test_an_exif_block_that_nobody_can_read_is_left_out(block):
 @pytest.mark.parametrize("format", FORMATS)
 def test_provenance_joins_the_xmp_that_is_there(format):
     data = again(photo(format), provenance='mirnet 1 <"&> weights abc')
-    packet = images.open_picture(data).metadata.xmp.decode()
+    packet = images.open_image(data).metadata.xmp.decode()
     assert packet.count("mirnet:provenance>") == 2
     assert "mirnet 1 &lt;" in packet
     assert ("Hütte" in packet) == (format != "png")  # the PNG had no XMP
@@ -178,13 +178,13 @@ def test_provenance_joins_the_xmp_that_is_there(format):
 
 def test_provenance_is_said_once_however_often_a_picture_is_made():
     once = again(photo("jpeg"), provenance="first")
-    twice = images.open_picture(again(once, provenance="second")).metadata.xmp
-    assert twice == images.open_picture(again(photo("jpeg"), provenance="second")).metadata.xmp
+    twice = images.open_image(again(once, provenance="second")).metadata.xmp
+    assert twice == images.open_image(again(photo("jpeg"), provenance="second")).metadata.xmp
     assert twice.count(b"<mirnet:provenance>") == 1
 
 
 def test_without_provenance_the_xmp_is_the_very_same():
-    assert images.open_picture(again(photo("jpeg"))).metadata.xmp == XMP
+    assert images.open_image(again(photo("jpeg"))).metadata.xmp == XMP
 
 
 @needs_exiftool
@@ -203,13 +203,13 @@ def test_xmp_that_is_no_text_stays_as_it_is():
 def test_xmp_of_64_kb_stays_in_jpeg():
     full = XMP.replace(b"tte</rdf:li>", b"tte" + b"x" * (65504 - len(XMP)) + b"</rdf:li>")
     data = again(pillow_bytes(smooth(), "jpeg", xmp=full))
-    assert images.open_picture(data).metadata.xmp == full
+    assert images.open_image(data).metadata.xmp == full
 
 
 def test_the_blank_room_in_xmp_gives_way_to_provenance_in_jpeg():
     roomy = XMP.replace(b"  \n  <?xpacket", b" " * (65504 - len(XMP)) + b"<?xpacket")
     data = again(pillow_bytes(smooth(), "jpeg", xmp=roomy), provenance="mirnet")
-    assert b"mirnet:provenance" in images.open_picture(data).metadata.xmp
+    assert b"mirnet:provenance" in images.open_image(data).metadata.xmp
 
 
 def test_exif_alone_hides_no_alpha_in_webp():
@@ -223,7 +223,7 @@ def test_exif_alone_hides_no_alpha_in_webp():
 def test_a_grey_profile_goes_where_grey_becomes_rgb():
     profile = bytearray(icc())
     profile[16:20] = b"GRAY"
-    picture = images.open_picture(pillow_bytes(noise(1), "png"))
+    picture = images.open_image(pillow_bytes(noise(1), "png"))
     grey = dataclasses.replace(picture, metadata=images.Metadata(icc=bytes(profile)))
     assert output_metadata.described(grey, "webp", None)[0].icc is None
     assert output_metadata.described(grey, "tiff", None)[0].icc == bytes(profile)
@@ -232,8 +232,8 @@ def test_a_grey_profile_goes_where_grey_becomes_rgb():
 def test_exif_too_long_for_jpeg_loses_the_makers_notes_and_says_so(tmp_path):
     tags = exif()
     tags.get_ifd(0x8769)[0x927C] = bytes(70_000)
-    picture = images.open_picture(pillow_bytes(smooth(), "png", exif=tags))
-    remarks = images.save_picture(tmp_path / "out.jpg", picture.bands(9), picture, format="jpeg")
+    picture = images.open_image(pillow_bytes(smooth(), "png", exif=tags))
+    remarks = images.save_image(tmp_path / "out.jpg", picture.bands(9), picture, format="jpeg")
     assert "the camera maker's own notes were left behind" in remarks[0]
     assert PIL.Image.open(io.BytesIO((tmp_path / "out.jpg").read_bytes())).getexif()[0x010F] == "Acme"
 

@@ -147,7 +147,7 @@ def test_names_that_differ_by_case_clash_only_where_that_makes_no_difference(pho
     make(photos / "A.jpg")
     out = tmp_path / "out"
     assert [job.problem for job in plan([photos], out)] == [None, None, None]
-    monkeypatch.setattr(planning, "tells_case_apart", lambda folder: False)
+    monkeypatch.setattr(planning, "is_case_sensitive", lambda folder: False)
     sentence = (
         f"{photos}/Z.JPG and {photos}/z.jpg would be one file where case makes no difference, as it seems in {out}"
     )
@@ -159,7 +159,7 @@ def test_names_that_differ_by_case_clash_only_where_that_makes_no_difference(pho
 
 
 def test_accents_that_are_put_together_otherwise_clash_too(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(planning, "tells_case_apart", lambda folder: False)
+    monkeypatch.setattr(planning, "is_case_sensitive", lambda folder: False)
     for form in ("NFC", "NFD"):
         make(photos / unicodedata.normalize(form, "é.jpg"))
     assert sum(job.problem is not None for job in plan([photos], tmp_path / "out")) == 2
@@ -171,7 +171,7 @@ def test_whether_case_is_told_apart_is_seen_without_writing(tmp_path, same, apar
     if same:
         os.link(tmp_path / "Name.jpg", tmp_path / "nAME.JPG")  # as if the one were the other
     before = sorted(tmp_path.rglob("*"))
-    assert discovery.tells_case_apart(tmp_path / "new/deep") == apart
+    assert discovery.is_case_sensitive(tmp_path / "new/deep") == apart
     assert sorted(tmp_path.rglob("*")) == before
 
 

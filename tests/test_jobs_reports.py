@@ -10,7 +10,7 @@ import pytest
 import mirnet
 from mirnet import write_image
 from mirnet.batch import jobs
-from mirnet.batch.jobs import Job, Outcome
+from mirnet.batch.jobs import BatchJob, Outcome
 from mirnet.batch.reports import ReportFile
 from mirnet.errors import MirnetError, PictureError, SettingsError
 from mirnet.inference.enhancer import Enhancer
@@ -23,9 +23,9 @@ def enhancer(fake_weights, fake_runtime) -> Enhancer:
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Job:
+def job(tmp_path: Path) -> BatchJob:
     write_image(tmp_path / "a.png", np.full((40, 50, 3), 30, np.uint8))
-    return Job(tmp_path / "a.png", tmp_path / "out/a.png")
+    return BatchJob(tmp_path / "a.png", tmp_path / "out/a.png")
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def report(path: Path, enhancer: Enhancer, *outcomes: Outcome) -> None:
     file.close()
 
 
-def run(job: Job, enhancer: Enhancer, **settings: object) -> Outcome:
+def run(job: BatchJob, enhancer: Enhancer, **settings: object) -> Outcome:
     (outcome,) = jobs.run([job], enhancer, Settings(**settings))
     return outcome
 
@@ -96,7 +96,7 @@ def test_a_line_that_a_killed_run_began_costs_no_other(path, job, enhancer, torn
 
 def test_every_name_is_one_line_of_ascii(path, job, enhancer):
     name = os.fsdecode(b"two\nlines \xff \xc3\xa9.png")
-    report(path, enhancer, run(Job(job.source.rename(job.source.with_name(name)), job.target), enhancer))
+    report(path, enhancer, run(BatchJob(job.source.rename(job.source.with_name(name)), job.target), enhancer))
     (line,) = lines(path)
     assert line["source"].endswith(name)
     assert path.read_bytes().isascii()

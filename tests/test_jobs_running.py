@@ -14,8 +14,8 @@ import pytest
 
 from mirnet import files, write_image
 from mirnet.batch import jobs, limits
-from mirnet.batch.jobs import Job, Outcome
-from mirnet.batch.limits import Memory
+from mirnet.batch.jobs import BatchJob, Outcome
+from mirnet.batch.limits import MemoryShare
 from mirnet.errors import Cancelled, PictureError, WeightsError
 from mirnet.inference.enhancer import Enhancer
 from mirnet.inference.settings import Settings
@@ -27,12 +27,12 @@ def enhancer(fake_weights, fake_runtime) -> Enhancer:
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> list[Job]:
+def work(tmp_path: Path) -> list[BatchJob]:
     """Six small pictures to enhance."""
     (tmp_path / "in").mkdir()
     for number in range(6):
         write_image(tmp_path / f"in/{number}.png", np.full((9 + number, 9, 3), 30, np.uint8))
-    return [Job(tmp_path / f"in/{number}.png", tmp_path / f"out/deep/{number}.png") for number in range(6)]
+    return [BatchJob(tmp_path / f"in/{number}.png", tmp_path / f"out/deep/{number}.png") for number in range(6)]
 
 
 def by_name(outcomes) -> list[Outcome]:
@@ -64,7 +64,7 @@ def test_as_many_as_asked_for_are_in_work_at_once(work, enhancer, monkeypatch):
 
 
 def test_progress_says_of_which_picture(work, enhancer):
-    seen: dict[Job, list[float]] = {}
+    seen: dict[BatchJob, list[float]] = {}
     list(
         jobs.run(
             work, enhancer, Settings(), at_once=2, progress=lambda job, done: seen.setdefault(job, []).append(done)
@@ -124,7 +124,7 @@ def test_a_cancelled_picture_cancels_the_run(work, enhancer):
 def test_large_pictures_wait_for_each_other_and_small_ones_do_not(tmp_path, monkeypatch):
     sizes = {"large": 40.0, "larger": 900.0, "small": 1.0}
     monkeypatch.setattr(limits, "megapixels_of", lambda source: sizes[source.name])
-    memory = Memory(50)
+    memory = MemoryShare(50)
     began: list[str] = []
 
     def take(name):
@@ -142,7 +142,7 @@ def test_large_pictures_wait_for_each_other_and_small_ones_do_not(tmp_path, monk
 
 def test_who_waits_for_memory_still_hears_stop(monkeypatch):
     monkeypatch.setattr(limits, "megapixels_of", lambda source: 50.0)
-    memory, stopped = Memory(50), threading.Event()
+    memory, stopped = MemoryShare(50), threading.Event()
 
     def wait():
         with memory.share(Path("b"), stopped.is_set):
@@ -224,7 +224,7 @@ def test_what_stands_where_a_result_belongs_is_no_finished_result(work, enhancer
 
 
 def test_a_name_that_is_too_long_for_the_disk_costs_one_picture(work, enhancer, tmp_path):
-    long = Job(work[0].source, tmp_path / "out" / f"{'x' * 245}.bright.png")
+    long = BatchJob(work[0].source, tmp_path / "out" / f"{'x' * 245}.bright.png")
     outcomes = by_name(jobs.run([long, work[1]], enhancer, Settings()))
     assert "File name too long" in str(outcomes[0].error)
     assert outcomes[1].report
@@ -234,7 +234,7 @@ def test_a_name_that_is_too_long_for_the_disk_costs_one_picture(work, enhancer, 
     "name", ["-o.png", "two\nlines.png", "with space.png", os.fsdecode(b"\xff\xfe.png"), "ü 夜.png"]
 )
 def test_whatever_a_file_may_be_called(work, enhancer, tmp_path, name):
-    job = Job(shutil.move(work[0].source, tmp_path / "in" / name), tmp_path / "out" / name)
+    job = BatchJob(shutil.move(work[0].source, tmp_path / "in" / name), tmp_path / "out" / name)
     (outcome,) = jobs.run([job], enhancer, Settings())
     assert outcome.error is None
     assert job.target.is_file()
@@ -268,17 +268,17 @@ def test_a_disk_that_fills_costs_no_time_for_what_has_no_room(tmp_path, work, en
 
 
 def test_small_pictures_still_go_onto_a_disk_that_was_full(work, tmp_path, monkeypatch):
-    disk = limits.Disk()
+    disk = limits.DiskSpace()
     full = PictureError("full")
     full.__cause__ = OSError(errno.ENOSPC, "No space left on device")
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10))
-    disk.refuse_hopeless(work[0].source, tmp_path)  # nobody says yet that it is full
-    disk.learn(full)
+    disk.refuse_full_disk(work[0].source, tmp_path)  # nobody says yet that it is full
+    disk.note_error(full)
     with pytest.raises(PictureError, match="not begun, for the disk of"):
-        disk.refuse_hopeless(work[0].source, tmp_path)
+        disk.refuse_full_disk(work[0].source, tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10_000_000))
-    disk.refuse_hopeless(work[0].source, tmp_path)
+    disk.refuse_full_disk(work[0].source, tmp_path)
 
 
 def test_too_little_memory_costs_one_picture(work, enhancer, monkeypatch):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mirnet.batch import folder_watch
-from mirnet.batch.jobs import Job
+from mirnet.batch.jobs import BatchJob
 from mirnet.errors import SettingsError
 
 
@@ -31,10 +31,10 @@ class Days:
         if self.plans:
             self.plans.pop(0)()
 
-    def _look(self) -> list[Job]:
+    def _look(self) -> list[BatchJob]:
         if self.fails:
             raise SettingsError("unplugged.")
-        return [Job(path, path.with_suffix(".out")) for path in sorted(self.folder.glob("*.jpg"))]
+        return [BatchJob(path, path.with_suffix(".out")) for path in sorted(self.folder.glob("*.jpg"))]
 
 
 @pytest.fixture

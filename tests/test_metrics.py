@@ -7,16 +7,24 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from mirnet.exposure import expose
-from mirnet.metrics import PROTOCOL, Picture, at_truths_exposure, psnr, rounded, ssim, with_gt_mean
+from mirnet.metrics import (
+    PROTOCOL,
+    ImageArray,
+    psnr,
+    round_to_8_bit,
+    score_at_ground_truth_exposure,
+    ssim,
+    with_gt_mean,
+)
 
 
-def pair(height: int, width: int, seed: int = 0) -> tuple[Picture, Picture]:
+def pair(height: int, width: int, seed: int = 0) -> tuple[ImageArray, ImageArray]:
     """A smooth picture with some texture, and a noisy copy, 8-bit rounded."""
     draws = np.random.default_rng(seed)
     rows, columns = np.mgrid[:height, :width][..., None]
     smooth = 0.5 + 0.4 * np.sin(rows / 7) * np.cos(columns / np.array([5, 9, 13]))
-    truth = rounded(np.clip(smooth + 0.05 * draws.standard_normal((height, width, 3)), 0, 1).astype(np.float32))
-    return rounded((0.8 * truth + 0.06 * draws.standard_normal(truth.shape)).astype(np.float32)), truth
+    truth = round_to_8_bit(np.clip(smooth + 0.05 * draws.standard_normal((height, width, 3)), 0, 1).astype(np.float32))
+    return round_to_8_bit((0.8 * truth + 0.06 * draws.standard_normal(truth.shape)).astype(np.float32)), truth
 
 
 SIZES = [(11, 11), (12, 40), (37, 23), (64, 80)]
@@ -57,9 +65,9 @@ def test_ssim_of_a_picture_smaller_than_its_window_is_no_number(size: tuple[int,
 
 def test_rounding_is_what_saving_in_8_bit_does() -> None:
     x = np.array([-0.2, 0.0, 0.4 / 255, 0.6 / 255, 0.5, 254.6 / 255, 1.0, 1.3], dtype=np.float32)
-    assert np.array_equal(np.round(rounded(x) * 255), [0, 0, 0, 1, 128, 255, 255, 255])
-    assert rounded(x).dtype == np.float32
-    assert np.array_equal(rounded(rounded(x)), rounded(x))
+    assert np.array_equal(np.round(round_to_8_bit(x) * 255), [0, 0, 0, 1, 128, 255, 255, 255])
+    assert round_to_8_bit(x).dtype == np.float32
+    assert np.array_equal(round_to_8_bit(round_to_8_bit(x)), round_to_8_bit(x))
 
 
 def test_gt_mean_brings_the_mean_to_the_truth_s_where_nothing_clips() -> None:
@@ -88,10 +96,10 @@ def test_gt_mean_of_a_black_result_is_a_number() -> None:
 def test_a_known_error_of_the_exposure_is_found_and_taken_back(error_stops: float) -> None:
     _, truth = pair(40, 50)
 
-    def render(stops: float) -> Picture:  # the proposal is `error_stops` too dark
-        return rounded(expose(truth, stops - error_stops))
+    def render(stops: float) -> ImageArray:  # the proposal is `error_stops` too dark
+        return round_to_8_bit(expose(truth, stops - error_stops))
 
-    found = at_truths_exposure(render, render(0), truth)
+    found = score_at_ground_truth_exposure(render, render(0), truth)
     assert found.error_stops == pytest.approx(error_stops, abs=0.05)
     assert found.result.mean() == pytest.approx(truth.mean(), abs=1e-3)
     assert psnr(found.result, truth) > 45
@@ -101,11 +109,11 @@ def test_a_renderer_that_answers_with_half_the_stops_is_asked_twice() -> None:
     _, truth = pair(40, 50)
     asked: list[float] = []
 
-    def render(stops: float) -> Picture:
+    def render(stops: float) -> ImageArray:
         asked.append(stops)
-        return rounded(expose(truth, 0.7 * stops - 1.0))
+        return round_to_8_bit(expose(truth, 0.7 * stops - 1.0))
 
-    found = at_truths_exposure(render, rounded(expose(truth, -1.0)), truth)
+    found = score_at_ground_truth_exposure(render, round_to_8_bit(expose(truth, -1.0)), truth)
     assert len(asked) == 2
     assert asked[0] == found.error_stops == pytest.approx(1.0, abs=0.05)
     assert asked[1] == pytest.approx(1.3, abs=0.05)  # what is left of the error, added to it

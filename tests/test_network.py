@@ -25,9 +25,9 @@ from mirnet.network import (
     mirnet_v2,
     published,
 )
-from mirnet.network.lite import Lite, settle, spread
+from mirnet.network.lite import Lite, apply_dead_zone, spread
 from mirnet.network.mirnet import MIRNet
-from mirnet.network.pooling import PerPicture, pad_to_multiple
+from mirnet.network.pooling import PerImagePooling, pad_to_multiple
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -74,11 +74,11 @@ def alone(block: nn.Module, inputs: list[Tensor]) -> Tensor:
 
 
 def pooled(block: nn.Module, inputs: list[Tensor]) -> Tensor:
-    return block(inputs[0], PerPicture())
+    return block(inputs[0], PerImagePooling())
 
 
 def fused(block: nn.Module, inputs: list[Tensor]) -> Tensor:
-    return block(inputs, PerPicture())
+    return block(inputs, PerImagePooling())
 
 
 GOLDEN_BLOCKS: list[tuple[str, Callable[[], nn.Module], Block, MIRNetConfig | MIRNetV2Config]] = [
@@ -184,9 +184,9 @@ def test_the_streams_votes_sum_to_one_channel_by_channel() -> None:
     torch.manual_seed(0)
     fusion = mirnet.SKFF(16, 3)
     stream = torch.randn(2, 16, 5, 7)
-    assert torch.allclose(fusion([stream] * 3, PerPicture()), stream, atol=1e-6)
+    assert torch.allclose(fusion([stream] * 3, PerImagePooling()), stream, atol=1e-6)
     # each channel has votes of its own
-    votes = fusion([torch.ones(1, 16, 5, 7), torch.zeros(1, 16, 5, 7), torch.zeros(1, 16, 5, 7)], PerPicture())
+    votes = fusion([torch.ones(1, 16, 5, 7), torch.zeros(1, 16, 5, 7), torch.zeros(1, 16, 5, 7)], PerImagePooling())
     assert votes[0, :, 0, 0].std() > 1e-3
 
 
@@ -215,10 +215,10 @@ def test_the_head_sees_a_mirrored_picture_as_the_same_scene() -> None:
     network, thumbnail = small("lite"), torch.rand(3, 3, 64, 96, generator=torch.Generator().manual_seed(0))
     assert isinstance(network, Lite)
     with torch.no_grad():
-        asked = network.head.ask(thumbnail)
+        asked = network.head.propose_augmented(thumbnail)
         for dims in ((2,), (3,), (2, 3)):
-            assert torch.allclose(network.head.ask(thumbnail.flip(dims)), asked.flip(dims), atol=1e-5)
-            assert not torch.allclose(network.head.look(thumbnail.flip(dims)), asked.flip(dims), atol=1e-3)
+            assert torch.allclose(network.head.propose_augmented(thumbnail.flip(dims)), asked.flip(dims), atol=1e-5)
+            assert not torch.allclose(network.head.propose_raw(thumbnail.flip(dims)), asked.flip(dims), atol=1e-3)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (2, 3), (7, 5), (16, 31), (33, 16)])
@@ -238,7 +238,7 @@ def test_a_network_pads_by_repeated_reflection_and_resizes_nothing(name: str) ->
     padded = np.pad(picture.numpy(), ((0, 0), (0, 0), (0, height - 5), (0, width - 18)), mode="reflect")
     with torch.no_grad():
         expected = network.restore(
-            PerPicture(), torch.from_numpy(padded), *(s.expand(1, 1, height, width) for s in stops)
+            PerImagePooling(), torch.from_numpy(padded), *(s.expand(1, 1, height, width) for s in stops)
         )
         assert torch.equal(network(picture, *stops), expected[:, :, :5, :18])
 
@@ -280,9 +280,9 @@ def test_lite_has_at_most_two_million_parameters_and_110_kflop_per_pixel() -> No
 
 def test_a_softened_map_keeps_the_pictures_number() -> None:
     network, thumbnail = small("lite"), torch.rand(2, 3, 64, 96)
-    before = network.head.ask(thumbnail)
-    network.head.soften(0.25)
-    after = network.head.ask(thumbnail)
+    before = network.head.propose_augmented(thumbnail)
+    network.head.shrink_map(0.25)
+    after = network.head.propose_augmented(thumbnail)
     number = before.mean((2, 3), keepdim=True)
     assert (before - number).abs().max() > 1e-3
     assert torch.allclose(after, number + (before - number) / 4, atol=1e-5)
@@ -300,15 +300,15 @@ def test_small_proposals_are_taken_for_none_and_large_ones_left_as_they_are() ->
     zone = LiteConfig().dead_zone_stops
     stops_map = torch.linspace(-0.5, 0.5, 6).reshape(1, 1, 2, 3)
     for mean in (0.1 * zone, -0.1 * zone):
-        assert torch.allclose(settle(mean * (1 + stops_map), zone), 0.001 * mean * (1 + stops_map), rtol=0.01)
+        assert torch.allclose(apply_dead_zone(mean * (1 + stops_map), zone), 0.001 * mean * (1 + stops_map), rtol=0.01)
     for mean in (1.5 * zone, -1.5 * zone, 6.0):
-        assert torch.allclose(settle(mean * (1 + stops_map), zone), mean * (1 + stops_map), rtol=0.04)
+        assert torch.allclose(apply_dead_zone(mean * (1 + stops_map), zone), mean * (1 + stops_map), rtol=0.04)
 
 
 def test_a_head_proposes_what_it_asks_for_outside_its_dead_zone() -> None:
     network, thumbnail = small("lite"), torch.rand(2, 3, 64, 96)
     network.head.dead_zone_stops = 0.25
-    assert torch.equal(network.propose(thumbnail), settle(network.head.ask(thumbnail), 0.25))
+    assert torch.equal(network.propose(thumbnail), apply_dead_zone(network.head.propose_augmented(thumbnail), 0.25))
 
 
 def test_a_map_of_cells_is_spread_with_half_pixel_centres_and_held_edges() -> None:
@@ -325,7 +325,7 @@ def uneven_picture(height: int, width: int) -> Tensor:
     return picture
 
 
-def in_tiles(render: Callable[..., Tensor], inputs: list[Tensor], overlap_px: int) -> Tensor:
+def process_tiles(render: Callable[..., Tensor], inputs: list[Tensor], overlap_px: int) -> Tensor:
     """Left and right half, each rendered with `overlap_px` more and cut back."""
     half = inputs[0].shape[3] // 2
     left = render(*(x[..., : half + overlap_px] for x in inputs))
@@ -340,10 +340,10 @@ def test_tiles_with_the_whole_picture_s_scene_equal_the_whole_and_naive_tiles_do
     network = lively(name)
     picture = uneven_picture(32, 256)
     inputs = [picture, torch.linspace(1, 4, 256).expand(1, 1, 32, 256)] if name == "lite" else [picture]
-    scene = network.survey(*inputs)
+    scene = network.measure_scene(*inputs)
     whole = network.render(scene, *inputs)
-    tiled = in_tiles(lambda *x: network.render(scene, *x), inputs, overlap_px)
-    naive = in_tiles(network, inputs, overlap_px)
+    tiled = process_tiles(lambda *x: network.render(scene, *x), inputs, overlap_px)
+    naive = process_tiles(network, inputs, overlap_px)
     assert (tiled - whole).abs().max() <= 1e-4
     assert (naive - whole).abs().max() > 5e-3
 
@@ -352,7 +352,7 @@ def test_tiles_with_the_whole_picture_s_scene_equal_the_whole_and_naive_tiles_do
 @pytest.mark.parametrize("size", [(16, 24), (7, 21)])
 def test_the_scene_of_the_whole_picture_renders_what_the_plain_call_gives(name: str, size: tuple[int, int]) -> None:
     network, inputs = lively(name), inputs_of(name, *size)
-    assert (network.render(network.survey(*inputs), *inputs) - network(*inputs)).abs().max() <= 1e-5
+    assert (network.render(network.measure_scene(*inputs), *inputs) - network(*inputs)).abs().max() <= 1e-5
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -368,10 +368,10 @@ def test_a_plain_call_treats_each_picture_of_a_batch_alone(name: str) -> None:
 def test_a_survey_pools_all_tiles_of_a_scene_together(name: str) -> None:
     network, inputs = lively(name), inputs_of(name, 16, 24, pictures=2)
     inputs[0][1] *= 0.1
-    scene = network.survey(*inputs)
+    scene = network.measure_scene(*inputs)
     assert scene.shape == (network.scene_size(),)
     # the first number of a scene is a mean over both tiles, so it lies between theirs
-    alone = [network.survey(*(x[i : i + 1] for x in inputs))[0] for i in range(2)]
+    alone = [network.measure_scene(*(x[i : i + 1] for x in inputs))[0] for i in range(2)]
     if name != "v2-paper":  # its first vector is weighted by a softmax over all pixels, not a plain mean
         assert torch.allclose(scene[0], (alone[0] + alone[1]) / 2, atol=1e-5)
     assert not torch.allclose(scene[0], alone[0], atol=1e-6)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mirnet.errors import DataError
-from mirnet.pairs import find_pairs, survey
+from mirnet.pairs import find_pairs, list_pairs
 
 
 def lay_out(root: Path, *files: str) -> Path:
@@ -110,7 +110,7 @@ def test_links_in_a_circle_do_not_hang(tmp_path: Path) -> None:
     (tmp_path / "high/other").symlink_to(tmp_path / "other")
     (tmp_path / "other/back").symlink_to(tmp_path / "high")
     (tmp_path / "deep").symlink_to(tmp_path)
-    found = survey(tmp_path)
+    found = list_pairs(tmp_path)
     assert "1" in [pair.name for pair in found.pairs]
     assert "other/2" in [lone.name for lone in found.lone]
 
@@ -153,7 +153,7 @@ def test_lol_v1_is_its_training_part(tmp_path: Path) -> None:
 def test_the_folders_names_are_dropped_only_where_a_picture_has_no_partner_as_it_is(tmp_path: Path) -> None:
     lay_out(tmp_path, "low/lowland.png", "high/lowland.png", "low/low_2.png", "high/high-2.png", "low/2.png",
             "high/2.png", "low/low3.png", "high/high3.png")  # fmt: skip
-    found = survey(tmp_path)
+    found = list_pairs(tmp_path)
     assert [pair.name for pair in found.pairs] == ["2", "3", "lowland"]
     assert sorted(lone.name for lone in found.lone) == ["high-2", "low_2"]
 
@@ -201,14 +201,14 @@ def test_a_list_that_is_none_is_said(tmp_path: Path, rows: str, sentence: str) -
 
 def test_a_survey_tells_what_is_broken_beside_the_pairs(tmp_path: Path) -> None:
     lay_out(tmp_path, "low/a.png", "high/a.png", "low/b.png", "high/c.png", "low/d.png", "low/d.jpg", "high/d.png")
-    found = survey(tmp_path)
+    found = list_pairs(tmp_path)
     assert [pair.name for pair in found.pairs] == ["a", "d"]
     assert [(lone.name, lone.file.name, lone.wanted) for lone in found.lone] == [
         ("b", "b.png", f"in {tmp_path / 'high'}"),
         ("c", "c.png", f"in {tmp_path / 'low'}"),
     ]
     assert [lone.is_bright for lone in found.lone] == [False, True]
-    assert [(each.name, {file.name for file in each.files}) for each in found.doubled] == [("d", {"d.jpg", "d.png"})]
+    assert [(each.name, {file.name for file in each.files}) for each in found.duplicates] == [("d", {"d.jpg", "d.png"})]
 
 
 def test_an_unreadable_folder_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,17 +6,17 @@ from profiles import ADOBE_RGB, DISPLAY_P3, PROPHOTO, grey_profile, profile
 
 from mirnet.exposure import expose, to_encoded, to_linear
 from mirnet.images.colour_space import Space, space_of
-from mirnet.inference.blending import Exposed, Wishes, black_all_around, exposed, finished, to_rgb
+from mirnet.inference.blending import BlendWeights, ExposedTile, blend_tile, expose_tile, find_black_blocks, to_rgb
 
-UNCHANGED = Wishes()
+UNCHANGED = BlendWeights()
 
 
-def shown(pixels: np.ndarray, change: float = 0.0, stops: float | None = None, wishes: Wishes = UNCHANGED,
+def shown(pixels: np.ndarray, change: float = 0.0, stops: float | None = None, wishes: BlendWeights = UNCHANGED,
           space: Space | None = None, warmth: float = 0.0) -> np.ndarray:  # fmt: skip
     """Through a network that adds `change` to everything."""
     map_ = None if stops is None else np.full(pixels.shape[:2], stops, np.float32)
-    tile = exposed(pixels, map_, warmth, space)
-    return finished(pixels, tile, tile.seen + np.float32(change), wishes, space)
+    tile = expose_tile(pixels, map_, warmth, space)
+    return blend_tile(pixels, tile, tile.seen + np.float32(change), wishes, space)
 
 
 def noise(channels: int, dtype: type, rows: int = 40, width: int = 31) -> np.ndarray:
@@ -37,35 +37,35 @@ def test_grey_is_the_luminance_of_linear_light():
     grey = np.zeros((1, 1, 1), np.uint8)
     red = np.array([1, 0, 0], np.float32).reshape(3, 1, 1)
     # 0.2126 of linear light is 0.4984 encoded
-    assert finished(grey, exposed(grey, None, 0, None), red, UNCHANGED, None).item() == round(0.4984 * 255)
+    assert blend_tile(grey, expose_tile(grey, None, 0, None), red, UNCHANGED, None).item() == round(0.4984 * 255)
 
 
 @pytest.mark.parametrize("width", [1, 31, 60_000])
 def test_strips_do_not_show(width):
     pixels = noise(3, np.uint8, rows=5, width=width)
-    seen = exposed(pixels, np.full(pixels.shape[:2], 3, np.float32), 0, None).seen
+    seen = expose_tile(pixels, np.full(pixels.shape[:2], 3, np.float32), 0, None).seen
     np.testing.assert_allclose(seen.transpose(1, 2, 0), expose(to_rgb(pixels), 3.0), atol=3e-7)
 
 
 def test_warmth_gives_red_and_takes_from_blue():
     grey = np.full((1, 1, 3), 40, np.uint8)
-    red, green, blue = exposed(grey, np.ones((1, 1), np.float32), 1.0, None).seen.ravel()
+    red, green, blue = expose_tile(grey, np.ones((1, 1), np.float32), 1.0, None).seen.ravel()
     light = np.float32(40 / 255)
     assert (red, green, blue) == pytest.approx([expose(light, stops) for stops in (1.5, 1.0, 0.5)], abs=1e-6)
 
 
 def test_what_is_kept_of_a_change_may_differ_between_luma_and_colour():
     pixels = noise(3, np.float32)
-    tile = exposed(pixels, None, 0, None)
+    tile = expose_tile(pixels, None, 0, None)
     change = np.random.default_rng(1).normal(0, 0.01, tile.seen.shape).astype(np.float32)
     seen = np.clip(tile.seen, 0.1, 0.9)
-    tile = Exposed(seen, None)
-    kept = finished(pixels, tile, seen + change, Wishes(1.0, 0.0, 1.0), None).transpose(2, 0, 1) - seen
+    tile = ExposedTile(seen, None)
+    kept = blend_tile(pixels, tile, seen + change, BlendWeights(1.0, 0.0, 1.0), None).transpose(2, 0, 1) - seen
     luma = np.tensordot([0.2126, 0.7152, 0.0722], kept, 1)
     assert np.abs(luma).max() < 1e-6
     assert np.abs(kept - (change - np.tensordot([0.2126, 0.7152, 0.0722], change, 1))).max() < 1e-6
-    both = finished(pixels, tile, seen + change, Wishes(1.0, 0.3, 0.3), None)
-    np.testing.assert_allclose(both, finished(pixels, tile, seen + change, Wishes(1.0, 0.3), None), atol=1e-6)
+    both = blend_tile(pixels, tile, seen + change, BlendWeights(1.0, 0.3, 0.3), None)
+    np.testing.assert_allclose(both, blend_tile(pixels, tile, seen + change, BlendWeights(1.0, 0.3), None), atol=1e-6)
 
 
 # Colour spaces -------------------------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ def test_a_wide_gamut_picture_is_exposed_in_its_own_primaries(wide):
 
 def test_the_network_sees_a_wide_gamut_picture_as_srgb_clipped(wide):
     white_and_green = np.array([[[1, 1, 1], [0, 1, 0]]], np.float32)
-    seen = exposed(white_and_green, None, 0, wide).seen[:, 0].T
+    seen = expose_tile(white_and_green, None, 0, wide).seen[:, 0].T
     np.testing.assert_allclose(seen[0], 1, atol=1e-3)
     assert seen[1, 0] == 0  # such a green has less than no red
 
@@ -113,7 +113,7 @@ def test_what_the_network_changes_comes_back_in_the_own_primaries_of_a_picture(w
     """Within sRGB: as if the whole picture had been converted, changed, and converted back."""
     grey = np.full((2, 2, 3), 0.4, np.float32)
     out = shown(grey, change=0.1, space=wide)
-    light = to_linear(exposed(grey, None, 0, wide).seen[:, 0, 0] + np.float32(0.1))
+    light = to_linear(expose_tile(grey, None, 0, wide).seen[:, 0, 0] + np.float32(0.1))
     expected = wide.encoded((wide.from_srgb @ light)[:, None])[:, 0]
     np.testing.assert_allclose(out[0, 0], expected, atol=2e-4)
 
@@ -129,7 +129,7 @@ def test_a_grey_profile_has_its_own_curve_and_no_primaries():
     assert space is not None
     pixels = noise(1, np.uint16)
     np.testing.assert_array_equal(shown(pixels, space=space), pixels)
-    assert exposed(np.full((1, 1, 1), 0.5, np.float32), None, 0, space).seen[0, 0, 0] == pytest.approx(
+    assert expose_tile(np.full((1, 1, 1), 0.5, np.float32), None, 0, space).seen[0, 0, 0] == pytest.approx(
         to_encoded(np.float32(0.5**1.8)), abs=1e-3
     )
 
@@ -159,9 +159,9 @@ def test_what_is_black_all_around_is_found_and_nothing_else():
     pixels[:48] = 0
     pixels[:, 70:] = 0
     pixels[100, 80] = [0, 1, 0]
-    found = black_all_around(pixels, 8)
+    found = find_black_blocks(pixels, 8)
     assert not found[pixels.any(2)].any()
     assert found[:40].all()  # a block from what is lit
     assert not found[40:48, :70].any()
     assert not found[88:112, 72:].any()  # near the one pixel that is lit
-    assert not black_all_around(noise(1, np.float32) * 0.1 + 0.001, 8).any()
+    assert not find_black_blocks(noise(1, np.float32) * 0.1 + 0.001, 8).any()

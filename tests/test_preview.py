@@ -15,7 +15,7 @@ from mirnet import images
 from mirnet.errors import Cancelled, SettingsError, TooManyPixels
 from mirnet.exposure import to_encoded, to_linear
 from mirnet.inference import preview as previews
-from mirnet.inference.downscaling import Shrunk, shrunk_size
+from mirnet.inference.downscaling import Downscaler, downscaled_size
 from mirnet.inference.enhancer import Enhancer
 from mirnet.inference.preview import Preview, View
 from mirnet.inference.settings import Settings
@@ -118,7 +118,7 @@ def test_a_smaller_view_is_averaged_in_linear_light(enhancer):
 def test_a_picture_is_shrunk_by_area_to_any_size():
     pixels = np.random.default_rng(1).integers(0, 256, (53, 71, 3), dtype=np.uint8)
     source = Source.of(pixels)
-    shrunk = Shrunk(source, 1000)
+    shrunk = Downscaler(source, 1000)
     for top in range(0, 53, 10):
         shrunk.add(top, pixels[top : top + 10])
     (small,) = shrunk.source().bands(53)
@@ -132,7 +132,7 @@ def test_a_picture_is_shrunk_by_area_to_any_size():
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (4000, 3000), (3, 100_000), (600, 400)])
 @pytest.mark.parametrize("most", [1, 100, 350_000])
 def test_a_shrunk_size_is_within_its_limit_and_never_larger(size, most):
-    height, width = shrunk_size(*size, most)
+    height, width = downscaled_size(*size, most)
     assert 1 <= height <= size[0]
     assert 1 <= width <= size[1]
     assert height * width <= max(most, 1)
@@ -181,7 +181,7 @@ def test_other_shares_of_the_same_exposure_need_no_network(enhancer, fake_runtim
 
 
 def test_a_small_view_of_a_large_picture_needs_no_survey(fake_weights, fake_runtime, monkeypatch):
-    for module in ("survey", "render", "preview"):
+    for module in ("first_pass", "second_pass", "preview"):
         monkeypatch.setattr(f"mirnet.inference.{module}.WHOLE_PX", 1000)
     preview = opened(pillow_bytes(dark(200, 300), "png"), Enhancer(fake_weights(), runtime=fake_runtime))
     asked, restore = [], fake_runtime.restore
@@ -200,7 +200,7 @@ def test_a_view_too_large_for_one_piece_is_made_in_tiles_that_do_not_show(enhanc
     content = pillow_bytes(dark(200, 300, channels), "png", exif=exif(orientation).tobytes())
     settings, view = Settings(exposure=1, denoise=0.7), View(20_000)
     expected = opened(content, enhancer).rendered(view, settings)
-    for module in ("survey", "render", "preview"):
+    for module in ("first_pass", "second_pass", "preview"):
         monkeypatch.setattr(f"mirnet.inference.{module}.WHOLE_PX", 1000)
     monkeypatch.setattr(previews, "TILE_PX", 64)
     preview, done = opened(content, enhancer), []
@@ -237,7 +237,7 @@ def test_a_photo_to_match_is_neither_kept_nor_read_again(enhancer, monkeypatch):
     preview = opened(pillow_bytes(dark(), "png"), enhancer)
     photo = pillow_bytes(np.full((9, 9, 3), 70, np.uint8), "png")
     first = preview.rendered(View(), Settings(match=photo))
-    monkeypatch.setattr(previews, "wanted_mean", lambda settings: pytest.fail("the photo was read again"))
+    monkeypatch.setattr(previews, "target_mean_of", lambda settings: pytest.fail("the photo was read again"))
     again = preview.rendered(View(500), Settings(match=bytes(bytearray(photo)), warmth=1))
     assert again.stops == pytest.approx(first.stops, abs=0.5)
     before = sys.getrefcount(photo)
@@ -289,7 +289,7 @@ def test_a_view_of_a_very_thin_picture_is_no_more_for_the_network_than_others(en
 
 def test_a_region_that_would_show_the_network_too_much_is_refused(enhancer, monkeypatch):
     monkeypatch.setattr(previews, "MOST_SEEN_PX", 4000)
-    for module in ("survey", "render", "preview"):
+    for module in ("first_pass", "second_pass", "preview"):
         monkeypatch.setattr(f"mirnet.inference.{module}.WHOLE_PX", 1000)
     preview = opened(pillow_bytes(dark(60, 900), "png"), enhancer)
     with pytest.raises(SettingsError, match="too narrow for its length"):

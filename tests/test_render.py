@@ -10,8 +10,9 @@ from mirnet import images, metrics
 from mirnet.inference import first_pass, second_pass, tiles
 from mirnet.inference.catalog import FOLDER, Card, read, read_card
 from mirnet.inference.runtimes import OpenVINORuntime, Runtime
-from mirnet.inference.second_pass import Plan, Source
+from mirnet.inference.second_pass import RenderPlan
 from mirnet.inference.settings import Settings
+from mirnet.inference.source import Source
 from mirnet.network.lite import spread
 from mirnet.network.pooling import pad_to_multiple
 
@@ -31,21 +32,25 @@ def picture(height: int, width: int, channels: int = 3) -> np.ndarray:
     return np.clip(ramp + grain, 0, 255).astype(np.uint8)
 
 
-def rendered(source: Source, plan: Plan, runtime: Runtime, card: Card, settings: Settings = CALM) -> np.ndarray:
+def rendered(source: Source, plan: RenderPlan, runtime: Runtime, card: Card, settings: Settings = CALM) -> np.ndarray:
     return np.concatenate(list(second_pass.render(source, plan, runtime, card, settings)))
 
 
 def tiled_and_whole(source: Source, runtime: Runtime, card: Card, tile_px: int) -> tuple[np.ndarray, ...]:
     """In one piece, in tiles with the whole picture's scene, in tiles that each look at themselves."""
-    plan = second_pass.look(source, runtime, card, CALM)
+    plan = second_pass.plan_image(source, runtime, card, CALM)
     (whole,) = source.bands(source.height)
-    stops = first_pass.stops_at(plan.stops, source, slice(0, source.height), slice(0, source.width))
+    stops = first_pass.stops_in_window(plan.stops, source, slice(0, source.height), slice(0, source.width))
     scene = runtime.restore(*first_pass.network_input(whole, stops, 0.0, None, card), None)[1]
-    kinds = (plan, Plan(plan.proposal, plan.stops, scene, tile_px), Plan(plan.proposal, plan.stops, None, tile_px))
+    kinds = (
+        plan,
+        RenderPlan(plan.proposal, plan.stops, scene, tile_px),
+        RenderPlan(plan.proposal, plan.stops, None, tile_px),
+    )
     return tuple(rendered(source, kind, runtime, card) for kind in kinds)
 
 
-def agree(a: np.ndarray, b: np.ndarray) -> bool:
+def mean_over_processes(a: np.ndarray, b: np.ndarray) -> bool:
     """At most one 8-bit step anywhere, and PSNR of 55 dB or more."""
     return bool(np.abs(a - b).max() <= 1 / 255 and metrics.psnr(a, b) >= 55)
 
@@ -54,19 +59,19 @@ def agree(a: np.ndarray, b: np.ndarray) -> bool:
 def test_tiles_that_share_a_scene_equal_the_whole_picture(fake_runtime, card, size):
     whole, tiled, _ = tiled_and_whole(Source.of(picture(*size) / np.float32(255)), fake_runtime, card, 64)
     assert whole.shape == (*size, 3)
-    assert agree(tiled, whole)
+    assert mean_over_processes(tiled, whole)
 
 
 def test_tiles_that_look_at_themselves_do_not(fake_runtime, card):
     """The twin of the test above: what it looks for would be found."""
     whole, _, naive = tiled_and_whole(Source.of(picture(200, 136) / np.float32(255)), fake_runtime, card, 64)
-    assert not agree(naive, whole)
+    assert not mean_over_processes(naive, whole)
 
 
 def test_tiles_without_enough_overlap_do_not(fake_runtime, card, fake_weights):
     narrow = read_card(fake_weights(overlap_px=0).with_suffix(".json"))
     whole, tiled, _ = tiled_and_whole(Source.of(picture(200, 136) / np.float32(255)), fake_runtime, narrow, 64)
-    assert not agree(tiled, whole)
+    assert not mean_over_processes(tiled, whole)
 
 
 def test_the_shipped_weights_tile_without_seams():
@@ -75,7 +80,7 @@ def test_the_shipped_weights_tile_without_seams():
     dark = images.read_image(ROOT / "examples/cat-twin.jpg")[:197, :171]
     dark = np.concatenate([dark, 255 - dark], axis=1) / np.float32(255)  # two scenes in one
     whole, tiled, naive = tiled_and_whole(Source.of(dark), runtime, weights.card, 96)
-    assert agree(tiled, whole)
+    assert mean_over_processes(tiled, whole)
     assert metrics.psnr(tiled, whole) > metrics.psnr(naive, whole)
 
 
@@ -92,7 +97,7 @@ def test_the_height_of_the_bands_in_which_a_picture_comes_does_not_matter(fake_r
     monkeypatch.setattr(first_pass, "WHOLE_PX", 1000)
     monkeypatch.setattr(second_pass, "TILE_PX", 64)
     results = [
-        rendered(source, second_pass.look(source, fake_runtime, card, Settings()), fake_runtime, card)
+        rendered(source, second_pass.plan_image(source, fake_runtime, card, Settings()), fake_runtime, card)
         for source in (Source.of(pixels), Source(203, 90, bands))
     ]
     np.testing.assert_array_equal(*results)
@@ -105,7 +110,7 @@ def test_a_large_picture_is_surveyed_by_samples_from_all_over_it(fake_runtime, c
     monkeypatch.setattr(first_pass, "WHOLE_PX", 1000)
     monkeypatch.setattr(first_pass, "SAMPLE_PX", 16)
     pixels = picture(160, 240)
-    plan = second_pass.look(Source.of(pixels), fake_runtime, card, Settings(keep_exposure=True))
+    plan = second_pass.plan_image(Source.of(pixels), fake_runtime, card, Settings(keep_exposure=True))
     assert fake_runtime.calls == [(16, 3, 16, 16)]
     np.testing.assert_allclose(plan.scene, (pixels / 255).mean((0, 1)), atol=0.02)
 
@@ -129,7 +134,7 @@ def test_a_thin_picture_counts_as_high_as_the_network_makes_it(fake_runtime, car
     monkeypatch.setattr(second_pass, "TILE_PX", 64)
     for size in ((1, 900), (900, 1)):
         source = Source.of(picture(*size))
-        rendered(source, second_pass.look(source, fake_runtime, card, Settings()), fake_runtime, card)
+        rendered(source, second_pass.plan_image(source, fake_runtime, card, Settings()), fake_runtime, card)
     assert max(height * width for _, _, height, width in fake_runtime.calls) <= 1000
 
 
@@ -141,7 +146,7 @@ def test_a_black_picture_gets_no_exposure(fake_runtime, card):
 
 def test_a_small_picture_is_one_piece(fake_runtime, card):
     source = Source.of(picture(40, 61))
-    rendered(source, second_pass.look(source, fake_runtime, card, CALM), fake_runtime, card)
+    rendered(source, second_pass.plan_image(source, fake_runtime, card, CALM), fake_runtime, card)
     assert fake_runtime.calls == [(1, 3, 40, 64)]
 
 
@@ -164,7 +169,7 @@ def test_stops_are_spread_as_in_training():
 def test_a_tile_larger_than_the_picture_gives_the_picture_in_one_piece(fake_runtime, card):
     source = Source.of(picture(120, 90))
     whole, tiled, large = (
-        rendered(source, second_pass.look(source, fake_runtime, card, wish), fake_runtime, card, wish)
+        rendered(source, second_pass.plan_image(source, fake_runtime, card, wish), fake_runtime, card, wish)
         for wish in (CALM, Settings(denoise=1.0, tile=64), Settings(denoise=1.0, tile=4000))
     )
     np.testing.assert_array_equal(whole, large)
@@ -180,7 +185,7 @@ def test_sizes_of_tiles_agree_and_two_runs_are_equal(fake_runtime, card, monkeyp
     source = Source.of(picture(*size))
     results = []
     for wish in (Settings(tile=tile), Settings(tile=tile), Settings(tile=4000)):
-        plan = second_pass.look(source, fake_runtime, card, wish)
+        plan = second_pass.plan_image(source, fake_runtime, card, wish)
         results.append(rendered(source, plan, fake_runtime, card, wish).astype(int))
     np.testing.assert_array_equal(results[0], results[1])
     assert np.abs(results[0] - results[2]).max() <= 1
@@ -190,7 +195,7 @@ def test_a_survey_does_not_depend_on_the_tiles(fake_runtime, card, monkeypatch):
     monkeypatch.setattr(second_pass, "WHOLE_PX", 1000)
     monkeypatch.setattr(first_pass, "WHOLE_PX", 1000)
     source = Source.of(picture(300, 260))
-    scenes = [second_pass.look(source, fake_runtime, card, Settings(tile=tile)).scene for tile in (None, 64, 512)]
+    scenes = [second_pass.plan_image(source, fake_runtime, card, Settings(tile=tile)).scene for tile in (None, 64, 512)]
     np.testing.assert_array_equal(scenes[0], scenes[1])
     np.testing.assert_array_equal(scenes[0], scenes[2])
 
@@ -200,7 +205,7 @@ def test_rows_of_a_very_wide_picture_are_held_within_bounds(fake_runtime, card, 
     monkeypatch.setattr(first_pass, "WHOLE_PX", 1000)
     monkeypatch.setattr(second_pass, "HELD_BYTES", 300 * 3 * 64)
     source = Source.of(picture(200, 300))
-    plan = second_pass.look(source, fake_runtime, card, CALM)
+    plan = second_pass.plan_image(source, fake_runtime, card, CALM)
     fake_runtime.calls.clear()
     low = rendered(source, plan, fake_runtime, card)
     assert max(height for _, _, height, _ in fake_runtime.calls) <= 64
@@ -211,7 +216,7 @@ def test_rows_of_a_very_wide_picture_are_held_within_bounds(fake_runtime, card, 
 def test_night_is_a_share_of_the_proposal_and_exposure_adds_to_it(fake_runtime, card):
     source = Source.of(picture(40, 60))
     day, night, brighter = (
-        second_pass.look(source, fake_runtime, card, wish).stops
+        second_pass.plan_image(source, fake_runtime, card, wish).stops
         for wish in (Settings(), Settings(mood="night"), Settings(mood="night", exposure=0.5))
     )
     np.testing.assert_allclose(night, day * second_pass.NIGHT_SHARE)
@@ -224,7 +229,7 @@ def test_a_picture_is_matched_to_a_mean(fake_runtime, card, monkeypatch, size, w
     monkeypatch.setattr(second_pass, "WHOLE_PX", 20_000)
     monkeypatch.setattr(first_pass, "WHOLE_PX", 20_000)
     source = Source.of(picture(*size))
-    plan = second_pass.look(source, fake_runtime, card, CALM, target_mean=wanted)
+    plan = second_pass.plan_image(source, fake_runtime, card, CALM, target_mean=wanted)
     assert rendered(source, plan, fake_runtime, card).mean() / 255 == pytest.approx(wanted, abs=0.01)
 
 
@@ -233,12 +238,12 @@ def test_denoising_alone_leaves_the_mean_where_it_is(fake_runtime, card, tile):
     """The fake network brightens by what its scene lies over 0.3."""
     pixels = picture(150, 170)
     source, wish = Source.of(pixels), Settings(keep_exposure=True, tile=tile)
-    result = rendered(source, second_pass.look(source, fake_runtime, card, wish), fake_runtime, card, wish)
+    result = rendered(source, second_pass.plan_image(source, fake_runtime, card, wish), fake_runtime, card, wish)
     assert result.mean() == pytest.approx(pixels.mean(), rel=0.01)
     bare = Settings(denoise=1.0, exposure=-2)
-    assert rendered(source, second_pass.look(source, fake_runtime, card, bare), fake_runtime, card, bare).mean() != (
-        pytest.approx(pixels.mean(), rel=0.01)
-    )
+    assert rendered(
+        source, second_pass.plan_image(source, fake_runtime, card, bare), fake_runtime, card, bare
+    ).mean() != (pytest.approx(pixels.mean(), rel=0.01))
 
 
 @pytest.mark.parametrize("tile", [None, 64])
@@ -246,7 +251,7 @@ def test_black_borders_stay_black(fake_runtime, card, tile):
     """The fake network makes everything brighter, black too."""
     pixels = np.pad(picture(120, 90), ((50, 60), (40, 41), (0, 0)))
     source, wish = Source.of(pixels), Settings(tile=tile, denoise=1.0)
-    result = rendered(source, second_pass.look(source, fake_runtime, card, wish), fake_runtime, card, wish)
+    result = rendered(source, second_pass.plan_image(source, fake_runtime, card, wish), fake_runtime, card, wish)
     assert not result[:24].any()
     assert not result[-40:].any()
     assert not result[:, :16].any()

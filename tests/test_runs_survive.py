@@ -28,15 +28,16 @@ from mirnet.errors import Cancelled, SettingsError, TrainingError, WeightsError
 from mirnet.images import write_image
 from mirnet.network import LiteConfig, MIRNetConfig, MIRNetV2Config, checkpoints
 from mirnet.training import exposure_head, loop, pipeline, recipes
+from mirnet.training.batches import CropMix
 from mirnet.training.observer import Silent
-from mirnet.training.recipes import Feed, Recipe, Stage
+from mirnet.training.recipes import Recipe, Stage
 from mirnet.training.runs import figures, progress_strip
-from mirnet.training.runs.folder import Place, RunFolder
+from mirnet.training.runs.folder import RunFolder, RunPosition
 from mirnet.training.settings import TrainSettings
 
 RECIPE = Recipe(
     optimiser="adamw", learning_rate=3e-3, final_learning_rate=1e-4, warmup_steps=2, clip_norm=0.5, average=0.9,
-    stages=(Stage(0.5, 16, 2), Stage(0.5, 24, 1)), feed=Feed(real=0.9, darkened=0.1, jitter_stops=0.4, local=True),
+    stages=(Stage(0.5, 16, 2), Stage(0.5, 24, 1)), feed=CropMix(real=0.9, darkened=0.1, jitter_stops=0.4, local=True),
 )  # fmt: skip
 SHORT = TrainSettings(
     recipe=RECIPE, steps=8, head_steps=3, checkpoint_steps=3, validate_steps=4, log_steps=1, device="cpu", threads=1
@@ -182,7 +183,7 @@ def test_a_damaged_newest_checkpoint_is_set_aside(pictures: Path, tmp_path: Path
     newest = last(run)
     newest.write_bytes(newest.read_bytes()[:-1000])
     watch = At()
-    train(pictures, run, resume=True, watch=watch)
+    train(pictures, run, resume=True, observer=watch)
     assert "00000008.safetensors: is damaged and set aside; going on from 1-restorer-00000006" in watch.said[0]
     assert (run / "checkpoints" / f"{newest.name}.set-aside").exists()
     assert_equal_runs(run, undisturbed)
@@ -228,7 +229,7 @@ def test_a_full_disk_is_a_sentence_and_costs_nothing_once_there_is_room(
 ) -> None:
     run = small_disk / "run"
     with pytest.raises(TrainingError, match=r"No space left on device\); make room .* --resume"):
-        train(pictures, run, watch=At(phase, times, lambda: fill(small_disk)))
+        train(pictures, run, observer=At(phase, times, lambda: fill(small_disk)))
     assert not list(run.rglob("*.part"))
     (small_disk / "filling").unlink()
     train(pictures, run, resume=True)
@@ -239,7 +240,7 @@ def test_a_log_that_cannot_grow_is_a_sentence(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     run.log_file = Path("/dev/full")
     with pytest.raises(TrainingError, match=r"/dev/full: could not be written \(No space left on device\)"):
-        run.log(Place(), {"loss": 1.0})
+        run.log(RunPosition(), {"loss": 1.0})
 
 
 # --- pictures that go away -------------------------------------------------------------------------------------------
@@ -251,7 +252,7 @@ def test_a_picture_that_is_deleted_half_way_is_named_and_the_run_goes_on_when_it
 ) -> None:
     run = functools.partial(train, pictures, tmp_path / "run", memory_bytes=0)
     with pytest.raises(TrainingError, match=rf"{Path(lost).name}.* restore it and resume the run"):
-        run(watch=At("train", 3, (pictures / lost).unlink))
+        run(observer=At("train", 3, (pictures / lost).unlink))
     assert checkpoints.load(last(tmp_path / "run"))
     shutil.copy(original / lost, pictures / lost)
     run(resume=True)
@@ -275,15 +276,15 @@ def test_pictures_of_odd_sizes_are_validated(pictures: Path, tmp_path: Path, pre
 def test_a_loss_beyond_all_pictures_names_step_and_batch_and_the_run_can_go_on(
     pictures: Path, tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch, loss: float
 ) -> None:
-    descend, steps = loop.descend, []
+    backpropagate, steps = loop.backpropagate, []
 
     def wrong_at_the_fifth(*arguments: Any) -> tuple[float, float]:
         steps.append(1)
-        right = descend(*arguments)
+        right = backpropagate(*arguments)
         return (loss, right[1]) if len(steps) == 5 else right
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "descend", wrong_at_the_fifth)
+        patch.setattr(loop, "backpropagate", wrong_at_the_fifth)
         with pytest.raises(TrainingError, match=rf"became {loss:g} at step 4 of the restorer, on a batch with pair \d"):
             train(pictures, tmp_path / "run")
     train(pictures, tmp_path / "run", resume=True)
@@ -297,7 +298,7 @@ def test_a_run_that_exploded_goes_on_from_before_with_a_lower_rate(pictures: Pat
         train(pictures, tmp_path / "run", settings)
     tame = replace(settings, recipe=replace(wild, learning_rate=1e-3, final_learning_rate=1e-3))
     watch = At()
-    train(pictures, tmp_path / "run", tame, resume=True, override=True, watch=watch)
+    train(pictures, tmp_path / "run", tame, resume=True, override=True, observer=watch)
     assert any("Overridden: recipe.learning_rate was 1e+30 and is 0.001." in line for line in watch.said)
     assert last(tmp_path / "run").name == "1-restorer-00000008.safetensors"
 
@@ -340,14 +341,14 @@ def test_by_the_clock_a_resumed_run_says_that_its_end_is_not_exact(pictures: Pat
             pictures,
             tmp_path / "run",
             settings,
-            watch=At("train", 3, lambda: asked.append(1)),
+            observer=At("train", 3, lambda: asked.append(1)),
             stop=lambda: bool(asked),
         )
     before = json.loads(checkpoint_header(last(tmp_path / "run"))["mirnet"])["place"]["seconds"]
     asked.clear()
     watch = At("train", 3, lambda: asked.append(1))
     with pytest.raises(Cancelled):
-        train(pictures, tmp_path / "run", settings, resume=True, watch=watch, stop=lambda: bool(asked))
+        train(pictures, tmp_path / "run", settings, resume=True, observer=watch, stop=lambda: bool(asked))
     assert any("Going on after 0.00 of 1 hours" in line and "not exactly" in line for line in watch.said)
     assert "not exactly" in json.loads((tmp_path / "run/run.json").read_text())["resumed"][-1]["end"]
     assert json.loads(checkpoint_header(last(tmp_path / "run"))["mirnet"])["place"]["seconds"] > before > 0
@@ -384,13 +385,13 @@ def test_a_published_checkpoint_is_where_a_run_begins(
     monkeypatch.setitem(network.PRESETS, preset, weights.config)
     began: list[dict[str, torch.Tensor]] = []
 
-    def look(job: loop.Job, *_: object) -> bool:
+    def look(job: loop.TrainingContext, *_: object) -> bool:
         began.append({entry: tensor.clone() for entry, tensor in checkpoints.entries(job.network).items()})
         return True
 
     monkeypatch.setattr(pipeline, "_train", look)
     watch = At()
-    train(pictures, tmp_path / "run", replace(SHORT, preset=preset), start=published, watch=watch)
+    train(pictures, tmp_path / "run", replace(SHORT, preset=preset), start=published, observer=watch)
     expected = checkpoints.entries(weights)
     assert began[0].keys() == expected.keys()
     assert all(torch.equal(began[0][entry], expected[entry]) for entry in expected)
@@ -401,7 +402,7 @@ def test_a_published_checkpoint_is_where_a_run_begins(
 def test_the_shipped_weights_are_where_a_run_begins(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    began: list[loop.Job] = []
+    began: list[loop.TrainingContext] = []
     monkeypatch.setattr(pipeline, "_train", lambda job, *_: bool(began.append(job)) or True)
     monkeypatch.setattr(figures, "draw", lambda *_: [])
     train(pictures, tmp_path / "run", start=Path("lite"))
@@ -414,7 +415,7 @@ def test_weights_of_a_deeper_network_are_named_and_wrong_files_refused(
 ) -> None:
     run = functools.partial(train, pictures, tmp_path / "run", replace(SHORT, preset="paper", steps=1, head_steps=0))
     watch = At()
-    run(start=repository / "tests/golden/mirnet_v1_nfeat8.pth", watch=watch)  # of three groups, here there is one
+    run(start=repository / "tests/golden/mirnet_v1_nfeat8.pth", observer=watch)  # of three groups, here there is one
     assert "weights taken over" in watch.said[0]
     assert "of the file are not used, for this network has none of that name" in watch.said[1]
     assert not [line for line in watch.said if "stay as they were drawn" in line]

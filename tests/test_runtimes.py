@@ -99,7 +99,7 @@ def test_float32_is_stated_whatever_the_processor_could_do(runtime):
 @pytest.mark.parametrize("name", RUNTIMES)
 @pytest.mark.parametrize("alone", [True, False])
 def test_work_may_be_watched_and_ended(tiny_lite, monkeypatch, name, alone):
-    monkeypatch.setattr(f"mirnet.inference.runtimes.by_{name}.TICK_SECONDS", 0.001, raising=False)
+    monkeypatch.setattr(f"mirnet.inference.runtimes.{name}_runtime.TICK_SECONDS", 0.001, raising=False)
     runtime = open_runtime(name, catalog.read(tiny_lite), threads=1)
     picture = inputs(1, 400, 480)
     expected, scene = runtime.restore(*picture, None)

@@ -11,7 +11,7 @@ from serving import Patient, Running, problem_of, request, running, wait_until, 
 
 import mirnet
 from mirnet.inference.settings import Settings
-from mirnet.service.expiring_store import Shelf
+from mirnet.service.expiring_store import ExpiringStore
 from mirnet.service.service import Limits
 
 
@@ -36,7 +36,7 @@ def client(served: Running):
 
 def enhanced(served: Running, content: bytes, **settings: object) -> bytes:
     """As the Enhancer does it without a service."""
-    return served.service.networks.get("lite").enhance_bytes(content, Settings(**settings)).content
+    return served.service.enhancers.get("lite").enhance_bytes(content, Settings(**settings)).content
 
 
 # Enhance ------------------------------------------------------------------------------------------
@@ -308,7 +308,7 @@ def post_in_background(served: Running, content: bytes = b"x", path: str = "/v1/
 def test_a_full_queue_is_503_with_a_time_to_come_again(patient) -> None:
     enhancer, served = patient
     asked = [post_in_background(served) for _ in range(3)]
-    wait_until(lambda: served.service.engine.waiting == 2)
+    wait_until(lambda: served.service.queue.waiting == 2)
     with served.client() as one:
         answer = one.post("/v1/enhance", content=b"x")
     assert problem_of(answer, 503)["type"] == "/docs#busy"
@@ -325,13 +325,13 @@ def test_a_client_that_hangs_up_frees_its_place_and_ends_its_work(patient) -> No
     first = served.raw(request("/v1/enhance", b"working"))
     wait_until(lambda: enhancer.seen == [b"working"])
     second = served.raw(request("/v1/enhance", b"waiting"))
-    wait_until(lambda: served.service.engine.waiting == 1)
+    wait_until(lambda: served.service.queue.waiting == 1)
     second.close()
-    wait_until(lambda: served.service.engine.waiting == 0)
+    wait_until(lambda: served.service.queue.waiting == 0)
     assert not enhancer.cancelled
     first.close()
     wait_until(lambda: enhancer.cancelled == [b"working"])
-    wait_until(lambda: served.service.engine.idle and served.service.room.used == 0)
+    wait_until(lambda: served.service.queue.idle and served.service.upload_memory.used == 0)
     assert enhancer.seen == [b"working"]
 
 
@@ -340,12 +340,12 @@ def test_the_time_limit_is_504_and_waiting_counts() -> None:
     with running(lambda path: enhancer, Limits(at_once=1, time_limit_seconds=0.3, grace_seconds=0.1)) as served:
         asked = [post_in_background(served), post_in_background(served)]
         assert [problem_of(each.result(), 504)["type"] for each in asked] == ["/docs#time-limit"] * 2
-        wait_until(lambda: served.service.engine.idle)
+        wait_until(lambda: served.service.queue.idle)
         assert len(enhancer.cancelled) == len(enhancer.seen)
 
 
 def test_a_newer_render_takes_the_place_of_one_that_waits() -> None:
-    from mirnet.service.stored_items import Opened
+    from mirnet.service.stored_items import OpenedPreview
 
     enhancer = Patient()
     with running(lambda path: enhancer, Limits(at_once=1)) as served:
@@ -357,7 +357,7 @@ def test_a_newer_render_takes_the_place_of_one_that_waits() -> None:
                 enhancer.enhance_bytes(b"", settings, progress)
                 return type("Rendered", (), {"pixels": np.zeros((2, 2, 3), np.uint8), "stops": settings.exposure})
 
-        name = served.service.previews.put(Opened(Slow(), "lite"))
+        name = served.service.previews.put(OpenedPreview(Slow(), "lite"))
         latest = {"Mirnet-Render": "latest"}
 
         def render(exposure: int, headers: dict[str, str]):
@@ -366,10 +366,10 @@ def test_a_newer_render_takes_the_place_of_one_that_waits() -> None:
 
         with ThreadPoolExecutor(4) as pool:
             first = [pool.submit(render, n, {}) for n in range(2)]
-            wait_until(lambda: served.service.engine.working + served.service.engine.waiting == 2)
+            wait_until(lambda: served.service.queue.working + served.service.queue.waiting == 2)
             wait_until(lambda: len(enhancer.seen) == 2)  # both threads have one
             older = pool.submit(render, 2, latest)
-            wait_until(lambda: served.service.engine.waiting == 1)
+            wait_until(lambda: served.service.queue.waiting == 1)
             newer = pool.submit(render, 3, latest)
             assert problem_of(older.result(), 409)["type"] == "/docs#superseded"
             enhancer.free.set()
@@ -419,7 +419,7 @@ def test_a_finished_job_keeps_its_result_and_not_what_was_sent(patient) -> None:
 
 def test_a_job_that_took_long_is_kept_from_when_it_was_done() -> None:
     now, needed = [0.0], [True]
-    shelf: Shelf[str] = Shelf(100, 10.0, len, lambda item: needed[0], lambda: now[0])
+    shelf: ExpiringStore[str] = ExpiringStore(100, 10.0, len, lambda item: needed[0], lambda: now[0])
     name = shelf.put("a job")
     now[0] = 50.0
     shelf.sweep()

@@ -31,7 +31,7 @@ def _is_alive_afterwards(served):
     yield
     with served.client() as one:
         assert one.post("/v1/enhance", content=PNG).content == PNG
-    wait_until(lambda: served.service.room.used == 0)
+    wait_until(lambda: served.service.upload_memory.used == 0)
 
 
 def test_a_head_that_stalls_is_closed(served) -> None:
@@ -84,7 +84,7 @@ def test_a_body_that_trickles_is_over_at_the_time_limit() -> None:
 def test_half_a_body_and_a_hang_up_leave_nothing(served) -> None:
     for _ in range(5):
         served.raw(request("/v1/enhance", PNG * 100)[:5000]).close()
-    wait_until(lambda: served.service.room.used == 0 and served.service.engine.idle)
+    wait_until(lambda: served.service.upload_memory.used == 0 and served.service.queue.idle)
 
 
 def test_a_length_over_the_limit_is_refused_before_the_body_and_the_answer_is_read(served) -> None:
@@ -156,7 +156,7 @@ def test_broken_forms_are_told(served, body) -> None:
 
 def test_all_uploads_together_have_bounded_room(served) -> None:
     held = [served.raw(request("/v1/enhance", Content_Length="299999"), bytes(290_000)) for _ in range(3)]
-    wait_until(lambda: served.service.room.used == 870_000)
+    wait_until(lambda: served.service.upload_memory.used == 870_000)
     with served.client() as one:
         answer = one.post("/v1/enhance", content=bytes(299_999))
     assert problem_of(answer, 503)["type"] == "/docs#memory"
@@ -176,7 +176,7 @@ def test_connections_are_bounded_and_the_idle_ones_give_way() -> None:
             connection.close()
         wait_until(lambda: not served.server.server_state.connections)
         busy = [served.raw(request("/v1/enhance", PNG, Connection="close")) for _ in range(8)]
-        wait_until(lambda: served.service.engine.waiting == 7)
+        wait_until(lambda: served.service.queue.waiting == 7)
         assert b"/docs#busy" in heard(served.raw())
         enhancer.free.set()
         assert all(heard(connection).startswith(b"HTTP/1.1 200 ") for connection in busy)
@@ -191,7 +191,7 @@ def test_who_does_not_take_the_answer_is_cut_off() -> None:
         deaf.connect(("127.0.0.1", served.port))
         deaf.sendall(request("/v1/enhance", bytes(20_000_000)))
         wait_until(lambda: len(enhancer.seen) == 1)
-        wait_until(lambda: not served.server.server_state.connections and served.service.room.used == 0)
+        wait_until(lambda: not served.server.server_state.connections and served.service.upload_memory.used == 0)
         deaf.close()
 
 

@@ -15,7 +15,7 @@ import httpx
 import numpy as np
 import pytest
 from sample_pictures import pillow_bytes
-from serving import PATIENCE_SECONDS, Patient, problem_of, request, running, wait_until
+from serving import WAITING_SECONDS, Patient, problem_of, request, running, wait_until
 
 from mirnet.service.service import Limits
 
@@ -41,7 +41,7 @@ class Process:
         self.url = found.group() if found else ""
 
     def client(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=PATIENCE_SECONDS, trust_env=False)
+        return httpx.Client(base_url=self.url, timeout=WAITING_SECONDS, trust_env=False)
 
     def files(self) -> list[Path]:
         return [path for path in self.folder.rglob("*") if not path.is_dir()]
@@ -49,7 +49,7 @@ class Process:
     def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         """Its exit code and what it said on standard error."""
         self.process.send_signal(number)
-        _, errors = self.process.communicate(timeout=PATIENCE_SECONDS)
+        _, errors = self.process.communicate(timeout=WAITING_SECONDS)
         return self.process.returncode, errors
 
 
@@ -142,9 +142,9 @@ def test_what_cannot_finish_in_time_is_answered_503_waiting_or_not() -> None:
             asked = [pool.submit(httpx.post, f"{served.url}/v1/enhance", content=b"x", timeout=20) for _ in range(3)]
             job = httpx.post(f"{served.url}/v1/jobs", content=b"x").headers["location"]
             stream = pool.submit(httpx.get, f"{served.url}{job}/events", timeout=20)
-            wait_until(lambda: served.service.engine.waiting == 3)
+            wait_until(lambda: served.service.queue.waiting == 3)
             half = served.raw(request("/v1/enhance", PNG)[:-5])
-            wait_until(lambda: served.service.room.used)
+            wait_until(lambda: served.service.upload_memory.used)
             served.server.should_exit = True
             wait_until(lambda: served.service.ending)
             new = httpx.post(f"{served.url}/v1/enhance", content=b"x")
@@ -164,7 +164,7 @@ def test_what_can_finish_in_time_finishes() -> None:
     with ThreadPoolExecutor(2) as pool:
         with running(lambda path: enhancer, Limits(at_once=1, grace_seconds=20)) as served:
             asked = [pool.submit(httpx.post, f"{served.url}/v1/enhance", content=b"x", timeout=20) for _ in range(2)]
-            wait_until(lambda: served.service.engine.waiting == 1)
+            wait_until(lambda: served.service.queue.waiting == 1)
             served.server.should_exit = True
             wait_until(lambda: served.service.ending)
             enhancer.free.set()

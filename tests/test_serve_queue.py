@@ -8,15 +8,15 @@ from serving import wait_until
 from mirnet.errors import Cancelled, SettingsError
 from mirnet.inference.settings import Settings
 from mirnet.service import options
-from mirnet.service.expiring_store import Shelf
-from mirnet.service.work_queue import LATER, NOW, SOON, Ending, Engine, Full
+from mirnet.service.expiring_store import ExpiringStore
+from mirnet.service.work_queue import OPEN_LEVEL, RENDER_LEVEL, WHOLE_LEVEL, QueueFull, ShuttingDown, WorkQueue
 
 
 @pytest.fixture
 def engine():
-    made = Engine(workers=1, waiting=3)
+    made = WorkQueue(workers=1, waiting=3)
     yield made
-    made.stop(Ending("over"))
+    made.stop(ShuttingDown("over"))
 
 
 class Gate:
@@ -36,9 +36,11 @@ def test_what_a_person_looks_at_goes_before_whole_pictures(engine) -> None:
     gate, order = Gate(), []
     first = engine.submit(gate)
     assert gate.began.wait(5)
-    tickets = [engine.submit(lambda progress, name=name: order.append(name), level)
-               for name, level in (("whole", LATER), ("another", LATER), ("opened", SOON))]  # fmt: skip
-    assert [engine.place(ticket) for ticket in tickets] == [1, 2, 0]
+    tickets = [
+        engine.submit(lambda progress, name=name: order.append(name), level)
+        for name, level in (("whole", WHOLE_LEVEL), ("another", WHOLE_LEVEL), ("opened", OPEN_LEVEL))
+    ]
+    assert [engine.position(ticket) for ticket in tickets] == [1, 2, 0]
     gate.free.set()
     assert first.outcome.result(5) == "done"
     for ticket in tickets:
@@ -50,7 +52,7 @@ def test_a_render_does_not_wait_for_whole_pictures_in_work(engine) -> None:
     gate = Gate()
     engine.submit(gate)
     assert gate.began.wait(5)
-    assert engine.submit(lambda progress: "seen", NOW).outcome.result(5) == "seen"
+    assert engine.submit(lambda progress: "seen", RENDER_LEVEL).outcome.result(5) == "seen"
     gate.free.set()
 
 
@@ -60,7 +62,7 @@ def test_a_full_queue_says_when_to_come_again(engine) -> None:
     assert gate.began.wait(5)
     for _ in range(3):
         engine.submit(lambda progress: None)
-    with pytest.raises(Full, match="3 requests wait") as refused:
+    with pytest.raises(QueueFull, match="3 requests wait") as refused:
         engine.submit(lambda progress: None)
     assert refused.value.retry_seconds >= 1
     gate.free.set()
@@ -83,11 +85,11 @@ def test_who_cancels_frees_a_place_at_once_and_stops_the_work_at_its_next_progre
 def test_an_end_answers_all_and_takes_nothing_more(engine) -> None:
     gate = Gate()
     tickets = [engine.submit(gate), engine.submit(lambda progress: None)]
-    assert engine.stop(Ending("over"))
+    assert engine.stop(ShuttingDown("over"))
     for ticket in tickets:
-        with pytest.raises(Ending, match="over"):
+        with pytest.raises(ShuttingDown, match="over"):
             ticket.outcome.result(0)
-    with pytest.raises(Ending):
+    with pytest.raises(ShuttingDown):
         engine.submit(lambda progress: None)
 
 
@@ -110,33 +112,33 @@ class Clock:
 
 def test_a_shelf_forgets_what_was_not_used_for_its_time() -> None:
     clock = Clock()
-    shelf = Shelf(100, 600, len, clock=clock)
-    old, used = shelf.put("old"), shelf.put("used")
+    store = ExpiringStore(100, 600, len, clock=clock)
+    old, used = store.put("old"), store.put("used")
     clock.now = 599
-    assert shelf.get(used) == "used"
+    assert store.get(used) == "used"
     clock.now = 601
-    assert (shelf.get(old), shelf.get(used)) == (None, "used")
-    assert len(shelf) == 1
+    assert (store.get(old), store.get(used)) == (None, "used")
+    assert len(store) == 1
 
 
 def test_a_shelf_drops_the_longest_unused_first_when_room_is_needed() -> None:
-    shelf = Shelf(10, 600, len)
-    first, second = shelf.put("aaaa"), shelf.put("bbbb")
-    shelf.get(first)
-    third = shelf.put("cccc")
-    assert [shelf.get(name) for name in (first, second, third)] == ["aaaa", None, "cccc"]
-    large = shelf.put("d" * 50)
-    assert shelf.get(large) == "d" * 50  # alone, however large
-    assert len(shelf) == 1
+    store = ExpiringStore(10, 600, len)
+    first, second = store.put("aaaa"), store.put("bbbb")
+    store.get(first)
+    third = store.put("cccc")
+    assert [store.get(name) for name in (first, second, third)] == ["aaaa", None, "cccc"]
+    large = store.put("d" * 50)
+    assert store.get(large) == "d" * 50  # alone, however large
+    assert len(store) == 1
 
 
 def test_a_shelf_drops_nothing_that_is_needed() -> None:
     clock = Clock()
-    shelf = Shelf(2, 600, len, needed=lambda item: item == "work", clock=clock)
-    kept = shelf.put("work")
-    shelf.put("xx")
+    store = ExpiringStore(2, 600, len, needed=lambda item: item == "work", clock=clock)
+    kept = store.put("work")
+    store.put("xx")
     clock.now = 10_000
-    assert shelf.get(kept) == "work"
+    assert store.get(kept) == "work"
 
 
 def test_options_read_as_settings() -> None:

@@ -16,24 +16,24 @@ from PIL import Image
 from torch import Tensor
 
 from mirnet.datasets import low_light_synthesis
-from mirnet.datasets.counter_rng import Draws
-from mirnet.datasets.darkened_folder import Twin, darken, photos_of
-from mirnet.datasets.darkened_sheet import TwinSheet
+from mirnet.datasets.counter_rng import CounterRNG
+from mirnet.datasets.darkened_folder import SyntheticPair, darken, photos_of
+from mirnet.datasets.darkened_sheet import DarkenedSheet
 from mirnet.datasets.low_light_synthesis import (
     GRAINS,
     Camera,
     Rendering,
-    dark_twin,
-    drawn_jpeg,
-    jpeg,
-    noisy_twin,
-    photographed,
+    add_camera_noise,
+    compress_as_drawn_jpeg,
+    compress_as_jpeg,
+    darken_images,
+    photograph,
 )
-from mirnet.datasets.pair_store import Pairs
+from mirnet.datasets.pair_store import PairStore
 from mirnet.datasets.reading import find_photos
 from mirnet.datasets.target_exposure import solve_stops
 from mirnet.errors import DataError, SettingsError
-from mirnet.images import open_picture, read_image, write_image
+from mirnet.images import open_image, read_image, write_image
 from mirnet.pairs import find_pairs
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -41,11 +41,11 @@ pytestmark = pytest.mark.usefixtures("one_torch_thread")
 Photo = NDArray[np.uint8] | NDArray[np.uint16]
 
 
-def draws_of(count: int, seed: int = 0, step: int = 0) -> Draws:
-    return Draws(seed, step, torch.arange(count))
+def draws_of(count: int, seed: int = 0, step: int = 0) -> CounterRNG:
+    return CounterRNG(seed, step, torch.arange(count))
 
 
-def photograph(seed: int, height: int = 60, width: int = 80) -> NDArray[np.uint8]:
+def make_photo(seed: int, height: int = 60, width: int = 80) -> NDArray[np.uint8]:
     """Smooth light and shade with some texture, (height, width, 3)."""
     random = np.random.default_rng(seed)
     coarse = Image.fromarray(random.integers(30, 240, (5, 6, 3), dtype=np.uint8)).resize((width, height))
@@ -64,8 +64,8 @@ def test_the_noise_has_the_variance_of_the_model_in_the_cameras_own_colours() ->
     draws = draws_of(count)
     camera = Camera.draw(draws, torch.zeros(count))
     steps = levels.repeat_interleave(16).expand(count, 3, 16, 64)  # columns of four greys
-    noise = torch.einsum("bij,bjhw->bihw", camera.from_srgb, photographed(steps, camera, draws) - steps)
-    free = low_light_synthesis.grain_kind(draws) == GRAINS.index("free")
+    noise = torch.einsum("bij,bjhw->bihw", camera.from_srgb, photograph(steps, camera, draws) - steps)
+    free = low_light_synthesis.draw_grain_kind(draws) == GRAINS.index("free")
     white = camera.from_srgb.sum(2)  # of each channel, what a grey of 1 gives
     for number, level in enumerate(levels):
         measured = noise[free, :, :, 16 * number : 16 * (number + 1)].pow(2).mean((2, 3))
@@ -82,7 +82,9 @@ def test_grain_is_as_fine_as_it_is_called(
     grain: str, spread: tuple[float, float], like_the_neighbour: tuple[float, float]
 ) -> None:
     draws = draws_of(60)
-    noise = low_light_synthesis._grain(draws, 41, 50)[low_light_synthesis.grain_kind(draws) == GRAINS.index(grain)]
+    noise = low_light_synthesis._draw_grain(draws, 41, 50)[
+        low_light_synthesis.draw_grain_kind(draws) == GRAINS.index(grain)
+    ]
     assert noise.shape[1:] == (3, 41, 50)
     neighbours = (noise[..., 1:] * noise[..., :-1]).mean((0, 2, 3)) / noise.pow(2).mean((0, 2, 3))
     assert ((spread[0] < noise.std((0, 2, 3))) & (noise.std((0, 2, 3)) < spread[1])).all()
@@ -94,7 +96,7 @@ def test_grain_is_as_fine_as_it_is_called(
 def test_pictures_begin_at_any_pixel_of_the_grains_pattern() -> None:
     """Networks learn a single phase by heart, and then restore a picture worse that was cropped by one pixel."""
     draws = draws_of(400)
-    noise, kind = low_light_synthesis._grain(draws, 32, 32)[:, 0], low_light_synthesis.grain_kind(draws)
+    noise, kind = low_light_synthesis._draw_grain(draws, 32, 32)[:, 0], low_light_synthesis.draw_grain_kind(draws)
     interpolated = noise[kind == GRAINS.index("interpolated")]  # red is strongest where it was measured
     strength = interpolated.unflatten(1, (16, 2)).unflatten(3, (16, 2)).pow(2).mean((1, 3)).flatten(1)
     begins = torch.bincount(strength.argmax(1), minlength=4) / len(interpolated)
@@ -105,19 +107,19 @@ def test_pictures_begin_at_any_pixel_of_the_grains_pattern() -> None:
 
 
 def test_half_of_the_grain_is_free_and_more_of_the_rest_interpolated_than_coarse() -> None:
-    shares = torch.bincount(low_light_synthesis.grain_kind(draws_of(4000))) / 4000
+    shares = torch.bincount(low_light_synthesis.draw_grain_kind(draws_of(4000))) / 4000
     assert shares.tolist() == pytest.approx([0.3, 0.2, 0.5], abs=0.03)
 
 
 def test_noise_loses_its_colour_and_keeps_its_luminance() -> None:
     noise = draws_of(3).normal(0, 3, 8, 8)
-    none, half, whole = low_light_synthesis._quietened(noise, torch.tensor([0.0, 0.5, 1.0]))
+    none, half, whole = low_light_synthesis._scale_noise(noise, torch.tensor([0.0, 0.5, 1.0]))
     assert torch.allclose(none, none[:1].expand(3, 8, 8))
     assert torch.allclose(whole, noise[2], atol=1e-6)
     luminance = torch.tensor([0.2126729, 0.7151522, 0.0721750])[:, None, None]
     assert torch.allclose((half * luminance).sum(0), (noise[1] * luminance).sum(0), atol=1e-5)
     assert torch.allclose(half[0] - half[1], (noise[1, 0] - noise[1, 1]) / 2, atol=1e-6)
-    kept = low_light_synthesis.drawn_colour(draws_of(4000))
+    kept = low_light_synthesis.draw_noise_colour(draws_of(4000))
     assert (float(kept.min()), float(kept.max())) == pytest.approx((0, 1), abs=0.01)
 
 
@@ -147,7 +149,7 @@ def test_cameras_colours_lead_back_and_keep_grey() -> None:
     assert ((white[:, 2] >= 1 / 1.9) & (white[:, 2] <= 1 / 1.5)).all()
     silent = Camera(camera.from_srgb, camera.to_srgb, torch.zeros(500), torch.zeros(500))
     grey = torch.linspace(0, 1, 8).expand(500, 3, 1, 8)
-    assert torch.allclose(photographed(grey, silent, draws_of(500)), grey, atol=1e-4)
+    assert torch.allclose(photograph(grey, silent, draws_of(500)), grey, atol=1e-4)
 
 
 def test_the_tone_curve_and_the_white_balance_vary_as_they_say() -> None:
@@ -166,7 +168,7 @@ def test_the_tone_curve_and_the_white_balance_vary_as_they_say() -> None:
 
 def test_a_bent_tone_curve_changes_contrast_and_leaves_the_middle() -> None:
     ramp = torch.linspace(0, 0.2, 41).expand(2, 3, 1, 41)
-    bent = low_light_synthesis._bent(ramp, torch.tensor([0.8, 1.25])[:, None, None, None])
+    bent = low_light_synthesis._apply_exponent(ramp, torch.tensor([0.8, 1.25])[:, None, None, None])
     assert torch.equal(bent[:, :, :, [0, 20]], ramp[:, :, :, [0, 20]])
     assert (bent[0, 0, 0, 40] < 0.19) & (bent[1, 0, 0, 40] > 0.21)
     assert (bent.diff(dim=3) > 0).all()
@@ -176,9 +178,9 @@ def test_a_bent_tone_curve_changes_contrast_and_leaves_the_middle() -> None:
 
 
 def test_a_dark_twin_is_darker_by_its_stops_in_the_mean() -> None:
-    bright = batch(*[photograph(seed, 40, 40) for seed in range(4)]).repeat(40, 1, 1, 1)
+    bright = batch(*[make_photo(seed, 40, 40) for seed in range(4)]).repeat(40, 1, 1, 1)
     for stops in (1.0, 3.0, 5.0, 7.0):
-        twins = dark_twin(bright, torch.full((160, 1, 1, 1), stops), draws_of(160))
+        twins = darken_images(bright, torch.full((160, 1, 1, 1), stops), draws_of(160))
         found = solve_stops(twins, bright)
         assert float(found.mean()) == pytest.approx(stops, abs=0.25)
         assert 0.1 < float(found.std()) < 1.0  # white balance and tone curve differ
@@ -187,8 +189,8 @@ def test_a_dark_twin_is_darker_by_its_stops_in_the_mean() -> None:
 def test_noisy_twins_are_as_bright_as_the_picture_and_half_of_them_gaussian() -> None:
     draws = draws_of(400)
     clean = torch.full((400, 3, 24, 24), 0.5)
-    noise = noisy_twin(clean, draws) - clean
-    gaussian, sigma = low_light_synthesis.drawn_sigma(draws)
+    noise = add_camera_noise(clean, draws) - clean
+    gaussian, sigma = low_light_synthesis.draw_sigma(draws)
     assert float(gaussian.float().mean()) == pytest.approx(0.5, abs=0.08)
     assert float(noise.mean()) == pytest.approx(0, abs=0.01)
     assert sigma.max() == pytest.approx(55 / 255, abs=0.005)
@@ -199,11 +201,13 @@ def test_noisy_twins_are_as_bright_as_the_picture_and_half_of_them_gaussian() ->
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 3), (17, 30)])
 def test_twins_are_8_bit_of_the_pictures_size_and_functions_of_seed_step_and_place(size: tuple[int, int]) -> None:
-    bright = batch(*[photograph(seed, *size) for seed in range(6)])
+    bright = batch(*[make_photo(seed, *size) for seed in range(6)])
     stops = torch.full((6, 1, 1, 1), 2.0)
-    makers: dict[str, Callable[[Tensor, Draws], Tensor]] = {
-        "dark": lambda x, draws: dark_twin(x, stops[: len(x)], draws), "noisy": noisy_twin, "jpeg": drawn_jpeg,
-    }  # fmt: skip
+    makers: dict[str, Callable[[Tensor, CounterRNG], Tensor]] = {
+        "dark": lambda x, draws: darken_images(x, stops[: len(x)], draws),
+        "noisy": add_camera_noise,
+        "jpeg": compress_as_drawn_jpeg,
+    }
     for name, make in makers.items():
         whole = make(bright, draws_of(6))
         assert whole.shape == bright.shape
@@ -211,7 +215,7 @@ def test_twins_are_8_bit_of_the_pictures_size_and_functions_of_seed_step_and_pla
         assert whole.min() >= 0
         assert whole.max() <= 1
         assert torch.equal(whole, make(bright, draws_of(6))), name
-        assert torch.allclose(make(bright[2:3], Draws(0, 0, torch.tensor([2]))), whole[2:3], atol=1.01 / 255), name
+        assert torch.allclose(make(bright[2:3], CounterRNG(0, 0, torch.tensor([2]))), whole[2:3], atol=1.01 / 255), name
         if size == (17, 30):
             assert not torch.equal(whole, make(bright, draws_of(6, seed=1))), name
             assert not torch.equal(whole, make(bright, draws_of(6, step=1))), name
@@ -223,12 +227,14 @@ def test_twins_are_8_bit_of_the_pictures_size_and_functions_of_seed_step_and_pla
 @pytest.mark.parametrize("halved", [False, True])
 @pytest.mark.parametrize("quality", [25, 60, 75, 90, 98])
 def test_jpeg_is_what_libjpeg_makes_of_it(quality: int, halved: bool) -> None:
-    picture = photograph(3, 64, 80)
+    picture = make_photo(3, 64, 80)
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "jpeg", quality=quality, subsampling=2 if halved else 0)
     theirs = np.asarray(Image.open(file)).astype(np.float32)
     made = [
-        jpeg(batch(picture), torch.tensor([float(quality)]), torch.tensor([choice]), torch.zeros(1, 2).long())
+        compress_as_jpeg(
+            batch(picture), torch.tensor([float(quality)]), torch.tensor([choice]), torch.zeros(1, 2).long()
+        )
         for choice in (halved, not halved)
     ]
     ours, other = (float(np.abs(theirs - each[0].permute(1, 2, 0).numpy() * 255).mean()) for each in made)
@@ -240,7 +246,7 @@ def test_blocks_of_a_jpeg_begin_where_they_are_told_to() -> None:
     ramp = torch.linspace(0, 1, 60).expand(1, 3, 50, 60).contiguous()
     for shift in ((0, 0), (5, 3), (0, 14)):
         for picture, start in ((ramp, shift[1]), (ramp.mT.contiguous(), shift[0])):
-            coarse = jpeg(picture, torch.tensor([1.0]), torch.tensor([False]), torch.tensor([shift]))
+            coarse = compress_as_jpeg(picture, torch.tensor([1.0]), torch.tensor([False]), torch.tensor([shift]))
             assert (coarse - picture).abs().mean() < 0.1  # it lies where it lay
             line = coarse[0, 1, 20] if picture is ramp else coarse[0, 1, :, 20]
             # of so coarse a ramp nothing but the blocks' means is left
@@ -250,7 +256,7 @@ def test_blocks_of_a_jpeg_begin_where_they_are_told_to() -> None:
 
 
 def test_drawn_jpegs_have_the_qualities_that_they_say() -> None:
-    quality, halved = low_light_synthesis.drawn_quality(draws_of(2000))
+    quality, halved = low_light_synthesis.draw_jpeg_quality(draws_of(2000))
     assert quality.min() == 60
     assert quality.max() == 98
     assert float(halved.float().mean()) == pytest.approx(0.5, abs=0.05)
@@ -265,7 +271,7 @@ def photos(tmp_path: Path) -> Path:
     folder = tmp_path / "photos"
     folder.mkdir()
     for seed, name in enumerate(("beach.png", "café.jpg", "dog.png")):
-        write_image(folder / name, photograph(seed, 30 + seed, 40))
+        write_image(folder / name, make_photo(seed, 30 + seed, 40))
     return folder
 
 
@@ -282,20 +288,22 @@ def test_darken_makes_pairs_that_train_takes(photos: Path, tmp_path: Path) -> No
     pairs = darken(find_photos(photos), tmp_path / "data")
     assert pairs == find_pairs(tmp_path / "data")
     assert [pair.name for pair in pairs] == ["beach", "café", "dog"]
-    loaded = Pairs(pairs)
-    loaded.solve()
+    loaded = PairStore(pairs)
+    loaded.solve_exposures()
     for pair in pairs:
         dark, bright = read_image(pair.dark), read_image(pair.bright)
         assert dark.mean() < 0.8 * bright.mean()
     about = json.loads((tmp_path / "data/darken.json").read_text())
     stops = [twin["stops"] for twin in about["twins"].values()]
-    assert loaded.truths is not None
-    assert loaded.truths.stops.numpy() == pytest.approx(stops, abs=1.2)  # noise at black, white balance and tone curve
+    assert loaded.target_exposures is not None
+    assert loaded.target_exposures.stops.numpy() == pytest.approx(
+        stops, abs=1.2
+    )  # noise at black, white balance and tone curve
 
 
 def test_the_bright_picture_is_the_photo_and_mostly_a_little_duller(photos: Path, tmp_path: Path) -> None:
     for number in range(8):
-        write_image(photos / f"{number}.png", photograph(number, 8, 9))
+        write_image(photos / f"{number}.png", make_photo(number, 8, 9))
     darken(find_photos(photos), tmp_path / "data")
     twins = json.loads((tmp_path / "data/darken.json").read_text())["twins"]
     for name, about in twins.items():
@@ -318,7 +326,7 @@ def test_equal_seeds_give_equal_files_and_others_others(photos: Path, tmp_path: 
 
 def test_a_twin_depends_on_no_other_photo(photos: Path, tmp_path: Path) -> None:
     before = made_of(photos, tmp_path / "before")
-    write_image(photos / "a first one.png", photograph(9))
+    write_image(photos / "a first one.png", make_photo(9))
     after = made_of(photos, tmp_path / "after")
     assert {name: after[name] for name in before if name != "darken.json"} == {
         name: file for name, file in before.items() if name != "darken.json"
@@ -363,7 +371,7 @@ def test_what_was_drawn_is_written_down(photos: Path, tmp_path: Path) -> None:
         "tone_curve",
         "white_balance_stops",
     } <= set(twin)
-    seen: list[Twin] = []
+    seen: list[SyntheticPair] = []
     darken(find_photos(photos), tmp_path / "noisy", noise_only=True, seen=seen.append)
     about = json.loads((tmp_path / "noisy/darken.json").read_text())
     for each in seen:
@@ -374,21 +382,21 @@ def test_what_was_drawn_is_written_down(photos: Path, tmp_path: Path) -> None:
 
 
 def test_grey_16_bit_and_tiny_photos_have_twins(photos: Path, tmp_path: Path) -> None:
-    write_image(photos / "grey.png", photograph(4)[..., 0])
-    write_image(photos / "deep.png", photograph(5).astype(np.uint16) * 257)
+    write_image(photos / "grey.png", make_photo(4)[..., 0])
+    write_image(photos / "deep.png", make_photo(5).astype(np.uint16) * 257)
     write_image(photos / "dot.png", np.full((1, 1, 3), 200, np.uint8))
     pairs = darken(find_photos(photos), tmp_path / "data")
-    headers = {pair.name: [open_picture(side).header for side in (pair.dark, pair.bright)] for pair in pairs}
+    headers = {pair.name: [open_image(side).header for side in (pair.dark, pair.bright)] for pair in pairs}
     assert [header.depth for header in headers["deep"]] == [8, 16]
     assert [header.channels for header in headers["grey"]] == [3, 3]
     assert [(header.width, header.height) for header in headers["dot"]] == [(1, 1), (1, 1)]
-    Pairs(pairs).solve()
+    PairStore(pairs).solve_exposures()
 
 
 def test_a_photo_that_cannot_be_used_is_named_and_the_others_go_on(photos: Path, tmp_path: Path) -> None:
     (photos / "broken.png").write_bytes((photos / "dog.png").read_bytes()[:-500])
     (photos / "dog.cr2").write_bytes(b"a camera's raw file, which we cannot read")
-    write_image(photos / "clear.png", np.dstack([photograph(0), photograph(1)[..., 0]]))
+    write_image(photos / "clear.png", np.dstack([make_photo(0), make_photo(1)[..., 0]]))
     left_out: list[DataError] = []
     pairs = darken(find_photos(photos), tmp_path / "data", left_out=left_out.append)
     assert (
@@ -411,7 +419,7 @@ def test_without_a_photo_that_can_be_used_there_is_no_folder(photos: Path, tmp_p
 
 
 def test_photos_of_one_stem_are_refused(photos: Path, tmp_path: Path) -> None:
-    write_image(photos / "Beach.jpg", photograph(7))
+    write_image(photos / "Beach.jpg", make_photo(7))
     with pytest.raises(DataError, match=r"Beach\.jpg and .*beach\.png have one stem.*rename"):
         darken(find_photos(photos), tmp_path / "data")
     assert not (tmp_path / "data").exists()
@@ -531,11 +539,11 @@ def test_the_command_names_what_it_leaves_out(command: Callable[..., Any], photo
 
 
 def test_the_sheet_shows_eight_twins_evenly_and_noise_pixel_for_pixel(tmp_path: Path) -> None:
-    sheet = TwinSheet(20)
+    sheet = DarkenedSheet(20)
     grey = np.full((3, 600, 800), 128, np.uint8)
     checks = grey + (np.indices((600, 800)).sum(0) % 2 * 40).astype(np.uint8)
     for number in range(20):
-        sheet.add(Twin(f"{number}", grey, checks if number == 17 else grey, {"gaussian_sigma": 20.0}))
+        sheet.add(SyntheticPair(f"{number}", grey, checks if number == 17 else grey, {"gaussian_sigma": 20.0}))
     sheet.save(tmp_path / "sheet.png")
     picture = read_image(tmp_path / "sheet.png")
     assert len(picture) == 8 * 286

@@ -30,9 +30,10 @@ from mirnet.errors import Cancelled, DataError, MirnetError, SettingsError, Trai
 from mirnet.images import read_image, write_image
 from mirnet.network import LiteConfig, MIRNetConfig, MIRNetV2Config, checkpoints
 from mirnet.training import exposure_head, loop, losses, pipeline, recipes
+from mirnet.training.batches import CropMix
 from mirnet.training.observer import Silent
 from mirnet.training.optimisation import Optimisation
-from mirnet.training.recipes import Feed, Recipe, Stage
+from mirnet.training.recipes import Recipe, Stage
 from mirnet.training.runs import figures
 from mirnet.training.runs.folder import RunFolder
 from mirnet.training.settings import TrainSettings, find_device
@@ -41,7 +42,7 @@ from mirnet.training.validation import Scores
 RECIPE = Recipe(
     optimiser="adamw", learning_rate=3e-3, final_learning_rate=1e-4, warmup_steps=2, clip_norm=0.5, average=0.9,
     ssim_weight=0.1, stages=(Stage(0.5, 16, 2), Stage(0.5, 24, 1)),
-    feed=Feed(real=0.7, bright=0.12, darkened=0.18, jitter_stops=0.4, local=True),
+    feed=CropMix(real=0.7, bright=0.12, darkened=0.18, jitter_stops=0.4, local=True),
 )  # fmt: skip
 SHORT = TrainSettings(
     recipe=RECIPE, steps=8, head_steps=4, checkpoint_steps=3, validate_steps=4, log_steps=1, device="cpu", threads=1
@@ -249,7 +250,7 @@ def test_a_killed_run_goes_on_bit_for_bit(
 ) -> None:
     run = functools.partial(train, pictures, tmp_path / "run", synthetic=pictures / "photos", resume=True)
     with pytest.raises(Killed):
-        run(watch=Counter(phase, times))
+        run(observer=Counter(phase, times))
     run()
     assert_equal_runs(tmp_path / "run", whole_run)
 
@@ -262,7 +263,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(
     run = functools.partial(train, pictures, tmp_path / "run", synthetic=pictures / "photos", resume=True)
     counter = Counter()
     with pytest.raises(Cancelled, match="--resume"):
-        run(watch=counter, stop=lambda: counter.seen.get(phase, 0) >= times)
+        run(observer=counter, stop=lambda: counter.seen.get(phase, 0) >= times)
     run()
     assert_equal_runs(tmp_path / "run", whole_run)
 
@@ -278,7 +279,7 @@ def test_a_stop_during_validation_loses_nothing(pictures: Path, tmp_path: Path, 
         return asked.count(8) == 2  # after the fourth step, and then inside the validation that follows it
 
     with pytest.raises(Cancelled):
-        run(watch=counter, stop=stop)
+        run(observer=counter, stop=stop)
     assert "validate" not in counter.seen
     run(resume=True)
     assert_equal_runs(tmp_path / "run", whole_run)
@@ -322,17 +323,24 @@ def test_resuming_nothing_says_so_and_starts(pictures: Path, tmp_path: Path) -> 
         def say(self, line: str) -> None:
             said.append(line)
 
-    train(pictures, tmp_path / "run", replace(SHORT, steps=1), resume=True, watch=Listener())
+    train(pictures, tmp_path / "run", replace(SHORT, steps=1), resume=True, observer=Listener())
     assert "starting at step 0" in said[0]
 
 
 @pytest.mark.usefixtures("no_figures")
 def test_a_folder_in_use_is_refused_and_a_dead_process_does_not_hold_it(pictures: Path, tmp_path: Path) -> None:
     holder = subprocess.Popen(  # holds what a run holds, and needs not load torch for it
-        [sys.executable, "-c", "import fcntl, pathlib, sys, time; run = pathlib.Path(sys.argv[1]); run.mkdir()\n"
-         "lock = (run / 'lock').open('w'); fcntl.flock(lock, fcntl.LOCK_EX); print('held', flush=True); time.sleep(99)",
-         str(tmp_path / "run")], stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            "import fcntl, pathlib, sys, time; run = pathlib.Path(sys.argv[1]); run.mkdir()\n"
+            "lock = (run / 'lock').open('w'); fcntl.flock(lock, fcntl.LOCK_EX); print('held', flush=True)\n"
+            "time.sleep(99)",
+            str(tmp_path / "run"),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
@@ -636,7 +644,7 @@ def test_checkpoints_validations_and_rows_come_as_often_as_asked(pictures: Path,
 def test_threads_and_device_reach_torch(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     used: list[object] = []
 
-    def look(job: loop.Job, *_: object) -> bool:
+    def look(job: loop.TrainingContext, *_: object) -> bool:
         used.extend((torch.get_num_threads(), job.fabric.device))
         return True
 

@@ -9,17 +9,18 @@ import torch
 from numpy.typing import NDArray
 
 from mirnet.datasets import pair_store, scene_split, target_exposure
-from mirnet.datasets.counter_rng import Draws
-from mirnet.datasets.pair_store import Pairs
+from mirnet.datasets.counter_rng import CounterRNG
+from mirnet.datasets.low_light_synthesis import darken_images
+from mirnet.datasets.pair_store import PairStore
 from mirnet.datasets.reading import read_photo, read_rgb
 from mirnet.errors import DataError, TrainingError
 from mirnet.exposure import expose
 from mirnet.images import write_image
 from mirnet.network import Lite, LiteConfig
-from mirnet.network.lite import VIEWS, settle
+from mirnet.network.lite import AUGMENTED_VIEWS, apply_dead_zone
 from mirnet.pairs import Pair
 from mirnet.training import exposure_head, recipes
-from mirnet.training.batches import Feed, dark_twin, make_batch
+from mirnet.training.batches import CropMix, make_batch
 
 CPU = torch.device("cpu")
 Image = NDArray[np.uint8] | NDArray[np.uint16]
@@ -65,19 +66,19 @@ def test_grey_becomes_rgb(pair: Callable[..., Pair]) -> None:
 def test_an_alpha_channel_is_refused_by_name(pair: Callable[..., Pair]) -> None:
     alpha = np.dstack([scene(0), scene(1)[..., 0]])
     with pytest.raises(DataError, match=r"high/clear\.png: has an alpha channel"):
-        Pairs([pair("clear", scene(0), alpha)])
+        PairStore([pair("clear", scene(0), alpha)])
 
 
 def test_pictures_of_different_size_are_refused_by_name(pair: Callable[..., Pair]) -> None:
     with pytest.raises(DataError, match=r"low/odd\.png and .*high/odd\.png: .* 56x40 and 48x40"):
-        Pairs([pair("odd", scene(0), scene(0)[:, :48])])
+        PairStore([pair("odd", scene(0), scene(0)[:, :48])])
 
 
 def test_a_damaged_picture_is_refused_by_name(pairs: list[Pair]) -> None:
     whole = pairs[2].dark.read_bytes()
     pairs[2].dark.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=r"low/2\.png"):
-        Pairs(pairs)
+        PairStore(pairs)
 
 
 def test_large_photos_are_halved(tmp_path: Path) -> None:
@@ -95,12 +96,12 @@ def test_pictures_that_do_not_fit_give_the_same_batches(
     deep = scene(7).astype(np.uint16) * 200
     pairs.append(pair("deep", deep // 4, deep))  # 16 bit beside 8 bit
     write_image(tmp_path / "photo.png", scene(9, 48, 48))
-    resident = Pairs(pairs, [tmp_path / "photo.png"])
-    reread = Pairs(pairs, [tmp_path / "photo.png"], memory_bytes=1000)
+    resident = PairStore(pairs, [tmp_path / "photo.png"])
+    reread = PairStore(pairs, [tmp_path / "photo.png"], memory_bytes=1000)
     assert resident.resident
     assert not reread.resident
     for loaded in (resident, reread):
-        loaded.solve()
+        loaded.solve_exposures()
     for step in range(5):
         a, b = (
             make_batch(p, 0, step, CPU, crop=24, index=range(6), feed=recipes.LITE.feed) for p in (resident, reread)
@@ -109,13 +110,13 @@ def test_pictures_that_do_not_fit_give_the_same_batches(
 
 
 def test_pictures_in_memory_are_integers(pairs: list[Pair], pair: Callable[..., Pair]) -> None:
-    loaded = Pairs(pairs)
+    loaded = PairStore(pairs)
     flat, _ = loaded.fetch(torch.tensor([0]), CPU)
     assert flat.values.dtype == torch.uint8
     assert flat.values.nbytes == pair_store.bytes_needed(loaded.shapes) == 2 * 3 * 56 * (40 + 48 + 56 + 64)
     assert all((loaded.picture(place) == read_rgb(pair.dark)).all() for place, pair in enumerate(pairs))
     deep = scene(7).astype(np.uint16) * 200
-    assert (Pairs([pair("deep", deep // 4, deep)]).picture(1) == deep.transpose(2, 0, 1)).all()
+    assert (PairStore([pair("deep", deep // 4, deep)]).picture(1) == deep.transpose(2, 0, 1)).all()
 
 
 def test_the_memory_limit_is_at_most_16_gib() -> None:
@@ -123,7 +124,7 @@ def test_the_memory_limit_is_at_most_16_gib() -> None:
 
 
 def test_a_picture_that_vanishes_half_way_stops_with_its_name(pairs: list[Pair]) -> None:
-    reread = Pairs(pairs, memory_bytes=0)
+    reread = PairStore(pairs, memory_bytes=0)
     pairs[1].bright.unlink()
     with pytest.raises(TrainingError, match=r"high/1\.png.*resume"):
         reread.fetch(torch.tensor([0, len(pairs) + 1]), CPU)
@@ -133,7 +134,7 @@ def test_a_picture_that_vanishes_half_way_stops_with_its_name(pairs: list[Pair])
 
 
 def test_dark_and_bright_are_cut_alike(pairs: list[Pair]) -> None:
-    batch = make_batch(Pairs(pairs), 0, 3, CPU, crop=24, index=range(16), takes_exposure=False)
+    batch = make_batch(PairStore(pairs), 0, 3, CPU, crop=24, index=range(16), takes_exposure=False)
     (dark,) = batch.inputs
     assert dark.shape == batch.target.shape == (16, 3, 24, 24)
     assert torch.equal((batch.target * 255).round() // 4, (dark * 255).round())
@@ -141,8 +142,8 @@ def test_dark_and_bright_are_cut_alike(pairs: list[Pair]) -> None:
 
 
 def test_every_draw_is_a_function_of_seed_step_and_place(pairs: list[Pair]) -> None:
-    loaded = Pairs(pairs)
-    loaded.solve()
+    loaded = PairStore(pairs)
+    loaded.solve_exposures()
 
     def targets(seed: int, step: int, index: range) -> torch.Tensor:
         return make_batch(loaded, seed, step, CPU, crop=24, index=index, feed=recipes.LITE.feed).target
@@ -156,7 +157,7 @@ def test_every_draw_is_a_function_of_seed_step_and_place(pairs: list[Pair]) -> N
 
 def test_crops_are_flipped_and_turned_all_eight_ways(pair: Callable[..., Pair]) -> None:
     square = scene(0, 16, 16)
-    loaded = Pairs([pair("square", square // 4, square)])
+    loaded = PairStore([pair("square", square // 4, square)])
     target = make_batch(loaded, 0, 0, CPU, crop=16, index=range(200), takes_exposure=False).target
     seen = {(crop.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy().tobytes() for crop in target}
     turned = [np.rot90(flipped, turns) for flipped in (square, square[::-1]) for turns in range(4)]
@@ -165,7 +166,7 @@ def test_crops_are_flipped_and_turned_all_eight_ways(pair: Callable[..., Pair]) 
 
 def test_pictures_smaller_than_the_crop_are_padded_by_reflection(pair: Callable[..., Pair]) -> None:
     small = scene(0, 10, 7)
-    loaded = Pairs([pair("small", small // 4, small)])
+    loaded = PairStore([pair("small", small // 4, small)])
     target = make_batch(loaded, 0, 0, CPU, crop=16, index=range(64), takes_exposure=False).target
     padded = np.pad(small, ((0, 6), (0, 9), (0, 0)), mode="reflect")
     seen = {(crop.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy().tobytes() for crop in target}
@@ -175,7 +176,9 @@ def test_pictures_smaller_than_the_crop_are_padded_by_reflection(pair: Callable[
 
 def test_a_picture_of_one_pixel_is_repeated(pair: Callable[..., Pair]) -> None:
     dot = np.full((1, 1, 3), 80, np.uint8)
-    batch = make_batch(Pairs([pair("dot", dot // 4, dot)]), 0, 0, CPU, crop=16, index=range(2), takes_exposure=False)
+    batch = make_batch(
+        PairStore([pair("dot", dot // 4, dot)]), 0, 0, CPU, crop=16, index=range(2), takes_exposure=False
+    )
     assert torch.equal(batch.target, torch.full((2, 3, 16, 16), 80 / 255))
 
 
@@ -185,7 +188,7 @@ def test_a_picture_of_one_pixel_is_repeated(pair: Callable[..., Pair]) -> None:
 def test_the_truths_stops_are_found() -> None:
     bright = (scene(3, 80, 120).astype(np.float64) * 0.6 + 40) / 255
     dark = expose(bright, -3.0)
-    found = target_exposure.solve_truth(
+    found = target_exposure.solve_target_exposure(
         *((picture * 65535).round().astype(np.uint16).transpose(2, 0, 1) for picture in (dark, bright))
     )
     assert found.stops == pytest.approx(3.0, abs=0.05)
@@ -194,13 +197,13 @@ def test_the_truths_stops_are_found() -> None:
 
 
 def test_plain_and_paper_feed_the_truths_stops_and_the_truth(pairs: list[Pair]) -> None:
-    loaded = Pairs(pairs)
-    loaded.solve()
-    assert loaded.truths is not None
-    assert recipes.PLAIN.feed == recipes.PAPER.feed == Feed()
+    loaded = PairStore(pairs)
+    loaded.solve_exposures()
+    assert loaded.target_exposures is not None
+    assert recipes.PLAIN.feed == recipes.PAPER.feed == CropMix()
     batch = make_batch(loaded, 0, 0, CPU, crop=24, index=range(8))
     exposed, stops = batch.inputs
-    assert set(stops.flatten().tolist()) <= set(loaded.truths.stops.tolist())
+    assert set(stops.flatten().tolist()) <= set(loaded.target_exposures.stops.tolist())
     as_it_is = make_batch(loaded, 0, 0, CPU, crop=24, index=range(8), takes_exposure=False)
     assert torch.allclose(batch.target, as_it_is.target, atol=1e-6)  # exposed by 0 stops
     assert exposed.mean() > 2 * as_it_is.inputs[0].mean()
@@ -208,9 +211,9 @@ def test_plain_and_paper_feed_the_truths_stops_and_the_truth(pairs: list[Pair]) 
 
 def test_lite_feeds_the_shares_that_it_says(pairs: list[Pair], tmp_path: Path) -> None:
     write_image(tmp_path / "photo.png", np.full((32, 32, 3), 128, np.uint8))  # known by its even grey
-    loaded = Pairs(pairs, [tmp_path / "photo.png"])
-    loaded.solve()
-    feed = Feed(real=0.70, bright=0.12, darkened=0.18, local=True)
+    loaded = PairStore(pairs, [tmp_path / "photo.png"])
+    loaded.solve_exposures()
+    feed = CropMix(real=0.70, bright=0.12, darkened=0.18, local=True)
     batch = make_batch(loaded, 0, 0, CPU, crop=16, index=range(600), feed=feed)
     of_photo = batch.pictures == 2 * len(pairs)
     darkened = of_photo & (batch.inputs[1].amax((1, 2, 3)) != 0)
@@ -221,11 +224,11 @@ def test_lite_feeds_the_shares_that_it_says(pairs: list[Pair], tmp_path: Path) -
 
 
 def test_the_target_obeys_the_exposure_error(pairs: list[Pair]) -> None:
-    loaded = Pairs(pairs)
-    loaded.solve()
-    assert loaded.truths is not None
+    loaded = PairStore(pairs)
+    loaded.solve_exposures()
+    assert loaded.target_exposures is not None
     plain = make_batch(loaded, 0, 0, CPU, crop=24, index=range(8))
-    moved = make_batch(loaded, 0, 0, CPU, crop=24, index=range(8), feed=Feed(jitter_stops=0.4))
+    moved = make_batch(loaded, 0, 0, CPU, crop=24, index=range(8), feed=CropMix(jitter_stops=0.4))
     error = (moved.inputs[1] - plain.inputs[1])[:, 0, 0, 0]
     assert error.std() > 0.1
     for before, after, stops in zip(plain.target, moved.target, error.tolist(), strict=True):
@@ -233,18 +236,18 @@ def test_the_target_obeys_the_exposure_error(pairs: list[Pair]) -> None:
 
 
 def test_local_stops_lie_between_the_number_and_the_map(pairs: list[Pair]) -> None:
-    loaded = Pairs(pairs)
-    loaded.solve()
-    assert loaded.truths is not None
-    stops = make_batch(loaded, 0, 0, CPU, crop=24, index=range(8), feed=Feed(local=True)).inputs[1]
+    loaded = PairStore(pairs)
+    loaded.solve_exposures()
+    assert loaded.target_exposures is not None
+    stops = make_batch(loaded, 0, 0, CPU, crop=24, index=range(8), feed=CropMix(local=True)).inputs[1]
     assert stops.std((1, 2, 3)).max() > 0.01
-    assert stops.min() >= loaded.truths.maps.min()
-    assert stops.max() <= max(loaded.truths.maps.max(), loaded.truths.stops.max())
+    assert stops.min() >= loaded.target_exposures.maps.min()
+    assert stops.max() <= max(loaded.target_exposures.maps.max(), loaded.target_exposures.stops.max())
 
 
 def test_a_dark_twin_is_the_picture_darker_and_noisy() -> None:
     bright = torch.full((64, 3, 24, 24), 0.5)
-    twin = dark_twin(bright, torch.full((64, 1, 1, 1), 3.0), Draws(0, 0, torch.arange(64)))
+    twin = darken_images(bright, torch.full((64, 1, 1, 1), 3.0), CounterRNG(0, 0, torch.arange(64)))
     assert float(twin.mean()) == pytest.approx(float(expose(np.array([0.5]), -3.0)[0]), abs=0.02)
     assert twin.std((1, 2, 3)).min() > 0
     assert torch.equal((twin * 255).round() / 255, twin)
@@ -252,13 +255,13 @@ def test_a_dark_twin_is_the_picture_darker_and_noisy() -> None:
 
 def test_exposure_is_asked_for_before_it_is_fed(pairs: list[Pair]) -> None:
     with pytest.raises(DataError, match="solve"):
-        make_batch(Pairs(pairs), 0, 0, CPU, crop=24, index=range(2))
+        make_batch(PairStore(pairs), 0, 0, CPU, crop=24, index=range(2))
 
 
 def test_the_heads_batches_are_functions_of_seed_and_step(pairs: list[Pair]) -> None:
-    loaded = Pairs(pairs)
-    loaded.solve()
-    groups = exposure_head.collect(loaded)
+    loaded = PairStore(pairs)
+    loaded.solve_exposures()
+    groups = exposure_head.collect_thumbnails(loaded)
     assert sum(len(group.dark) for group in groups) == sum(len(group.bright) for group in groups) == 4
     thumbnails, cells = exposure_head.head_batch(groups, 0, 5, CPU)
     again, _ = exposure_head.head_batch(groups, 0, 5, CPU)
@@ -270,12 +273,12 @@ def test_the_heads_batches_are_functions_of_seed_and_step(pairs: list[Pair]) -> 
 
 def test_darker_thumbnails_are_by_their_stops_darker() -> None:
     thumbnails = torch.rand(6, 3, 16, 24) / 2
-    darkened, stops = exposure_head.darker(thumbnails, 0, 7)
+    darkened, stops = exposure_head.darken_thumbnails(thumbnails, 0, 7)
     assert (stops.min() >= 0.1) & (stops.max() <= 1) & (len(set(stops.tolist())) == 6)
     for before, after, step in zip(thumbnails, darkened, stops.tolist(), strict=True):
         assert after.numpy() == pytest.approx(expose(before.numpy(), -step), abs=1e-5)
-    assert torch.equal(exposure_head.darker(thumbnails, 0, 7)[0], darkened)
-    assert not torch.equal(exposure_head.darker(thumbnails, 0, 8)[1], stops)
+    assert torch.equal(exposure_head.darken_thumbnails(thumbnails, 0, 7)[0], darkened)
+    assert not torch.equal(exposure_head.darken_thumbnails(thumbnails, 0, 8)[1], stops)
 
 
 def test_a_proposal_shall_rise_as_a_picture_darkens_and_no_faster() -> None:
@@ -290,17 +293,19 @@ def test_two_of_the_heads_views_are_looked_at_and_their_contradiction_costs() ->
     torch.manual_seed(0)
     network, thumbnails = Lite(LiteConfig(features=8, head_features=4)), torch.rand(3, 3, 16, 24)
     with torch.no_grad():
-        asked = exposure_head.two_looks(network.head, thumbnails, 0, 7)
-        every = torch.stack([view.back(network.head.look(view.of(thumbnails))) for view in VIEWS])
+        asked = exposure_head.propose_two_views(network.head, thumbnails, 0, 7)
+        every = torch.stack([view.undo(network.head.propose_raw(view.of(thumbnails))) for view in AUGMENTED_VIEWS])
         found = [[bool(torch.allclose(look, each, atol=1e-6)) for each in every].index(True) for look in asked]
         assert found[0] != found[1]
-        assert torch.equal(exposure_head.two_looks(network.head, thumbnails, 0, 7), asked)
-        seen = {float(exposure_head.two_looks(network.head, thumbnails, 0, step)[0].mean()) for step in range(64)}
-    assert len(seen) == len(VIEWS)
-    assert float(exposure_head.unrest(asked)) > 0
-    assert float(exposure_head.unrest(asked[:1].expand(2, -1, -1, -1, -1))) == 0
+        assert torch.equal(exposure_head.propose_two_views(network.head, thumbnails, 0, 7), asked)
+        seen = {
+            float(exposure_head.propose_two_views(network.head, thumbnails, 0, step)[0].mean()) for step in range(64)
+        }
+    assert len(seen) == len(AUGMENTED_VIEWS)
+    assert float(exposure_head.consistency_loss(asked)) > 0
+    assert float(exposure_head.consistency_loss(asked[:1].expand(2, -1, -1, -1, -1))) == 0
     apart = torch.tensor([1.0, 1.5])[:, None, None, None, None].expand(2, 3, 1, 2, 3)
-    assert float(exposure_head.unrest(apart)) == pytest.approx(0.5 * exposure_head.UNREST_WEIGHT)
+    assert float(exposure_head.consistency_loss(apart)) == pytest.approx(0.5 * exposure_head.CONSISTENCY_WEIGHT)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -308,20 +313,20 @@ def test_a_new_head_can_begin_to_learn(seed: int) -> None:
     """Proposals near 0 are taken for none, and have no slope: a head that began there stayed there."""
     torch.manual_seed(seed)
     network = Lite(LiteConfig(features=8))
-    proposed = settle(network.head.look(torch.rand(8, 3, 64, 96) / 4), exposure_head.ZONE_STOPS)
+    proposed = apply_dead_zone(network.head.propose_raw(torch.rand(8, 3, 64, 96) / 4), exposure_head.DEAD_ZONE_STOPS)
     exposure_head.head_loss(proposed, 8 * torch.rand_like(proposed)).backward()
     assert 1 < float(proposed.detach().mean()) < 3
     assert all(p.grad is not None and float(p.grad.norm()) > 1e-4 for p in network.head.parameters())
 
 
 def test_draws_are_uniform_normal_and_independent_of_the_rest_of_the_batch() -> None:
-    draws = Draws(3, 4, torch.arange(20_000))
+    draws = CounterRNG(3, 4, torch.arange(20_000))
     uniform, normal = draws.uniform(0), draws.normal(1)
     assert float(uniform.mean()) == pytest.approx(0.5, abs=0.01)
     assert float(uniform.min()) > 0
     assert float(normal.mean()) == pytest.approx(0, abs=0.03)
     assert float(normal.std()) == pytest.approx(1, abs=0.03)
-    assert torch.equal(Draws(3, 4, torch.tensor([17])).uniform(0), uniform[17:18])
+    assert torch.equal(CounterRNG(3, 4, torch.tensor([17])).uniform(0), uniform[17:18])
     assert set(draws.below(2, torch.full((20_000,), 3)).tolist()) == {0, 1, 2}
 
 

@@ -18,7 +18,7 @@ Each message is a sentence to a person: what was expected, what came, what to do
 class MirnetError(Exception):
     """Base of every error that mirnet raises on purpose."""
 
-    told = False  # another process of the same run has told the person, who needs one sentence and not two
+    is_reported = False  # another process of the same run has told the person, who needs one sentence and not two
 
 
 class SettingsError(MirnetError, ValueError):

@@ -19,21 +19,21 @@ PROTOCOL = (
     "truth's exposure move the stops twice until the result's mean is the truth's"
 )
 
-Picture = NDArray[np.floating]
+ImageArray = NDArray[np.floating]
 
 
-def rounded(picture: Picture) -> Picture:
+def round_to_8_bit(picture: ImageArray) -> ImageArray:
     """Clipped to [0, 1] and rounded to 8 bit, as it would be saved."""
     return np.asarray(np.round(np.clip(picture, 0, 1) * 255) / 255, dtype=picture.dtype)
 
 
-def psnr(result: Picture, truth: Picture) -> float:
+def psnr(result: ImageArray, truth: ImageArray) -> float:
     """Peak signal-to-noise ratio in dB, range 1, over all pixels and channels; infinity where they are equal."""
     error = float(np.mean((result.astype(np.float64) - truth.astype(np.float64)) ** 2))
     return float("inf") if error == 0 else -10 * float(np.log10(error))
 
 
-def ssim(result: Picture, truth: Picture) -> float:
+def ssim(result: ImageArray, truth: ImageArray) -> float:
     """Structural similarity (Wang et al. 2004): Gaussian 11, sigma 1.5, range 1, population covariance.
 
     The mean over pixels and over R, G and B. Windows lie inside the picture, so both sides must be at
@@ -52,7 +52,7 @@ def ssim(result: Picture, truth: Picture) -> float:
     return float(similarity.mean())
 
 
-def _window(x: Picture) -> Picture:  # (H, W, C) -> (H - 10, W - 10, C)
+def _window(x: ImageArray) -> ImageArray:  # (H, W, C) -> (H - 10, W - 10, C)
     weights = np.exp(-((np.arange(11) - 5) ** 2) / (2 * 1.5**2))
     weights /= weights.sum()
     height, width = x.shape[0] - 10, x.shape[1] - 10
@@ -60,21 +60,23 @@ def _window(x: Picture) -> Picture:  # (H, W, C) -> (H - 10, W - 10, C)
     return np.asarray(sum(weight * x[:, i : i + width] for i, weight in enumerate(weights)))
 
 
-def with_gt_mean(result: Picture, truth: Picture) -> Picture:
+def with_gt_mean(result: ImageArray, truth: ImageArray) -> ImageArray:
     """The result scaled so that its mean is the truth's, clipped: what the field calls GT-mean."""
     scaled = result * (truth.mean(dtype=np.float64) / max(result.mean(dtype=np.float64), 1e-12))
     return np.asarray(np.clip(scaled, 0, 1))
 
 
 @dataclass(frozen=True)
-class AtTruthsExposure:
+class AtGroundTruthExposure:
     """A result at the truth's exposure, and how wrong the proposed stops were (signed: positive is too dark)."""
 
-    result: Picture
+    result: ImageArray
     error_stops: float
 
 
-def at_truths_exposure(render: Callable[[float], Picture], proposed: Picture, truth: Picture) -> AtTruthsExposure:
+def score_at_ground_truth_exposure(
+    render: Callable[[float], ImageArray], proposed: ImageArray, truth: ImageArray
+) -> AtGroundTruthExposure:
     """Moves the exposure twice until the result's mean is the truth's.
 
     `render(stops)` gives the 8-bit rounded result with `stops` added to the proposal, `proposed` is
@@ -84,4 +86,4 @@ def at_truths_exposure(render: Callable[[float], Picture], proposed: Picture, tr
     mean = float(truth.mean(dtype=np.float64))
     error = solve_stops(proposed, mean)
     second = render(error)
-    return AtTruthsExposure(render(error + solve_stops(second, mean)), error)
+    return AtGroundTruthExposure(render(error + solve_stops(second, mean)), error)

@@ -42,7 +42,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Lone:
+class Unpaired:
     """A picture without a partner, or a listed name or file without a picture (then `file` is not there)."""
 
     name: str
@@ -52,7 +52,7 @@ class Lone:
 
 
 @dataclass(frozen=True)
-class Doubled:
+class DuplicateName:
     """Two files that claim one name on one side."""
 
     name: str
@@ -61,13 +61,13 @@ class Doubled:
 
 
 @dataclass(frozen=True)
-class Survey:
+class PairListing:
     """All that data holds, broken or not; each list sorted by name."""
 
     source: str  # where the pairs are from, for a sentence
     pairs: list[Pair]
-    lone: list[Lone] = field(default_factory=list)
-    doubled: list[Doubled] = field(default_factory=list)
+    lone: list[Unpaired] = field(default_factory=list)
+    duplicates: list[DuplicateName] = field(default_factory=list)
 
 
 def find_pairs(data: Path, bright: Path | None = None, names: Path | None = None) -> list[Pair]:
@@ -76,9 +76,9 @@ def find_pairs(data: Path, bright: Path | None = None, names: Path | None = None
     `names` chooses by a text file, one name a line. Raises DataError where a folder or list is missing, a picture has
     no partner, a name stands twice or is not there, or nothing is found.
     """
-    found = survey(data, bright, names)
-    if found.doubled:
-        one, other = found.doubled[0].files
+    found = list_pairs(data, bright, names)
+    if found.duplicates:
+        one, other = found.duplicates[0].files
         raise DataError(f"{one} and {other} have one stem; keep one of them in {one.parent}.")
     if found.lone:
         lone = sorted({each.name for each in found.lone})
@@ -91,7 +91,7 @@ def find_pairs(data: Path, bright: Path | None = None, names: Path | None = None
     return found.pairs
 
 
-def survey(data: Path, bright: Path | None = None, names: Path | None = None) -> Survey:
+def list_pairs(data: Path, bright: Path | None = None, names: Path | None = None) -> PairListing:
     """All that `find_pairs` would look at, with what it would refuse told beside the pairs.
 
     Raises DataError only where a folder, a list or `names` cannot be read, or `data` is laid out in no known way.
@@ -105,13 +105,13 @@ def survey(data: Path, bright: Path | None = None, names: Path | None = None) ->
     return found if names is None else _chosen(found, names)
 
 
-def refuse_empty(found: Survey) -> None:
+def refuse_empty(found: PairListing) -> None:
     """Raises DataError where there is nothing, not even something broken."""
-    if not found.pairs and not found.lone and not found.doubled:
+    if not found.pairs and not found.lone and not found.duplicates:
         raise DataError(f"no pairs found in {found.source}; expected a dark and a bright picture of equal stems.")
 
 
-def picture_files(folder: Path) -> Iterator[Path]:
+def image_files(folder: Path) -> Iterator[Path]:
     """The files of a folder and of folders in it that may be pictures; each folder's own first, sorted by name.
 
     Links are followed, but never back into a folder that one is in. Raises DataError.
@@ -177,16 +177,16 @@ def _prefix(root: Path, folder: Path) -> str:
     return "" if relative == "." else f"{relative}/"
 
 
-def _from_folders(parts: list[tuple[str, Path, Path]]) -> Survey:
+def _from_folders(parts: list[tuple[str, Path, Path]]) -> PairListing:
     pairs: list[Pair] = []
-    lone: list[Lone] = []
-    doubled: list[Doubled] = []
+    lone: list[Unpaired] = []
+    duplicates: list[DuplicateName] = []
     for prefix, *folders in parts:
         sides: list[dict[str, Path]] = [{}, {}]
         for is_bright, (side, folder) in enumerate(zip(sides, folders, strict=True)):
             for name, file in _by_name(folder):
                 if name in side:
-                    doubled.append(Doubled(prefix + name, (side[name], file), bool(is_bright)))
+                    duplicates.append(DuplicateName(prefix + name, (side[name], file), bool(is_bright)))
                 side.setdefault(name, file)
         _drop_folder_names(sides, folders)
         dark, bright = sides
@@ -194,18 +194,18 @@ def _from_folders(parts: list[tuple[str, Path, Path]]) -> Survey:
         for is_bright, (ours, theirs) in enumerate(((dark, bright), (bright, dark))):
             wanted = f"in {folders[1 - is_bright]}"
             alone = ours.keys() - theirs.keys()
-            lone += [Lone(prefix + name, ours[name], wanted, bool(is_bright)) for name in alone]
+            lone += [Unpaired(prefix + name, ours[name], wanted, bool(is_bright)) for name in alone]
     source = ", ".join(f"{dark} or in {bright}" for _, dark, bright in parts)
-    return Survey(source, sorted(pairs, key=_name), sorted(lone, key=_name), sorted(doubled, key=_name))
+    return PairListing(source, sorted(pairs, key=_name), sorted(lone, key=_name), sorted(duplicates, key=_name))
 
 
-def _name(named: Pair | Lone | Doubled) -> str:
+def _name(named: Pair | Unpaired | DuplicateName) -> str:
     return named.name
 
 
 def _by_name(folder: Path) -> Iterator[tuple[str, Path]]:
     """The pictures of a folder with their relative path without suffix."""
-    for path in picture_files(folder):
+    for path in image_files(folder):
         yield path.relative_to(folder).with_suffix("").as_posix(), path
 
 
@@ -232,16 +232,16 @@ def _shorter(name: str, folder_name: str) -> str | None:
 # Lists ---------------------------------------------------------------------------------------------------------------
 
 
-def _from_list(path: Path) -> Survey:
+def _from_list(path: Path) -> PairListing:
     """The pairs of a CSV file of two columns; its files are relative to it."""
     pairs: list[Pair] = []
-    lone: list[Lone] = []
-    doubled: list[Doubled] = []
+    lone: list[Unpaired] = []
+    duplicates: list[DuplicateName] = []
     seen: dict[str, Path] = {}
     for dark, bright in _rows(path):
         pair = Pair(_listed_name(dark), path.parent / dark, path.parent / bright)
         if pair.name in seen:
-            doubled.append(Doubled(pair.name, (seen[pair.name], pair.dark)))
+            duplicates.append(DuplicateName(pair.name, (seen[pair.name], pair.dark)))
             continue
         seen[pair.name] = pair.dark
         there = [file.is_file() for file in (pair.dark, pair.bright)]
@@ -249,9 +249,9 @@ def _from_list(path: Path) -> Survey:
             pairs.append(pair)
         else:
             missing, other = (pair.bright, pair.dark) if there[0] else (pair.dark, pair.bright)
-            lone.append(Lone(pair.name, other, f"as {path} says, {missing}", is_bright=not there[0]))
+            lone.append(Unpaired(pair.name, other, f"as {path} says, {missing}", is_bright=not there[0]))
     source = f"the files that {path} names"
-    return Survey(source, sorted(pairs, key=_name), sorted(lone, key=_name), sorted(doubled, key=_name))
+    return PairListing(source, sorted(pairs, key=_name), sorted(lone, key=_name), sorted(duplicates, key=_name))
 
 
 def _listed_name(file: str) -> str:
@@ -290,11 +290,11 @@ def _text(path: Path, expected: str) -> str:
         raise DataError(f"{path}: expected {expected}; it cannot be read ({error}).") from error
 
 
-def _chosen(found: Survey, names: Path) -> Survey:
+def _chosen(found: PairListing, names: Path) -> PairListing:
     wanted = _listed(names)
     pairs = [pair for pair in found.pairs if pair.name in wanted]
     lone = [each for each in found.lone if each.name in wanted]
     there = {pair.name for pair in pairs} | {each.name for each in lone}
-    absent = [Lone(name, names, f"in {found.source}") for name in wanted - there]
-    doubled = [each for each in found.doubled if each.name in wanted]
-    return Survey(found.source, pairs, sorted(lone + absent, key=_name), doubled)
+    absent = [Unpaired(name, names, f"in {found.source}") for name in wanted - there]
+    duplicates = [each for each in found.duplicates if each.name in wanted]
+    return PairListing(found.source, pairs, sorted(lone + absent, key=_name), duplicates)

@@ -14,7 +14,7 @@ LINKS_NOWHERE = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundImage:
     """A picture, or what could not be looked at: then `problem` is a sentence about it."""
 
     path: Path
@@ -22,7 +22,7 @@ class Found:
     problem: str | None = None
 
 
-def identity(path: Path) -> Identity | None:
+def file_identity(path: Path) -> Identity | None:
     """Of a file or folder; None where there is none, or none that may be looked at."""
     try:
         found = path.stat()
@@ -31,21 +31,26 @@ def identity(path: Path) -> Identity | None:
     return found.st_dev, found.st_ino
 
 
-def pictures(top: Path, *, recursive: bool = False, outside: Path | None = None,
-             say: Callable[[str], None] = lambda sentence: None) -> Iterator[Found]:  # fmt: skip
+def find_images(
+    top: Path,
+    *,
+    recursive: bool = False,
+    outside: Path | None = None,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> Iterator[FoundImage]:
     """The pictures in a folder, by name; with `recursive` those in folders within it, too.
 
     A picture is what has a picture's suffix; hidden files and folders and earlier *.bright.* results are left out, and
     so is the folder `outside`. Links are followed after all that really lies here, and into no folder twice; `say`
     gets a sentence about each that is not. Raises OSError where `top` itself cannot be read.
     """
-    entered = {identity(top), identity(outside) if outside else None}
+    entered = {file_identity(top), file_identity(outside) if outside else None}
     waiting, links = [""], list[str]()
     while waiting or links:
         relative = waiting.pop() if waiting else links.pop(0)
         path = top / relative
         if path.is_symlink() and relative:
-            here = identity(path)
+            here = file_identity(path)
             if not path.is_dir():
                 yield from _linked_file(path, relative)
                 continue
@@ -58,7 +63,7 @@ def pictures(top: Path, *, recursive: bool = False, outside: Path | None = None,
         except OSError as error:
             if not relative:
                 raise
-            yield Found(path, relative, f"{path}: cannot be looked at ({error.strerror}); check its permissions.")
+            yield FoundImage(path, relative, f"{path}: cannot be looked at ({error.strerror}); check its permissions.")
             continue
         below: list[str] = []
         for entry in entries:
@@ -66,17 +71,17 @@ def pictures(top: Path, *, recursive: bool = False, outside: Path | None = None,
             if entry.name.startswith("."):
                 continue
             if entry.is_symlink():
-                if recursive or is_picture(entry.name):
+                if recursive or is_image_name(entry.name):
                     links.append(name)
             elif entry.is_dir():
                 if recursive and _enter(path / entry.name, entered):
                     below.append(name)
-            elif is_picture(entry.name) and entry.is_file():
-                yield Found(path / entry.name, name)
+            elif is_image_name(entry.name) and entry.is_file():
+                yield FoundImage(path / entry.name, name)
         waiting.extend(reversed(below))
 
 
-def is_picture(name: str) -> bool:
+def is_image_name(name: str) -> bool:
     """Whether a file's name speaks of a picture that is no earlier result of ours."""
     stem, _, suffix = name.rpartition(".")
     return bool(stem) and of_suffix(f".{suffix}") is not None and not stem.endswith(".bright")
@@ -84,23 +89,23 @@ def is_picture(name: str) -> bool:
 
 def _enter(folder: Path, entered: set[Identity | None]) -> bool:
     """Whether a real folder is one to search; it lies in one place only, so that only results are left out here."""
-    here = identity(folder)
+    here = file_identity(folder)
     if here is not None and here in entered:
         return False
     entered.add(here)
     return True
 
 
-def _linked_file(path: Path, relative: str) -> Iterator[Found]:
-    if not is_picture(path.name):
+def _linked_file(path: Path, relative: str) -> Iterator[FoundImage]:
+    if not is_image_name(path.name):
         return
     if path.is_file():
-        yield Found(path, relative)
+        yield FoundImage(path, relative)
     elif not path.exists():
-        yield Found(path, relative, f"{path}: is a link that leads nowhere; mend or delete it.")
+        yield FoundImage(path, relative, f"{path}: is a link that leads nowhere; mend or delete it.")
 
 
-def tells_case_apart(folder: Path) -> bool:
+def is_case_sensitive(folder: Path) -> bool:
     """Whether a.jpg and A.jpg would be two files in a folder, which may not exist yet; no where nobody can tell.
 
     Looked up, not tried: nothing is written.

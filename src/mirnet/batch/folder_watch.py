@@ -5,16 +5,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from mirnet.batch.jobs import Job, Stamp, stamp_of
+from mirnet.batch.jobs import BatchJob, Stamp, read_stamp
 from mirnet.errors import MirnetError
 
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 REST_SECONDS = 2.0  # a file that has not changed for so long, and that nobody writes, is complete
 SHARE_OF_TIME = 0.1  # that looking may take, where a folder is large
 
 
-def arrivals(look: Callable[[], Sequence[Job]], say: Callable[[str], None], look_seconds: float = LOOK_SECONDS,
-             rest_seconds: float = REST_SECONDS) -> Iterator[list[Job]]:  # fmt: skip
+def arrivals(look: Callable[[], Sequence[BatchJob]], say: Callable[[str], None], look_seconds: float = POLL_SECONDS,
+             rest_seconds: float = REST_SECONDS) -> Iterator[list[BatchJob]]:  # fmt: skip
     """The jobs of `look()` whose sources are complete, for ever: what is there at first, then what comes or changes.
 
     Each comes once, and again when its source has changed. `say` gets a sentence where a later `look()` fails, and
@@ -25,7 +25,7 @@ def arrivals(look: Callable[[], Sequence[Job]], say: Callable[[str], None], look
     done: dict[Path, Stamp] = {}
     while True:
         started = time.monotonic()
-        stamps = {job.source: stamp_of(job.source) for job in jobs}
+        stamps = {job.source: read_stamp(job.source) for job in jobs}
         resting = {
             source: resting[source] if source in resting and resting[source][0] == stamp else (stamp, started)
             for source, stamp in stamps.items()

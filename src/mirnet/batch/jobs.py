@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
-from mirnet.batch.limits import Disk, Memory
+from mirnet.batch.limits import DiskSpace, MemoryShare
 from mirnet.errors import Cancelled, MirnetError, OutputExists, PictureError, SettingsError
 from mirnet.files import clear_drafts
 from mirnet.inference.enhancer import Enhancer, Report
@@ -14,7 +14,7 @@ from mirnet.inference.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class BatchJob:
     """One file to enhance into another; `problem` is a sentence where that cannot be."""
 
     source: Path
@@ -26,7 +26,7 @@ class Job:
 class Outcome:
     """What became of one job: a report, or why there is none. An output that was there already is no failure."""
 
-    job: Job
+    job: BatchJob
     report: Report | None = None
     skipped: bool = False
     error: MirnetError | None = None
@@ -38,11 +38,11 @@ class Outcome:
         return self.error is not None
 
 
-Progress = Callable[[Job, float], None]
+Progress = Callable[[BatchJob, float], None]
 Stamp = tuple[int, ...] | None  # of a file as it is now; None where there is none
 
 
-def run(jobs: Sequence[Job], enhancer: Enhancer, settings: Settings, *, at_once: int = 1,
+def run(jobs: Sequence[BatchJob], enhancer: Enhancer, settings: Settings, *, at_once: int = 1,
         progress: Progress = lambda job, done: None) -> Generator[Outcome, None, None]:  # fmt: skip
     """Enhance files, `at_once` of them in threads of their own; outcomes come as they end, failures among them.
 
@@ -50,14 +50,14 @@ def run(jobs: Sequence[Job], enhancer: Enhancer, settings: Settings, *, at_once:
     memory. `progress(job, done)` is called from those threads with 0 to 1. Whoever leaves the iterator, or an
     exception where it waits, ends all that is in work with nothing half-written. Raises Cancelled.
     """
-    crew = Crew(jobs, enhancer, settings, progress)
+    pool = WorkerPool(jobs, enhancer, settings, progress)
     try:
-        yield from crew.work(min(at_once, len(jobs)))
+        yield from pool.work(min(at_once, len(jobs)))
     finally:
-        crew.stop()
+        pool.stop()
 
 
-def clear_output(jobs: Sequence[Job]) -> None:
+def clear_output(jobs: Sequence[BatchJob]) -> None:
     """Delete what killed processes left half-written where these jobs will write."""
     for folder in dict.fromkeys(job.target.parent for job in jobs):
         clear_drafts(folder)
@@ -71,14 +71,14 @@ def make_folder(folder: Path) -> None:
         raise PictureError(f"{folder}: cannot be made ({error.strerror}); choose another.") from error
 
 
-class Crew:
+class WorkerPool:
     """Threads that take one job after the other until there are none, or until somebody says stop."""
 
-    def __init__(self, jobs: Sequence[Job], enhancer: Enhancer, settings: Settings, progress: Progress) -> None:
+    def __init__(self, jobs: Sequence[BatchJob], enhancer: Enhancer, settings: Settings, progress: Progress) -> None:
         self._waiting, self._taking = iter(jobs), threading.Lock()
         self._enhancer, self._settings, self._progress = enhancer, settings, progress
         self._ended: SimpleQueue[Outcome | BaseException | None] = SimpleQueue()
-        self._memory, self._disk = Memory(), Disk()
+        self._memory, self._disk = MemoryShare(), DiskSpace()
         self._threads: list[threading.Thread] = []
         self._stopped = False
 
@@ -105,37 +105,37 @@ class Crew:
     def _take_jobs(self) -> None:
         try:
             while (job := self._next()) is not None:
-                self._ended.put(self.outcome_of(job))
+                self._ended.put(self.process(job))
         except BaseException as error:  # noqa: BLE001  told where the outcomes are awaited
             self._ended.put(error)
         self._ended.put(None)
 
-    def _next(self) -> Job | None:
+    def _next(self) -> BatchJob | None:
         with self._taking:
             return None if self._stopped else next(self._waiting, None)
 
-    def outcome_of(self, job: Job) -> Outcome:
+    def process(self, job: BatchJob) -> Outcome:
         """Do one job, in the thread that asks. Raises Cancelled where the crew was stopped."""
         try:
             return self._enhanced(job)
         except OutputExists:
             return _skipped(job)
         except (PictureError, SettingsError) as error:
-            self._disk.learn(error)
-            return Outcome(job, error=_alone(error))
+            self._disk.note_error(error)
+            return Outcome(job, error=without_frames(error))
         except OSError as error:  # of a file that nobody thought of
-            told = f"{error.filename or job.source}: {error.strerror}; check the disk and the path."
-            return Outcome(job, error=PictureError(told))
+            sentence = f"{error.filename or job.source}: {error.strerror}; check the disk and the path."
+            return Outcome(job, error=PictureError(sentence))
         except MemoryError:
-            told = f"{job.source}: needs more memory than there is; fewer --jobs, or a smaller --tile, need less."
-            return Outcome(job, error=PictureError(told))
+            sentence = f"{job.source}: needs more memory than there is; fewer --jobs, or a smaller --tile, need less."
+            return Outcome(job, error=PictureError(sentence))
 
-    def _enhanced(self, job: Job) -> Outcome:
+    def _enhanced(self, job: BatchJob) -> Outcome:
         if job.problem:
             raise PictureError(job.problem)
         if job.target.exists() and not self._settings.overwrite:
             return _skipped(job)
-        self._disk.refuse_hopeless(job.source, job.target.parent)
+        self._disk.refuse_full_disk(job.source, job.target.parent)
         make_folder(job.target.parent)
         with self._memory.share(job.source, lambda: self._stopped):
             try:
@@ -143,14 +143,14 @@ class Crew:
             except _Changed:  # once more: a result that is half of one picture and half of another is none
                 return Outcome(job, self._attempt(job))
 
-    def _attempt(self, job: Job) -> Report:
-        before = stamp_of(job.source)
+    def _attempt(self, job: BatchJob) -> Report:
+        before = read_stamp(job.source)
         changed = _Changed(f"{job.source}: changed while it was read, twice; repeat the command when it rests.")
 
         def progress(done: float) -> None:
             if self._stopped:
                 raise Cancelled("Interrupted; what was finished stays, nothing is left half-done.")
-            if done >= 1 and stamp_of(job.source) != before:  # all is read, nothing is written yet
+            if done >= 1 and read_stamp(job.source) != before:  # all is read, nothing is written yet
                 raise changed
             self._progress(job, done)
 
@@ -160,12 +160,12 @@ class Crew:
         except (OutputExists, _Changed):
             raise
         except PictureError as error:
-            if stamp_of(job.source) != before:
+            if read_stamp(job.source) != before:
                 raise changed from error
             raise
 
 
-def _alone(error: MirnetError) -> MirnetError:
+def without_frames(error: MirnetError) -> MirnetError:
     """The error without the frames that it came from: they would hold a picture and its files as long as it is kept."""
     chain: list[BaseException] = [error]
     for each in chain:
@@ -178,7 +178,7 @@ class _Changed(PictureError):
     """The source became another file while it was read."""
 
 
-def stamp_of(path: Path) -> Stamp:
+def read_stamp(path: Path) -> Stamp:
     """Another one after whatever change."""
     try:
         found = path.stat()
@@ -187,7 +187,7 @@ def stamp_of(path: Path) -> Stamp:
     return found.st_size, found.st_mtime_ns, found.st_ino
 
 
-def _skipped(job: Job) -> Outcome:
+def _skipped(job: BatchJob) -> Outcome:
     """The output is there already: it was renamed into place, so it is whole."""
     if not job.target.is_file():
         return Outcome(job, error=PictureError(f"{job.target}: expected room for a file, and there is a folder or a "

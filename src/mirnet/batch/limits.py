@@ -14,10 +14,10 @@ from mirnet.formats import of_suffix
 from mirnet.images.file_format import format_of
 
 MEGAPIXELS_AT_ONCE = 50.0  # of all pictures in work together; a larger one is in work alone
-LOOK_SECONDS = 0.2  # how often who waits looks whether to stop
+POLL_SECONDS = 0.2  # how often who waits looks whether to stop
 
 
-class Memory:
+class MemoryShare:
     """Lets pictures begin as long as those in work stay within a budget of megapixels, and one always."""
 
     def __init__(self, megapixels: float = MEGAPIXELS_AT_ONCE) -> None:
@@ -34,7 +34,7 @@ class Memory:
         megapixels = min(megapixels_of(source), self._budget)
         with self._door, self._changed:
             while self._used + megapixels > self._budget and not stopped():
-                self._changed.wait(LOOK_SECONDS)
+                self._changed.wait(POLL_SECONDS)
             self._used += megapixels
         try:
             yield
@@ -49,7 +49,7 @@ def megapixels_of(source: Path | bytes) -> float:
     try:
         if _is_raw(source):  # opening one decodes it; a pixel takes a byte or two
             return (len(source) if isinstance(source, bytes) else source.stat().st_size) / 1e6
-        header = images.open_picture(source).header
+        header = images.open_image(source).header
     except (PictureError, OSError):
         return 0.0
     return header.width * header.height / 1e6
@@ -62,17 +62,17 @@ def _is_raw(source: Path | bytes) -> bool:
     return known is not None and known.name == "raw"
 
 
-class Disk:
+class DiskSpace:
     """Remembers that a disk was full, so that a night is not spent on results that have no room."""
 
     def __init__(self) -> None:
         self._was_full = False
 
-    def learn(self, error: MirnetError) -> None:
+    def note_error(self, error: MirnetError) -> None:
         """From what went wrong with a picture."""
         self._was_full |= isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.ENOSPC
 
-    def refuse_hopeless(self, source: Path, folder: Path) -> None:
+    def refuse_full_disk(self, source: Path, folder: Path) -> None:
         """Raises PictureError where a disk was full before, and has less room than the source takes."""
         if not self._was_full or not folder.is_dir():
             return

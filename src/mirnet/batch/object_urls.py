@@ -7,12 +7,12 @@ from pathlib import Path, PosixPath, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
-from mirnet.batch.discovery import Found, is_picture
-from mirnet.batch.jobs import Job, Outcome
+from mirnet.batch.discovery import FoundImage, is_image_name
+from mirnet.batch.jobs import BatchJob, Outcome
 from mirnet.errors import MirnetError, PictureError, SettingsError
 from mirnet.extras import needs
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 WITHIN_ONE_PROCESS = ("memory", "file", "local")  # protocols that mean something else, or nothing, elsewhere
 
@@ -32,10 +32,14 @@ def path_of(given: str | Path) -> Path:
 
 def is_folder(path: Path) -> bool:
     """Whether there is a folder, or objects whose names begin like one's. Raises SettingsError where nobody can say."""
-    return asked(path, lambda system, name: bool(system.isdir(name))) if isinstance(path, Url) else path.is_dir()
+    return (
+        query_file_system(path, lambda system, name: bool(system.isdir(name)))
+        if isinstance(path, Url)
+        else path.is_dir()
+    )
 
 
-def pictures_of(url: Url, *, recursive: bool = False, outside: Path | None = None) -> Iterator[Found]:
+def pictures_of(url: Url, *, recursive: bool = False, outside: Path | None = None) -> Iterator[FoundImage]:
     """The pictures below a URL, by name, as `folders.pictures` finds those below a folder. Raises SettingsError."""
 
     def look(system: Any, top: str) -> list[str]:
@@ -43,37 +47,37 @@ def pictures_of(url: Url, *, recursive: bool = False, outside: Path | None = Non
         names = system.find(top, maxdepth=None if recursive else 1)
         return sorted(str(PurePosixPath(name).relative_to(top)) for name in names)
 
-    for name in asked(url, look):
+    for name in query_file_system(url, look):
         path = url / name
         hidden = any(part.startswith(".") for part in name.split("/"))
-        if is_picture(path.name) and not hidden and (outside is None or outside not in path.parents):
-            yield Found(path, name)
+        if is_image_name(path.name) and not hidden and (outside is None or outside not in path.parents):
+            yield FoundImage(path, name)
 
 
-def by_copies(job: Job, overwrite: bool, work: Callable[[Job], Outcome]) -> Outcome:
+def process_copies(job: BatchJob, overwrite: bool, work: Callable[[BatchJob], Outcome]) -> Outcome:
     """What becomes of a job whose source or target is an object: `work` does it with copies on this machine's disk.
 
     The result is put in its place whole, as object stores do. What goes wrong is in the outcome.
     """
     with TemporaryDirectory(prefix="mirnet-") as folder:
-        here = Job(_here(job.source, f"{folder}/from"), _here(job.target, f"{folder}/to"))
+        here = BatchJob(_here(job.source, f"{folder}/from"), _here(job.target, f"{folder}/to"))
         try:
             there = None if overwrite else _size(job.target)
             if there is not None:
                 return Outcome(job, skipped=True, bytes=(_size(job.source), there))
             if here.source != job.source:
                 here.source.parent.mkdir()
-                asked(job.source, lambda system, name: system.get_file(name, str(here.source)))
+                query_file_system(job.source, lambda system, name: system.get_file(name, str(here.source)))
             outcome = work(here)
             sizes = bytes_of(here)
             if outcome.report and here.target != job.target:
-                asked(job.target, lambda system, name: system.put_file(str(here.target), name))
+                query_file_system(job.target, lambda system, name: system.put_file(str(here.target), name))
         except MirnetError as error:
             return Outcome(job, error=PictureError(str(error)))
     return replace(renamed(outcome, here, job), bytes=sizes)
 
 
-def bytes_of(job: Job) -> tuple[int | None, int | None]:
+def bytes_of(job: BatchJob) -> tuple[int | None, int | None]:
     """Of source and target, None where there is none."""
     sizes = [path.stat().st_size if path.is_file() else None for path in (job.source, job.target)]
     return sizes[0], sizes[1]
@@ -83,17 +87,17 @@ def _here(path: Path, folder: str) -> Path:
     return Path(folder) / path.name if isinstance(path, Url) else path
 
 
-def renamed(outcome: Outcome, here: Job, job: Job) -> Outcome:
+def renamed(outcome: Outcome, here: BatchJob, job: BatchJob) -> Outcome:
     """The outcome of a job `here`, in the words of the job that was asked for."""
 
-    def told(text: str) -> str:
+    def sentence(text: str) -> str:
         return text.replace(str(here.source), str(job.source)).replace(str(here.target), str(job.target))
 
     report, error = outcome.report, outcome.error
     return replace(
-        outcome, job=job, remarks=tuple(map(told, outcome.remarks)),
-        report=replace(report, output=job.target, remarks=tuple(map(told, report.remarks))) if report else None,
-        error=PictureError(told(str(error))) if error else None,
+        outcome, job=job, remarks=tuple(map(sentence, outcome.remarks)),
+        report=replace(report, output=job.target, remarks=tuple(map(sentence, report.remarks))) if report else None,
+        error=PictureError(sentence(str(error))) if error else None,
     )  # fmt: skip
 
 
@@ -108,10 +112,10 @@ def _size(path: Path) -> int | None:
         except FileNotFoundError:
             return None
 
-    return asked(path, look)
+    return query_file_system(path, look)
 
 
-def asked(url: Path, ask: Callable[[Any, str], Answer]) -> Answer:
+def query_file_system(url: Path, ask: Callable[[Any, str], Result]) -> Result:
     """What `ask(file system, name)` says of an object, whose name there has no protocol. Raises SettingsError."""
     protocol = str(url).split(":")[0]
     with needs("ray", who=f"{url}"):

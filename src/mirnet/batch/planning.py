@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
-from mirnet.batch.discovery import Found, identity, pictures, tells_case_apart
-from mirnet.batch.jobs import Job
+from mirnet.batch.discovery import FoundImage, file_identity, find_images, is_case_sensitive
+from mirnet.batch.jobs import BatchJob
 from mirnet.batch.object_urls import Url, is_folder, path_of, pictures_of
 from mirnet.errors import SettingsError
 from mirnet.formats import FORMATS, WRITABLE, of_suffix, result_name
-from mirnet.inference.enhancer import beside
+from mirnet.inference.enhancer import default_target
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Shard:
 
 def plan(inputs: Sequence[Path], output: Path | None, *, recursive: bool = False, format: str | None = None,
          shard: Shard | None = None, may_be_empty: bool = False,
-         say: Callable[[str], None] = lambda sentence: None) -> "Jobs":  # fmt: skip
+         say: Callable[[str], None] = lambda sentence: None) -> "JobList":  # fmt: skip
     """The jobs for files and folders, in order; a file that is named twice is enhanced once.
 
     Without `output` results go beside their originals as NAME.bright.EXT. With a folder or several
@@ -56,7 +56,7 @@ def plan(inputs: Sequence[Path], output: Path | None, *, recursive: bool = False
     """
     several = len(inputs) > 1 or is_folder(inputs[0])
     _refuse_output(output, several, format)
-    places, jobs, mine = _Places(), Jobs(), list[int]()
+    places, jobs, mine = _Places(), JobList(), list[int]()
     known = _Index(lambda index: places.of(jobs[index].source))
     for given in inputs:
         for found in _found(given, output, recursive, may_be_empty, say):
@@ -67,7 +67,7 @@ def plan(inputs: Sequence[Path], output: Path | None, *, recursive: bool = False
                 continue
             if shard is None or shard.holds(found.relative):
                 mine.append(len(jobs))
-            jobs.append(Job(found.path, _target(found, output, several, format), found.problem))
+            jobs.append(BatchJob(found.path, _target(found, output, several, format), found.problem))
     _tell_collisions(jobs, places)
     if jobs and not may_be_empty and all(job.problem for job in jobs):
         raise SettingsError(jobs[0].problem)
@@ -75,18 +75,18 @@ def plan(inputs: Sequence[Path], output: Path | None, *, recursive: bool = False
 
 
 def _found(given: Path, output: Path | None, recursive: bool, may_be_empty: bool,
-           say: Callable[[str], None]) -> Iterator[Found]:  # fmt: skip
+           say: Callable[[str], None]) -> Iterator[FoundImage]:  # fmt: skip
     try:
         if not is_folder(given):
             if not isinstance(given, Url):
                 given.stat()
-            yield Found(given, given.name)
+            yield FoundImage(given, given.name)
             return
         empty = True
         below = (
             pictures_of(given, recursive=recursive, outside=output)
             if isinstance(given, Url)
-            else pictures(given, recursive=recursive, outside=output, say=say)
+            else find_images(given, recursive=recursive, outside=output, say=say)
         )
         for found in below:
             empty = False
@@ -118,10 +118,10 @@ def _suffixes(format: str | None) -> str:
     return ", ".join(suffix for name in ([format] if format else WRITABLE) for suffix in FORMATS[name].suffixes)
 
 
-def _target(found: Found, output: Path | None, several: bool, format: str | None) -> Path:
+def _target(found: FoundImage, output: Path | None, several: bool, format: str | None) -> Path:
     source = found.path
     if output is None:
-        return beside(source, format)
+        return default_target(source, format)
     if several:
         *folders, name = found.relative.split("/")
         return output.joinpath(*folders, result_name(name, format))
@@ -132,7 +132,7 @@ def _target(found: Found, output: Path | None, several: bool, format: str | None
     return output
 
 
-class Jobs(Sequence[Job]):
+class JobList(Sequence[BatchJob]):
     """Jobs, kept as the texts of their paths: path objects take three times as much, and there may be a million."""
 
     def __init__(self, texts: list[tuple[str, str, str | None]] | None = None) -> None:
@@ -142,16 +142,16 @@ class Jobs(Sequence[Job]):
         return len(self._texts)
 
     @overload
-    def __getitem__(self, index: int) -> Job: ...
+    def __getitem__(self, index: int) -> BatchJob: ...
     @overload
-    def __getitem__(self, index: slice) -> "Jobs": ...
-    def __getitem__(self, index: int | slice) -> "Job | Jobs":
+    def __getitem__(self, index: slice) -> "JobList": ...
+    def __getitem__(self, index: int | slice) -> "BatchJob | JobList":
         if isinstance(index, slice):
-            return Jobs(self._texts[index])
+            return JobList(self._texts[index])
         source, target, problem = self._texts[index]
-        return Job(path_of(source), path_of(target), problem)
+        return BatchJob(path_of(source), path_of(target), problem)
 
-    def append(self, job: Job) -> None:
+    def append(self, job: BatchJob) -> None:
         self._texts.append((str(job.source), str(job.target), job.problem))
 
     def tell(self, problem: str, *indices: int) -> None:
@@ -160,8 +160,8 @@ class Jobs(Sequence[Job]):
             source, target, known = self._texts[index]
             self._texts[index] = (source, target, known or problem)
 
-    def only(self, indices: Iterable[int]) -> "Jobs":
-        return Jobs([self._texts[index] for index in indices])
+    def only(self, indices: Iterable[int]) -> "JobList":
+        return JobList([self._texts[index] for index in indices])
 
 
 class _Index:
@@ -196,7 +196,7 @@ class _Places:
         return self._folders[folder]
 
 
-def _tell_collisions(jobs: Jobs, places: _Places) -> None:
+def _tell_collisions(jobs: JobList, places: _Places) -> None:
     """A sentence for each whose result would be an original, or the same file as another's result."""
 
     def name_of(target: Path) -> str:
@@ -206,21 +206,21 @@ def _tell_collisions(jobs: Jobs, places: _Places) -> None:
     originals: set[object] = set()
     taken = _Index(lambda index: name_of(jobs[index].target))
     for index, job in enumerate(jobs):
-        there = identity(job.target)
+        there = file_identity(job.target)
         if there is not None:
-            originals = originals or {identity(each.source) for each in jobs}
+            originals = originals or {file_identity(each.source) for each in jobs}
         if there is not None and there in originals:
-            original = next(each.source for each in jobs if identity(each.source) == there)
+            original = next(each.source for each in jobs if file_identity(each.source) == there)
             jobs.tell(f"{job.source}: its result would replace {original}, an original; choose another output.", index)
         first = taken.setdefault(name_of(job.target), index)
         if first != index:
             other = jobs[first].target
             same = places.folder(other.parent) == places.folder(job.target.parent) and other.name == job.target.name
-            if same or not tells_case_apart(job.target.parent):
+            if same or not is_case_sensitive(job.target.parent):
                 jobs.tell(_collision(jobs[first], job, same), first, index)
 
 
-def _collision(first: Job, second: Job, same: bool) -> str:
+def _collision(first: BatchJob, second: BatchJob, same: bool) -> str:
     both = f"{first.source} and {second.source} would"
     if same:
         return f"{both} both become {second.target}; enhance them into different folders."

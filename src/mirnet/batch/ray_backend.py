@@ -23,9 +23,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mirnet.batch.jobs import Job, Outcome, Progress, clear_output
+from mirnet.batch.jobs import BatchJob, Outcome, Progress, clear_output
 from mirnet.batch.object_urls import Url, renamed
-from mirnet.batch.ray_worker import Recipe, Worker, files_of
+from mirnet.batch.ray_worker import EnhancementRecipe, Worker, read_weight_files
 from mirnet.errors import MirnetError, PictureError, SettingsError
 from mirnet.extras import needs
 from mirnet.inference.catalog import Weights, find
@@ -35,9 +35,9 @@ from mirnet.inference.settings import Settings
 CORES_EACH = 4  # of a worker: more workers with fewer threads do more a second, fewer workers hold less memory
 ATTEMPTS = 4  # at a picture, before it is what kills its workers
 OPENINGS = 3  # of a worker that dies before it is ready
-LOOK_SECONDS = 2.0  # how often new and lost nodes are looked for
-PATIENCE_SECONDS = 30.0  # without any worker, before the person is told
-KNOCK_SECONDS = 5.0
+POLL_SECONDS = 2.0  # how often new and lost nodes are looked for
+WAITING_SECONDS = 30.0  # without any worker, before the person is told
+ADDRESS_SECONDS = 5.0
 STOP_SECONDS = 10.0  # for pictures in work, which notice between two tiles
 LOOPBACK = ("127.", "localhost:", "[::1]")
 EMPTY_SETTINGS = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # a frame of HTTP/2, which Ray speaks; its fourth byte says what
@@ -45,7 +45,7 @@ OBJECT_STORE_BYTES = 80 * 2**20  # the least that Ray takes: it holds weights, n
 
 
 @contextmanager
-def joined(address: str | None) -> Iterator[Any]:
+def connect_to_ray(address: str | None) -> Iterator[Any]:
     """The module `ray`, connected to the cluster at `address`; None for one of this machine's cores, while it lasts.
 
     The address is host:port, or "auto" on a machine of the cluster. Raises SettingsError.
@@ -57,7 +57,7 @@ def joined(address: str | None) -> Iterator[Any]:
     with needs("ray", who="--ray"):
         import ray
     if address is not None and address != "auto":
-        _knock(address)
+        _check_address(address)
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL, "include_dashboard": None}
     folder = None
     terminated = signal.getsignal(signal.SIGTERM)
@@ -83,7 +83,7 @@ def joined(address: str | None) -> Iterator[Any]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _knock(address: str) -> None:
+def _check_address(address: str) -> None:
     """Raises SettingsError where nobody answers: Ray would try for minutes, and speak of it in its own words."""
     host, _, port = address.rpartition(":")
     if "//" in address or not host or not port.isdigit():
@@ -92,7 +92,7 @@ def _knock(address: str) -> None:
             "machine of the cluster (a ray:// address, of clients from outside, is none)."
         )
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS) as knocking:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=ADDRESS_SECONDS) as knocking:
             knocking.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + EMPTY_SETTINGS)
             answer = knocking.recv(4)
             if answer[3:] != EMPTY_SETTINGS[3:4] and not os.environ.get("RAY_USE_TLS"):
@@ -104,15 +104,27 @@ def _knock(address: str) -> None:
 
 
 @contextmanager
-def pool(address: str | None, weights: str | Path, settings: Settings, *, runtime: str = "openvino",
-         device: str = "cpu", fast: bool = False, threads: int | None = None, at_once: int = 2,
-         say: Callable[[str], None] = lambda sentence: None) -> Iterator["Pool"]:  # fmt: skip
+def open_ray_backend(
+    address: str | None,
+    weights: str | Path,
+    settings: Settings,
+    *,
+    runtime: str = "openvino",
+    device: str = "cpu",
+    fast: bool = False,
+    threads: int | None = None,
+    at_once: int = 2,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> Iterator["RayBackend"]:
     """Workers that enhance as an `Enhancer` of the same arguments would. Raises WeightsError, SettingsError."""
     found = find(weights)
     if isinstance(settings.match, Path):
         settings = replace(settings, match=_read(settings.match))
-    recipe = Recipe(found.path.stem, found.card.sha256, runtime, device, fast, settings)
-    with joined(address) as ray, closing(Pool(ray, found, recipe, threads=threads, at_once=at_once, say=say)) as made:
+    recipe = EnhancementRecipe(found.path.stem, found.card.sha256, runtime, device, fast, settings)
+    with (
+        connect_to_ray(address) as ray,
+        closing(RayBackend(ray, found, recipe, threads=threads, at_once=at_once, say=say)) as made,
+    ):
         yield made
 
 
@@ -136,44 +148,54 @@ class _Member:
 
 @dataclass(frozen=True)
 class _Task:
-    job: Job
+    job: BatchJob
     attempt: int = 0
 
 
-class Pool:
+class RayBackend:
     """Workers on all cores of a cluster, or all GPUs, for one recipe; nodes that come later get theirs."""
 
-    def __init__(self, ray: Any, weights: Weights, recipe: Recipe, *, threads: int | None = None, at_once: int = 2,
-                 say: Callable[[str], None] = lambda sentence: None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        ray: Any,
+        weights: Weights,
+        recipe: EnhancementRecipe,
+        *,
+        threads: int | None = None,
+        at_once: int = 2,
+        say: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
         """`ray` as `joined` gives it; `threads` of each worker, None for up to 4; `at_once` pictures of each."""
         self.weights = weights
         self._ray, self._recipe, self._threads, self._at_once, self._say = ray, recipe, threads, at_once, say
-        files = ray.put(files_of(weights))
+        files = ray.put(read_weight_files(weights))
         self._shared = ray.put(recipe), lambda: ray.get(files)
         self._members: dict[tuple[str, int], _Member] = {}
         self._failed_openings: dict[tuple[str, int], int] = {}
-        self._last_words = ""
-        self._at_work: dict[Any, tuple[_Member, _Task]] = {}
-        self._again: deque[_Task] = deque()
+        self._last_error = ""
+        self._running: dict[Any, tuple[_Member, _Task]] = {}
+        self._retries: deque[_Task] = deque()
         self._looked = self._served = float("-inf")
-        self._patient = True
+        self._waiting_unreported = True
 
-    def run(self, jobs: Sequence[Job], progress: Progress = lambda job, done: None) -> Generator[Outcome, None, None]:
+    def run(
+        self, jobs: Sequence[BatchJob], progress: Progress = lambda job, done: None
+    ) -> Generator[Outcome, None, None]:
         """Enhance files wherever there is a core; outcomes come as they end, each once, failures among them.
 
         Whoever leaves the iterator ends all that is in work, with nothing half-written. Raises MirnetError where the
         nodes cannot do what is asked for.
         """
-        waiting, lost = iter(jobs), list[Job]()
+        waiting, lost = iter(jobs), list[BatchJob]()
         self._served = time.monotonic()
         try:
             while True:
-                self._tend()
-                more = self._hand_out(waiting)
-                if not more and not self._at_work:
+                self._update_members()
+                more = self._submit_tasks(waiting)
+                if not more and not self._running:
                     return
-                for ref in self._ended():
-                    member, task = self._at_work.pop(ref)
+                for ref in self._finished_refs():
+                    member, task = self._running.pop(ref)
                     member.jobs.discard(ref)
                     outcome = self._outcome(ref, member, task)
                     if outcome is None:
@@ -192,9 +214,9 @@ class Pool:
 
     # Workers ---------------------------------------------------------------------------------------------------------
 
-    def _tend(self) -> None:
+    def _update_members(self) -> None:
         """One worker for each share of each node that is alive."""
-        if time.monotonic() - self._looked < LOOK_SECONDS:
+        if time.monotonic() - self._looked < POLL_SECONDS:
             return
         self._looked = time.monotonic()
         wanted = dict(self._shares())
@@ -202,10 +224,10 @@ class Pool:
             self._dismiss(self._members[place])
         for place, (cpus, gpus) in wanted.items():
             if place not in self._members and self._failed_openings.get(place, 0) < OPENINGS:
-                self._members[place] = self._started(place[0], cpus, gpus)
+                self._members[place] = self._start_member(place[0], cpus, gpus)
         if wanted and all(self._failed_openings.get(place, 0) >= OPENINGS for place in wanted):
-            raise MirnetError(f"No worker could be started, each died while it loaded: {self._last_words}")
-        self._tell_waiting(bool(wanted))
+            raise MirnetError(f"No worker could be started, each died while it loaded: {self._last_error}")
+        self._report_waiting(bool(wanted))
 
     def _shares(self) -> Iterator[tuple[tuple[str, int], tuple[int, int]]]:
         """(node, number) and the (cores, GPUs) of each worker."""
@@ -225,7 +247,7 @@ class Pool:
     def _on_gpus(self) -> bool:
         return self._recipe.device.lower().startswith("cuda")
 
-    def _started(self, node: str, cpus: int, gpus: int) -> _Member:
+    def _start_member(self, node: str, cpus: int, gpus: int) -> _Member:
         here = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
         threads = min(self._threads or cpus, cpus)
         # BLAS as in the plain command, before numpy is loaded: its sums depend on its threads, and so would a result
@@ -242,17 +264,17 @@ class Pool:
         self._members = {place: each for place, each in self._members.items() if each is not member}
         self._ray.kill(member.actor)  # dead it is, or out of reach: then it shall not go on
 
-    def _tell_waiting(self, any_cores: bool) -> None:
+    def _report_waiting(self, any_cores: bool) -> None:
         if any(member.opening is None for member in self._members.values()):
-            self._served, self._patient = time.monotonic(), True
-        elif self._patient and time.monotonic() - self._served > PATIENCE_SECONDS:
+            self._served, self._waiting_unreported = time.monotonic(), True
+        elif self._waiting_unreported and time.monotonic() - self._served > WAITING_SECONDS:
             what = "a GPU" if self._on_gpus else "a core"
             self._say(f"Waiting for the cluster: {'none of its nodes has' if not any_cores else 'others use'} {what}.")
-            self._patient = False
+            self._waiting_unreported = False
 
     # Jobs ------------------------------------------------------------------------------------------------------------
 
-    def _hand_out(self, waiting: Iterator[Job]) -> bool:
+    def _submit_tasks(self, waiting: Iterator[BatchJob]) -> bool:
         """Give each worker what it can have in work at once, the idlest first; whether there is more to do."""
         ready = [member for member in self._members.values() if member.opening is None]
         for busy in range(self._at_once):
@@ -264,42 +286,42 @@ class Pool:
                     return False
                 ref = member.actor.enhance.remote(_absolute(task.job), task.attempt > 0)
                 member.jobs.add(ref)
-                self._at_work[ref] = member, task
+                self._running[ref] = member, task
         return True
 
-    def _next(self, waiting: Iterator[Job]) -> _Task | None:
-        if self._again:
-            return self._again.popleft()
+    def _next(self, waiting: Iterator[BatchJob]) -> _Task | None:
+        if self._retries:
+            return self._retries.popleft()
         job = next(waiting, None)
         return None if job is None else _Task(job)
 
-    def _ended(self) -> list[Any]:
+    def _finished_refs(self) -> list[Any]:
         """Refs of jobs that have ended; workers that have opened are noted on the way."""
         opening = {m.opening: m for m in self._members.values() if m.opening is not None}
-        refs = [*self._at_work, *opening]
+        refs = [*self._running, *opening]
         if not refs:
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
             return []
-        done, _ = self._ray.wait(refs, timeout=LOOK_SECONDS)
+        done, _ = self._ray.wait(refs, timeout=POLL_SECONDS)
         done, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0) if done else (done, None)
         for ref in done:
             if ref in opening:
-                self._opened(opening[ref])
-        return [ref for ref in done if ref in self._at_work]
+                self._mark_open(opening[ref])
+        return [ref for ref in done if ref in self._running]
 
-    def _opened(self, member: _Member) -> None:
+    def _mark_open(self, member: _Member) -> None:
         """Raises MirnetError where the worker says why it cannot work."""
         try:
             self._ray.get(member.opening)
             member.opening = None
         except self._ray.exceptions.RayTaskError as error:
-            raise _said(error) from None
+            raise _worker_error(error) from None
         except self._ray.exceptions.RayError as error:
             if "No module named 'mirnet'" in str(error):
                 raise SettingsError("A node of the cluster has no mirnet; install the same version on each.") from error
             place = next(place for place, each in self._members.items() if each is member)
             self._failed_openings[place] = self._failed_openings.get(place, 0) + 1
-            self._last_words = str(error).strip().splitlines()[-1]
+            self._last_error = str(error).strip().splitlines()[-1]
             self._dismiss(member)
 
     def _outcome(self, ref: Any, member: _Member, task: _Task) -> Outcome | None:
@@ -307,15 +329,17 @@ class Pool:
         try:
             outcome: Outcome = self._ray.get(ref)
         except self._ray.exceptions.RayTaskError as error:
-            return Outcome(task.job, error=PictureError(f"{task.job.source}: {_said(error)}"))
+            return Outcome(task.job, error=PictureError(f"{task.job.source}: {_worker_error(error)}"))
         except self._ray.exceptions.RayError:
             self._dismiss(member)
             self._looked = float("-inf")
             if task.attempt + 1 < ATTEMPTS:
-                self._again.append(_Task(task.job, task.attempt + 1))
+                self._retries.append(_Task(task.job, task.attempt + 1))
                 return None
-            told = f"{task.job.source}: {ATTEMPTS} workers were killed while they had it; perhaps it needs more memory."
-            return Outcome(task.job, error=PictureError(told))
+            sentence = (
+                f"{task.job.source}: {ATTEMPTS} workers were killed while they had it; perhaps it needs more memory."
+            )
+            return Outcome(task.job, error=PictureError(sentence))
         outcome = renamed(outcome, _absolute(task.job), task.job)
         if outcome.report:
             outcome = replace(outcome, report=replace(outcome.report, settings=self._recipe.settings))
@@ -323,26 +347,26 @@ class Pool:
 
     def _stop(self) -> None:
         """End what is in work; a worker that does not answer is killed, by which no result is half-written either."""
-        if not self._at_work:
+        if not self._running:
             return
-        busy = {id(member): member for member, _ in self._at_work.values()}.values()
+        busy = {id(member): member for member, _ in self._running.values()}.values()
         stopping = [member.actor.stop.remote() for member in busy]
         with suppress(self._ray.exceptions.RayError):
-            self._ray.wait([*stopping, *self._at_work], num_returns=len(stopping) + len(self._at_work),
+            self._ray.wait([*stopping, *self._running], num_returns=len(stopping) + len(self._running),
                            timeout=STOP_SECONDS)  # fmt: skip
         for member in busy:
             self._dismiss(member)
-        self._at_work.clear()
-        self._again.clear()
+        self._running.clear()
+        self._retries.clear()
 
 
-def _absolute(job: Job) -> Job:
+def _absolute(job: BatchJob) -> BatchJob:
     """The job for a process that works in another folder."""
     source, target = (path if isinstance(path, Url) else path.absolute() for path in (job.source, job.target))
     return replace(job, source=source, target=target)
 
 
-def _said(error: Any) -> MirnetError:
+def _worker_error(error: Any) -> MirnetError:
     """What a worker raised, without Ray's frames around it."""
     cause = error.cause
     if isinstance(cause, MirnetError):

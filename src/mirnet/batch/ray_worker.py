@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from mirnet._version import __version__
 from mirnet.batch import object_urls
-from mirnet.batch.jobs import Crew, Job, Outcome
+from mirnet.batch.jobs import BatchJob, Outcome, WorkerPool
 from mirnet.errors import MirnetError, PictureError, SettingsError
 from mirnet.files import clear_drafts
 from mirnet.inference import catalog
@@ -18,7 +18,7 @@ from mirnet.inference.settings import Settings
 
 
 @dataclass(frozen=True)
-class Recipe:
+class EnhancementRecipe:
     """What makes the same enhancer on every node: weights by their content, a photo to match as its bytes."""
 
     weights: str
@@ -30,28 +30,28 @@ class Recipe:
     version: str = __version__
 
 
-Files = dict[str, bytes]  # of weights: the network, its card, and what lies beside them for `fast`
+WeightFiles = dict[str, bytes]  # of weights: the network, its card, and what lies beside them for `fast`
 
 
-def files_of(weights: catalog.Weights) -> Files:
+def read_weight_files(weights: catalog.Weights) -> WeightFiles:
     """What a node needs that has not got these weights. Raises WeightsError."""
     stem = weights.path.with_suffix("")
     files = {weights.path.name: weights.verified(), f"{stem.name}.json": weights.card.to_json().encode()}
     for suffix in (".int8.onnx", ".int8.json"):
-        beside = stem.with_name(stem.name + suffix)
-        if beside.is_file():
-            files[beside.name] = beside.read_bytes()
+        default_target = stem.with_name(stem.name + suffix)
+        if default_target.is_file():
+            files[default_target.name] = default_target.read_bytes()
     return files
 
 
 class Worker:
     """Enhances pictures on one node, several at once in the threads that ask."""
 
-    def __init__(self, recipe: Recipe, send_files: Callable[[], Files], threads: int) -> None:
+    def __init__(self, recipe: EnhancementRecipe, send_files: Callable[[], WeightFiles], threads: int) -> None:
         """Loads nothing yet: what goes wrong while it loads is told by `open`, which a constructor could not."""
         self._recipe, self._send_files, self._threads = recipe, send_files, threads
         self._opening = threading.Lock()
-        self._crew: Crew | None = None
+        self._crew: WorkerPool | None = None
 
     def open(self) -> None:
         """Load the network. Raises SettingsError, WeightsError with the node's name."""
@@ -62,11 +62,13 @@ class Worker:
             )
         with self._opening:
             try:
-                self._crew = self._crew or Crew((), self._enhancer(), self._recipe.settings, lambda job, done: None)
+                self._crew = self._crew or WorkerPool(
+                    (), self._enhancer(), self._recipe.settings, lambda job, done: None
+                )
             except MirnetError as error:
                 raise type(error)(f"The node {platform.node()}: {error}") from None  # its frames stay here
 
-    def enhance(self, job: Job, again: bool) -> Outcome:
+    def enhance(self, job: BatchJob, again: bool) -> Outcome:
         """Do one job, whose paths are absolute; `again`: one at which another worker was killed."""
         self.open()
         assert self._crew is not None
@@ -82,13 +84,15 @@ class Worker:
         if self._crew:
             self._crew.stop()
 
-    def _done(self, job: Job, crew: Crew) -> Outcome:
+    def _done(self, job: BatchJob, pool: WorkerPool) -> Outcome:
         if not job.problem and (isinstance(job.source, object_urls.Url) or isinstance(job.target, object_urls.Url)):
-            return object_urls.by_copies(job, self._recipe.settings.overwrite, crew.outcome_of)
+            return object_urls.process_copies(job, self._recipe.settings.overwrite, pool.process)
         if not job.problem and not job.source.exists():
-            told = f"{job.source}: is not there on the node {platform.node()}; the nodes need one file system, or URLs."
-            return Outcome(job, error=PictureError(told))
-        return crew.outcome_of(job)
+            sentence = (
+                f"{job.source}: is not there on the node {platform.node()}; the nodes need one file system, or URLs."
+            )
+            return Outcome(job, error=PictureError(sentence))
+        return pool.process(job)
 
     def _enhancer(self) -> Enhancer:
         recipe = self._recipe

@@ -31,20 +31,20 @@ class ReportFile:
         if of_suffix(path.suffix) is not None:
             raise SettingsError(f"{path}: is a picture's name; a report is named like report.jsonl.")
         try:
-            told = path.read_bytes() if path.is_file() else b""
-            _refuse_other(path, told)
+            sentence = path.read_bytes() if path.is_file() else b""
+            _refuse_other(path, sentence)
             self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
         except OSError as error:
             raise SettingsError(f"{path}: the report cannot be written there ({error.strerror}).") from error
-        self._told = {line["output"] for line in read(told) if line.get("status") in FINISHED}
-        self._torn = told[-1:] not in (b"", b"\n")  # a line that a killed process began
+        self._told = {line["output"] for line in read(sentence) if line.get("status") in FINISHED}
+        self._torn = sentence[-1:] not in (b"", b"\n")  # a line that a killed process began
         self._synced = time.monotonic()
 
     def add(self, outcome: Outcome) -> None:
         """A line about one picture, unless its output has one. Raises MirnetError where it cannot be written."""
         if outcome.skipped and str(outcome.job.target) in self._told:
             return
-        line = json.dumps(line_of(outcome, self._weights)) + "\n"  # in ASCII: whatever a file's name holds
+        line = json.dumps(format_line(outcome, self._weights)) + "\n"  # in ASCII: whatever a file's name holds
         data = (b"\n" if self._torn else b"") + line.encode()
         try:
             self._torn = os.write(self._file, data) < len(data)  # at once, so that no other process's comes between
@@ -84,7 +84,7 @@ def read(content: bytes) -> list[dict[str, Any]]:
     return lines
 
 
-def line_of(outcome: Outcome, weights: Weights) -> dict[str, Any]:
+def format_line(outcome: Outcome, weights: Weights) -> dict[str, Any]:
     """What the report says about one picture."""
     job, report = outcome.job, outcome.report
     source_bytes, output_bytes = outcome.bytes or (_bytes(job.source), _bytes(job.target))

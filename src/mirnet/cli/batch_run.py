@@ -11,7 +11,7 @@ import typer
 
 from mirnet.batch import jobs
 from mirnet.batch.folder_watch import arrivals
-from mirnet.batch.jobs import Job, Outcome, Progress
+from mirnet.batch.jobs import BatchJob, Outcome, Progress
 from mirnet.batch.planning import Shard, plan
 from mirnet.batch.reports import ReportFile
 from mirnet.cli.progress import progress_bar
@@ -23,7 +23,7 @@ from mirnet.inference.settings import Settings
 
 
 @dataclass(frozen=True)
-class Files:
+class FileSelection:
     """Which files a command is about, in the words of `planning.plan`."""
 
     inputs: list[Path]
@@ -32,22 +32,22 @@ class Files:
     format: str | None
     shard: Shard | None
 
-    def plan(self, say: Callable[[str], None], may_be_empty: bool = False) -> Sequence[Job]:
+    def plan(self, say: Callable[[str], None], may_be_empty: bool = False) -> Sequence[BatchJob]:
         return plan(self.inputs, self.output, recursive=self.recursive, format=self.format, shard=self.shard,
                     may_be_empty=may_be_empty, say=say)  # fmt: skip
 
 
-class Engine(Protocol):
+class Backend(Protocol):
     """Who does the work: this process, or a cluster's."""
 
     @property
     def weights(self) -> Weights: ...
 
-    def run(self, jobs: Sequence[Job], progress: Progress) -> Generator[Outcome, None, None]: ...
+    def run(self, jobs: Sequence[BatchJob], progress: Progress) -> Generator[Outcome, None, None]: ...
 
 
 @dataclass(frozen=True)
-class Here:
+class LocalBackend:
     """The engine that is this process."""
 
     enhancer: Enhancer
@@ -58,22 +58,22 @@ class Here:
     def weights(self) -> Weights:
         return self.enhancer.weights
 
-    def run(self, batch: Sequence[Job], progress: Progress) -> Generator[Outcome, None, None]:
+    def run(self, batch: Sequence[BatchJob], progress: Progress) -> Generator[Outcome, None, None]:
         return jobs.run(batch, self.enhancer, self.settings, at_once=self.at_once, progress=progress)
 
 
-OpensEngine = Callable[[], AbstractContextManager[Engine]]
+OpensBackend = Callable[[], AbstractContextManager[Backend]]
 
 
-def enhance(files: Files, engine: OpensEngine, *, report: Path | None) -> bool:
+def enhance(files: FileSelection, engine: OpensBackend, *, report: Path | None) -> bool:
     """Enhance files and say what becomes of each; whether any failed."""
-    planned = files.plan(say=note)
+    planned = files.plan(say=warn)
     with _run(engine, report, several=len(planned) != 1) as run:
         run.batch(planned)
     return run.tally.failed > 0
 
 
-def watch(files: Files, engine: OpensEngine, *, report: Path | None) -> bool:
+def watch(files: FileSelection, engine: OpensBackend, *, report: Path | None) -> bool:
     """Enhance what is in folders and what arrives there, until somebody asks to stop; whether any failed."""
     if not all(folder.is_dir() for folder in files.inputs):
         raise SettingsError("--watch looks after folders; name some that are there.")
@@ -82,29 +82,29 @@ def watch(files: Files, engine: OpensEngine, *, report: Path | None) -> bool:
     def note_once(sentence: str) -> None:
         if sentence not in noted:
             noted.add(sentence)
-            note(sentence)
+            warn(sentence)
 
     try:
         with _run(engine, report, several=True) as run:
-            for batch in arrivals(lambda: files.plan(note_once, may_be_empty=True), note):
+            for batch in arrivals(lambda: files.plan(note_once, may_be_empty=True), warn):
                 run.batch(batch)
     except Interrupted:  # the way in which watching ends
         pass
     return run.tally.failed > 0
 
 
-def note(sentence: str) -> None:
-    typer.echo(f"mirnet: {shown(sentence)}", err=True)
+def warn(sentence: str) -> None:
+    typer.echo(f"mirnet: {to_printable(sentence)}", err=True)
 
 
 class _Run:
     """One command's work: batches of jobs with everything that is said about them."""
 
-    def __init__(self, engine: Engine, report: ReportFile | None, several: bool) -> None:
+    def __init__(self, engine: Backend, report: ReportFile | None, several: bool) -> None:
         self._engine, self._report, self._several = engine, report, several
         self.tally = Tally()
 
-    def batch(self, batch: Sequence[Job]) -> None:
+    def batch(self, batch: Sequence[BatchJob]) -> None:
         jobs.clear_output(batch)
         with progress_bar("enhancing", len(batch)) as bar:
             outcomes = self._engine.run(batch, lambda job, done: bar.within(done, job))
@@ -114,12 +114,12 @@ class _Run:
                         self._report.add(outcome)
                     self.tally.add(outcome)
                     bar.advance(outcome.job)
-                    for line in told(outcome, self._several):
+                    for line in format_outcome(outcome, self._several):
                         bar.say(line, failed=outcome.failed)
 
 
 @contextmanager
-def _run(opens_engine: OpensEngine, report: Path | None, several: bool) -> Iterator[_Run]:
+def _run(opens_engine: OpensBackend, report: Path | None, several: bool) -> Iterator[_Run]:
     """A run with its report, and with a summary at its end, even one that somebody asked for."""
     with opens_engine() as engine:
         file = ReportFile(report, engine.weights) if report else None
@@ -161,20 +161,21 @@ class Tally:
         return f"{self.enhanced} enhanced{there}{failed}" + (speed if self.enhanced else "")
 
 
-def told(outcome: Outcome, several: bool = False) -> Iterator[str]:
+def format_outcome(outcome: Outcome, several: bool = False) -> Iterator[str]:
     """Lines about what became of a file; of `several`, those that were there already have only their remarks."""
     job, report = outcome.job, outcome.report
     if outcome.error:
-        yield f"mirnet: {shown(outcome.error)}"
+        yield f"mirnet: {to_printable(outcome.error)}"
     elif report:
         size = f"{report.width}x{report.height}"
-        yield f"{shown(job.source)} -> {shown(job.target)}  {size}  {report.stops:+.1f} stops  {report.seconds:.2f} s"
+        source, target = to_printable(job.source), to_printable(job.target)
+        yield f"{source} -> {target}  {size}  {report.stops:+.1f} stops  {report.seconds:.2f} s"
     elif not several:
-        yield f"{shown(job.target)}: is there already, left alone (--overwrite replaces it)"
+        yield f"{to_printable(job.target)}: is there already, left alone (--overwrite replaces it)"
     for remark in report.remarks if report else outcome.remarks:
-        yield f"  {shown(remark)}"
+        yield f"  {to_printable(remark)}"
 
 
-def shown(text: object) -> str:
+def to_printable(text: object) -> str:
     """On one line and in letters, whatever a file's name holds: a line break in it is shown as \\n."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(text))

@@ -34,11 +34,11 @@ def darken(
     """
     with needs("train"):
         from mirnet.datasets import darkened_folder as darkening
-        from mirnet.datasets.darkened_sheet import TwinSheet
+        from mirnet.datasets.darkened_sheet import DarkenedSheet
 
     check_figure(sheet, "sheet")
     found = darkening.photos_of(photos, output)
-    looked_at = TwinSheet(len(found))
+    looked_at = DarkenedSheet(len(found))
     unusable: list[DataError] = []
     with progress_bar("darkening", 1) as bar:
 

@@ -11,7 +11,7 @@ from mirnet.cli.progress import progress_bar
 from mirnet.errors import DataError, SettingsError
 from mirnet.extras import needs
 from mirnet.files import write_whole
-from mirnet.pairs import Pair, Survey, find_pairs, refuse_empty, survey
+from mirnet.pairs import Pair, PairListing, find_pairs, list_pairs, refuse_empty
 
 if TYPE_CHECKING:
     from mirnet.datasets.checks import Finding
@@ -46,10 +46,10 @@ def check(
         from mirnet.datasets import check_report as reports
         from mirnet.datasets import checks as checking
 
-    training = survey(data, bright, names)
+    training = list_pairs(data, bright, names)
     validation = None
     if val is not None or val_names is not None:
-        validation = survey(data, bright, val_names) if val is None else survey(val, names=val_names)
+        validation = list_pairs(data, bright, val_names) if val is None else list_pairs(val, names=val_names)
     if val is None and validation is not None and names is None:  # as `train` has it: what validates isn't trained on
         held_out = {pair.name for pair in validation.pairs} | {lone.name for lone in validation.lone}
         training = _without(training, held_out)
@@ -74,18 +74,18 @@ def check(
         raise typer.Exit(1)
 
 
-def _without(found: Survey, names: set[str]) -> Survey:
-    return Survey(
+def _without(found: PairListing, names: set[str]) -> PairListing:
+    return PairListing(
         found.source,
         [pair for pair in found.pairs if pair.name not in names],
         [lone for lone in found.lone if lone.name not in names],
-        [doubled for doubled in found.doubled if doubled.name not in names],
+        [duplicates for duplicates in found.duplicates if duplicates.name not in names],
     )
 
 
-def _refuse_inside(output: Path, given: list[Path | None], *surveys: Survey | None) -> None:
+def _refuse_inside(output: Path, given: list[Path | None], *listings: PairListing | None) -> None:
     """Nothing is written where the pictures are: not in DATA, nor in the folders that a list names. SettingsError."""
-    pairs = [pair for found in surveys if found for pair in found.pairs]
+    pairs = [pair for found in listings if found for pair in found.pairs]
     folders = {path for path in given if path and path.is_dir()}
     folders |= {file.parent for pair in pairs for file in (pair.dark, pair.bright)}
     place = output.resolve()
@@ -96,7 +96,7 @@ def _refuse_inside(output: Path, given: list[Path | None], *surveys: Survey | No
             )
 
 
-def _summary(training: Survey, validation: Survey | None, findings: "list[Finding]") -> str:
+def _summary(training: PairListing, validation: PairListing | None, findings: "list[Finding]") -> str:
     from mirnet.datasets.checks import counts
 
     counted = counts(findings)
@@ -122,7 +122,7 @@ def split(
         from mirnet.datasets.scene_split import split_by_scene
 
     pairs = find_pairs(data, bright, names)
-    _refuse_inside(output, [data, bright], Survey("", pairs))
+    _refuse_inside(output, [data, bright], PairListing("", pairs))
     targets = [output / name for name in ("train.txt", "val.txt")]
     _refuse_unwritable(output, targets)
     with progress_bar("looking for scenes", 1) as bar:

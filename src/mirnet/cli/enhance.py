@@ -74,15 +74,24 @@ def enhance(
         return made
 
     @contextmanager
-    def engine() -> Iterator[batch_run.Engine]:
+    def engine() -> Iterator[batch_run.Backend]:
         if ray is None:
-            yield batch_run.Here(enhancer(), settings, jobs)
+            yield batch_run.LocalBackend(enhancer(), settings, jobs)
             return
         from mirnet.batch import ray_backend
 
         address = None if ray == options.HERE else ray
-        with ray_backend.pool(address, weights, settings, runtime=runtime, device=device, fast=fast, threads=threads,
-                          at_once=jobs, say=batch_run.note) as pool:  # fmt: skip
+        with ray_backend.open_ray_backend(
+            address,
+            weights,
+            settings,
+            runtime=runtime,
+            device=device,
+            fast=fast,
+            threads=threads,
+            at_once=jobs,
+            say=batch_run.warn,
+        ) as pool:
             yield pool
 
     inputs, output = [object_urls.path_of(path) for path in inputs], output and object_urls.path_of(output)
@@ -100,7 +109,7 @@ def enhance(
             piping.pipe(inputs, output, piping.checked(inputs, output, settings), enhancer)
             return
         part = planning.Shard.parse(shard) if shard else None
-        files = batch_run.Files(inputs, output, recursive, settings.format, part)
+        files = batch_run.FileSelection(inputs, output, recursive, settings.format, part)
         failed = (batch_run.watch if watch else batch_run.enhance)(files, engine, report=report)
     if failed:
         raise typer.Exit(FAILED)

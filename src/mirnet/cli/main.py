@@ -56,7 +56,7 @@ def main() -> NoReturn:
 
 
 def _end(error: MirnetError | Interrupted, code: int) -> NoReturn:
-    if not (isinstance(error, MirnetError) and error.told):
+    if not (isinstance(error, MirnetError) and error.is_reported):
         sentence = f"{error}" or "Interrupted; what was finished stays, nothing is left half-done."
         typer.echo(f"mirnet: {sentence}", err=True)
     sys.exit(code)

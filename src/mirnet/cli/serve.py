@@ -22,7 +22,8 @@ def serve(
         str | None, typer.Option(envvar="MIRNET_TOKEN", help="Who uses the service must know it (Bearer).")
     ] = None,
     allowed_host: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A name by which it may be called, beside localhost.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A name by which it may be called, default_target localhost."),
     ] = None,
     queue: Annotated[int, typer.Option(min=1, help="How many requests may wait.")] = 64,
     time_limit: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="For one request.")] = 300.0,
@@ -51,7 +52,7 @@ def serve(
         return Enhancer(path, runtime=runtime, device=device, threads=threads, fast=fast)
 
     with bound:
-        nets = enhancer_pool.Networks(weights, make)
+        nets = enhancer_pool.EnhancerPool(weights, make)
         nets.get(nets.default)  # what is wrong with it is told before anybody asks
         limits = service.Limits(at_once=jobs, queue=queue, time_limit_seconds=time_limit,
                                 max_bytes=int(max_megabytes * 1e6), max_megapixels=max_megapixels,
@@ -59,8 +60,13 @@ def serve(
         serving = service.Service(nets, limits, token_needed=bool(token))
         guarded = app.make_app(serving, hosts=[host, *(allowed_host or [])], token=token)
         _log()
-        server.listen(serving, guarded, bound, started=lambda: _tell(host, bound.getsockname()[1], token, open),
-                         told=lambda: typer.echo("Ending: what can finish in 10 s finishes.", err=True))  # fmt: skip
+        server.listen(
+            serving,
+            guarded,
+            bound,
+            started=lambda: _tell(host, bound.getsockname()[1], token, open),
+            told=lambda: typer.echo("Ending: what can finish in 10 s finishes.", err=True),
+        )
 
 
 def _tell(host: str, port: int, token: str | None, open: bool) -> None:

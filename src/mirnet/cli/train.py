@@ -17,7 +17,7 @@ from mirnet.extras import needs
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from mirnet.training.observer import Watch
+    from mirnet.training.observer import ProgressObserver
 
 HANG_UP = getattr(signal, "SIGHUP", None)  # which Windows has not
 BARS = {"load": "reading pictures", "check": "checking pictures", "exposure": "preparing exposure",
@@ -108,8 +108,8 @@ def train(
     )  # fmt: skip
     sources = Sources(data, bright, val, names, val_names, synthetic, start)
     if check:
-        with bars() as watch, interruptions() as stop:
-            verdict = overfit_check.check(sources, settings, watch=watch, stop=stop)
+        with bars() as observer, interruptions() as stop:
+            verdict = overfit_check.check(sources, settings, observer=observer, stop=stop)
         if is_first_process():
             typer.echo(str(verdict))
         if not verdict.fits:
@@ -117,9 +117,9 @@ def train(
         return
     if run_dir is None:
         raise SettingsError("Say with --run-dir where the run's checkpoints, log and figures go.")
-    with bars() as watch, interruptions() as stop:
+    with bars() as observer, interruptions() as stop:
         scores = pipeline.train(
-            **vars(sources), run_dir=run_dir, settings=settings, resume=resume, override=override, watch=watch,
+            **vars(sources), run_dir=run_dir, settings=settings, resume=resume, override=override, observer=observer,
             stop=stop,
         )  # fmt: skip
     best = f"; the best network: {scores}" if scores else ""
@@ -137,11 +137,11 @@ def is_one_of_several() -> bool:
     return os.environ.get("WORLD_SIZE", "1") != "1"
 
 
-def bars() -> contextlib.AbstractContextManager["Watch"]:
+def bars() -> contextlib.AbstractContextManager["ProgressObserver"]:
     """Bars, in the process that speaks."""
-    from mirnet.training.observer import NOBODY
+    from mirnet.training.observer import SILENT
 
-    return Bars() if is_first_process() else contextlib.nullcontext(NOBODY)
+    return Bars() if is_first_process() else contextlib.nullcontext(SILENT)
 
 
 class Bars:

@@ -12,7 +12,7 @@ from scipy import ndimage
 from skimage.exposure import match_histograms
 from skimage.registration import phase_cross_correlation
 
-from mirnet.datasets.reading import Picture
+from mirnet.datasets.reading import ImageArray
 
 WINDOW_PX = 768  # of the middle: enough to tell, and large photos take no longer
 SMALLEST_PX = 64  # smaller pictures say too little
@@ -33,7 +33,7 @@ class Shift:
         return float(np.hypot(self.down, self.right))
 
 
-def shift_between(dark: Picture, bright: Picture) -> Shift | None:
+def shift_between(dark: ImageArray, bright: ImageArray) -> Shift | None:
     """Of a pair (3, H, W) of one size; None where they can't be laid on each other, or are too small to tell."""
     if min(dark.shape[1:]) < SMALLEST_PX:
         return None
@@ -53,7 +53,7 @@ def shift_between(dark: Picture, bright: Picture) -> Shift | None:
     return Shift(down, right)
 
 
-def _halved_middle(picture: Picture) -> Grey:
+def _halved_middle(picture: ImageArray) -> Grey:
     """The middle of a picture (3, H, W) in grey, in [0, 1], at half its size, which removes most noise."""
     top, left = (max(0, (side - WINDOW_PX) // 2) for side in picture.shape[1:])
     middle = picture[:, top : top + WINDOW_PX, left : left + WINDOW_PX]

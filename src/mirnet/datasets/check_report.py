@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mirnet._version import __version__
-from mirnet.datasets.checks import KINDS, Exhibit, Finding, counts, printable
+from mirnet.datasets.checks import KINDS, Example, Finding, counts, printable
 from mirnet.datasets.reading import read_rgb, to_unit
 from mirnet.errors import DataError, SettingsError
 from mirnet.files import write_whole
@@ -96,29 +96,29 @@ def write_report(folder: Path, findings: Sequence[Finding], about: dict[str, obj
 def _write_sheets(folder: Path, findings: Sequence[Finding], progress: Progress) -> dict[str, list[str]]:
     """The names of the sheets of each kind of finding."""
     planned = [
-        (kind, number + 1, exhibits)
+        (kind, number + 1, examples)
         for kind in KINDS
-        for number, exhibits in enumerate(_portions([finding for finding in findings if finding.kind == kind]))
+        for number, examples in enumerate(_portions([finding for finding in findings if finding.kind == kind]))
     ]
     sheets: dict[str, list[str]] = {}
-    for done, (kind, number, exhibits) in enumerate(planned):
+    for done, (kind, number, examples) in enumerate(planned):
         name = f"sheet-{kind}-{number}.png"
-        write_whole(folder / name, _sheet(kind, exhibits))
+        write_whole(folder / name, _sheet(kind, examples))
         sheets.setdefault(kind, []).append(name)
         progress((done + 1) / len(planned))
     return sheets
 
 
-def _portions(findings: Sequence[Finding]) -> list[list[tuple[str, Exhibit]]]:
+def _portions(findings: Sequence[Finding]) -> list[list[tuple[str, Example]]]:
     """The exhibits of findings with the finding's number, a sheet's worth at a time."""
-    each = [(f"{number}", exhibit) for number, finding in enumerate(findings, 1) for exhibit in finding.exhibits]
+    each = [(f"{number}", exhibit) for number, finding in enumerate(findings, 1) for exhibit in finding.examples]
     size = COUPLES_A_ROW * ROWS
     return [each[start : start + size] for start in range(0, min(len(each), MOST_SHEETS * size), size)]
 
 
-def _sheet(kind: str, exhibits: Sequence[tuple[str, Exhibit]]) -> bytes:
+def _sheet(kind: str, examples: Sequence[tuple[str, Example]]) -> bytes:
     """A PNG of dark and bright side by side, each couple under its finding's number and its name."""
-    rows = -(-len(exhibits) // COUPLES_A_ROW)
+    rows = -(-len(examples) // COUPLES_A_ROW)
     height = 1.95 * rows + 0.5
     figure = Figure(figsize=(15, height), dpi=80)
     brightened = "" if kind in AS_THEY_ARE else " (dark pictures are brightened here)"
@@ -127,7 +127,7 @@ def _sheet(kind: str, exhibits: Sequence[tuple[str, Exhibit]]) -> bytes:
     figure.subplots_adjust(0.01, 0.1 / height, 0.99, 1 - 0.6 / height, wspace=0.03, hspace=0.2)
     for axes in cells:
         axes.set_axis_off()
-    for place, (number, exhibit) in enumerate(exhibits):
+    for place, (number, exhibit) in enumerate(examples):
         _show(cells[2 * place : 2 * place + 2], number, exhibit, brighten=kind not in AS_THEY_ARE)
     content = io.BytesIO()
     with warnings.catch_warnings():  # the font has no Chinese, say; the page has every name in full
@@ -136,7 +136,7 @@ def _sheet(kind: str, exhibits: Sequence[tuple[str, Exhibit]]) -> bytes:
     return content.getvalue()
 
 
-def _show(cells: Sequence[Axes], number: str, exhibit: Exhibit, *, brighten: bool) -> None:
+def _show(cells: Sequence[Axes], number: str, exhibit: Example, *, brighten: bool) -> None:
     pictures = [_thumbnail(file) for file in (exhibit.dark, exhibit.bright)]
     dark, bright = pictures
     if brighten and dark is not None:
@@ -224,7 +224,7 @@ def _section(kind: str, findings: Sequence[Finding], sheets: Sequence[str]) -> s
     title, advice = KINDS[kind]
     ours = [finding for finding in findings if finding.kind == kind]
     items = "".join(_item(finding) for finding in ours)
-    count, most = sum(len(finding.exhibits) for finding in ours), MOST_SHEETS * ROWS * COUPLES_A_ROW
+    count, most = sum(len(finding.examples) for finding in ours), MOST_SHEETS * ROWS * COUPLES_A_ROW
     left_out = f'<p class="soft">The sheets show the first {most} of {count}.</p>' if count > most else ""
     pictures = "".join(
         f'<a href="{name}"><img src="{name}" loading="lazy" alt="{_text(title)}, sheet {number}"></a>'
@@ -239,7 +239,7 @@ def _section(kind: str, findings: Sequence[Finding], sheets: Sequence[str]) -> s
 def _item(finding: Finding) -> str:
     files = "".join(
         f'<li><code>{_text(exhibit)}</code> <span class="soft">{exhibit.side}</span></li>'
-        for exhibit in finding.exhibits
+        for exhibit in finding.examples
     )
     return (
         f'<li><span class="{finding.severity}">{finding.severity}</span> {_text(finding.sentence)}'

@@ -15,11 +15,11 @@ import numpy as np
 from mirnet import images
 from mirnet.datasets.alignment import Shift, shift_between
 from mirnet.datasets.parallel import in_order
-from mirnet.datasets.reading import Picture, read_rgb
-from mirnet.datasets.scene_similarity import Look, alike, by_rank, look, look_at
+from mirnet.datasets.reading import ImageArray, read_rgb
+from mirnet.datasets.scene_similarity import SceneSignature, by_rank, compute_signature, find_alike, read_signature
 from mirnet.datasets.scene_split import same_scene
 from mirnet.errors import DataError, PictureError
-from mirnet.pairs import Pair, Survey
+from mirnet.pairs import Pair, PairListing
 
 Side = Literal["training", "validation"]
 Severity = Literal["error", "warning"]
@@ -46,7 +46,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "swapped": ("Dark brighter than bright", "Swap the two files."),
     "wrong-scene": ("Wrongly paired scenes", "Find the right partner, or take the pair away."),
     "leak": ("The same scene on both sides of the split", "Split anew by scene: mirnet data split DATA."),
-    "misaligned": ("Pairs that are shifted", "Align them, or take them away: they teach to blur."),
+    "misaligned": ("PairStore that are shifted", "Align them, or take them away: they teach to blur."),
     "hardly-differs": ("Targets that hardly differ", "Take them away, unless they are there to teach restraint."),
     "clipped": ("Clipped targets", "Look whether they should be that bright: what is white or black has no detail."),
     "duplicate": ("Exact duplicates", "Harmless in small numbers; they count double."),
@@ -55,7 +55,7 @@ KINDS: dict[str, tuple[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Exhibit:
+class Example:
     """The files that a finding is about: a pair, or what there is of one."""
 
     side: Side
@@ -73,14 +73,14 @@ class Finding:
 
     kind: str  # of KINDS
     severity: Severity
-    exhibits: tuple[Exhibit, ...]
+    examples: tuple[Example, ...]
     sentence: str
 
     @property
     def line(self) -> str:
         """All of it in one line of text."""
-        several = len({exhibit.side for exhibit in self.exhibits}) > 1
-        files = "; ".join(f"{each} ({each.side})" if several else f"{each}" for each in self.exhibits)
+        several = len({exhibit.side for exhibit in self.examples}) > 1
+        files = "; ".join(f"{each} ({each.side})" if several else f"{each}" for each in self.examples)
         return f"{self.severity}: {self.kind}: {files}: {self.sentence}"
 
     def to_json(self) -> dict[str, object]:
@@ -88,7 +88,7 @@ class Finding:
         files = [
             {"side": each.side, "name": printable(each.name), "dark": each.dark and printable(each.dark),
              "bright": each.bright and printable(each.bright)}
-            for each in self.exhibits
+            for each in self.examples
         ]  # fmt: skip
         return {"kind": self.kind, "severity": self.severity, "files": files, "sentence": self.sentence}
 
@@ -98,9 +98,11 @@ def printable(name: Path | str) -> str:
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in str(name))
 
 
-def check(training: Survey, validation: Survey | None = None, progress: Progress = lambda done: None) -> list[Finding]:
+def check(
+    training: PairListing, validation: PairListing | None = None, progress: Progress = lambda done: None
+) -> list[Finding]:
     """All findings about training pairs, validation pairs and what they share; errors first, kinds in order."""
-    surveys: list[tuple[Side, Survey]] = [("training", training)]
+    surveys: list[tuple[Side, PairListing]] = [("training", training)]
     surveys += [("validation", validation)] if validation else []
     broken = [finding for side, found in surveys for finding in _unpaired(side, found)]
     pairs = [(side, pair) for side, found in surveys for pair in found.pairs]
@@ -108,7 +110,9 @@ def check(training: Survey, validation: Survey | None = None, progress: Progress
     return _sorted([*broken, *_found(results), *_duplicates(results)])
 
 
-def quick(training: Sequence[Pair], validation: Sequence[Pair], progress: Progress = lambda done: None) -> list[str]:
+def check_sample(
+    training: Sequence[Pair], validation: Sequence[Pair], progress: Progress = lambda done: None
+) -> list[str]:
     """The lines of what would spoil training, as far as it is quickly found: a warning before a run.
 
     Leaks are looked for in all bright pictures; for swapped and wrongly paired ones a sample is taken, in which a
@@ -138,40 +142,40 @@ def _sorted(findings: Iterable[Finding]) -> list[Finding]:
 # Files ---------------------------------------------------------------------------------------------------------------
 
 
-def _unpaired(side: Side, found: Survey) -> Iterator[Finding]:
+def _unpaired(side: Side, found: PairListing) -> Iterator[Finding]:
     for lone in found.lone:
         said = f"{printable(lone.name)} has no partner {printable(lone.wanted)}."
         yield Finding("no-partner", "error", (_of_one_file(side, lone.name, lone.file, lone.is_bright),), said)
-    for doubled in found.doubled:
-        exhibits = tuple(_of_one_file(side, doubled.name, file, doubled.is_bright) for file in doubled.files)
-        yield Finding("one-name", "error", exhibits, "have one name, so a partner could be of either.")
+    for doubled in found.duplicates:
+        examples = tuple(_of_one_file(side, doubled.name, file, doubled.is_bright) for file in doubled.files)
+        yield Finding("one-name", "error", examples, "have one name, so a partner could be of either.")
 
 
-def _of_one_file(side: Side, name: str, file: Path, is_bright: bool) -> Exhibit:
-    return Exhibit(side, name, None if is_bright else file, file if is_bright else None)
+def _of_one_file(side: Side, name: str, file: Path, is_bright: bool) -> Example:
+    return Example(side, name, None if is_bright else file, file if is_bright else None)
 
 
 @dataclass(frozen=True)
 class _Examined:
     """A pair that can be read, and what was seen of it; None is what wasn't looked at."""
 
-    exhibit: Exhibit
-    bright: Look
-    dark: Look | None = None
+    exhibit: Example
+    bright: SceneSignature
+    dark: SceneSignature | None = None
     difference: float | None = None  # mean of the values
     shift: Shift | None = None
 
 
 def _looked_at(side: Side, pair: Pair, both: bool) -> _Examined | list[Finding]:
-    exhibit = Exhibit(side, pair.name, pair.dark, pair.bright)
+    exhibit = Example(side, pair.name, pair.dark, pair.bright)
     try:
-        return _Examined(exhibit, look_at(pair.bright), look_at(pair.dark) if both else None)
+        return _Examined(exhibit, read_signature(pair.bright), read_signature(pair.dark) if both else None)
     except DataError as error:
         return [Finding("unreadable", "error", (exhibit,), printable(f"{error}"))]
 
 
 def _examine(side: Side, pair: Pair) -> _Examined | list[Finding]:
-    exhibit = Exhibit(side, pair.name, pair.dark, pair.bright)
+    exhibit = Example(side, pair.name, pair.dark, pair.bright)
     dark, bright = (_read(exhibit, file) for file in (pair.dark, pair.bright))
     if isinstance(dark, Finding) or isinstance(bright, Finding):
         return [trouble for trouble in (dark, bright) if isinstance(trouble, Finding)]
@@ -179,7 +183,9 @@ def _examine(side: Side, pair: Pair) -> _Examined | list[Finding]:
         sizes = " and ".join(f"{picture.shape[2]}x{picture.shape[1]}" for picture in (dark, bright))
         return [Finding("size", "error", (exhibit,), f"a pair needs one size, these are {sizes}.")]
     difference = float(np.abs(_values(dark) - _values(bright)).mean())
-    return _Examined(exhibit, look(bright), look(dark), difference, shift_between(dark, bright))
+    return _Examined(
+        exhibit, compute_signature(bright), compute_signature(dark), difference, shift_between(dark, bright)
+    )
 
 
 def _found(results: Iterable[_Examined | list[Finding]]) -> Iterator[Finding]:
@@ -201,9 +207,9 @@ def _sides(seen: Sequence[_Examined]) -> tuple[list[_Examined], list[_Examined]]
     return training, [each for each in seen if each.exhibit.side == "validation"]
 
 
-def _read(exhibit: Exhibit, file: Path) -> Picture | Finding:
+def _read(exhibit: Example, file: Path) -> ImageArray | Finding:
     try:
-        if images.open_picture(file).header.channels in (2, 4):
+        if images.open_image(file).header.channels in (2, 4):
             said = f"{printable(file)} has an alpha channel, which can't be used."
             return Finding("alpha", "error", (exhibit,), said)
         return read_rgb(file)
@@ -211,7 +217,7 @@ def _read(exhibit: Exhibit, file: Path) -> Picture | Finding:
         return Finding("unreadable", "error", (exhibit,), printable(f"{error}."))
 
 
-def _values(picture: Picture) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+def _values(picture: ImageArray) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     return picture.astype(np.float32) / np.float32(np.iinfo(picture.dtype).max)
 
 
@@ -220,19 +226,19 @@ def _values(picture: Picture) -> np.ndarray[tuple[int, ...], np.dtype[np.float32
 
 def _of_a_pair(each: _Examined) -> Iterator[Finding]:
     """What one pair says by itself."""
-    exhibits = (each.exhibit,)
+    examples = (each.exhibit,)
     unknown = HARDLY_DIFFERS if each.difference is None else 0.0  # means that far apart are no matter of noise
     if each.difference is not None and each.difference < HARDLY_DIFFERS:
         said = f"the values differ by {each.difference:.3f} of the range in the mean."
-        yield Finding("hardly-differs", "warning", exhibits, said)
+        yield Finding("hardly-differs", "warning", examples, said)
     elif each.dark is not None and each.dark.mean > each.bright.mean + unknown:
         said = f"the dark picture's mean is {each.dark.mean:.2f}, the bright one's {each.bright.mean:.2f}."
-        yield Finding("swapped", "error", exhibits, said)
+        yield Finding("swapped", "error", examples, said)
     for share, colour in ((each.bright.white, "white"), (each.bright.black, "black")):
         if share > CLIPPED_SHARE:
-            yield Finding("clipped", "warning", exhibits, f"{share:.0%} of the target's pixels are {colour}.")
+            yield Finding("clipped", "warning", examples, f"{share:.0%} of the target's pixels are {colour}.")
     if each.shift is not None and each.shift.length >= SHIFT_PX:
-        yield Finding("misaligned", "warning", exhibits, _shifted(each.shift))
+        yield Finding("misaligned", "warning", examples, _shifted(each.shift))
 
 
 def _shifted(shift: Shift) -> str:
@@ -243,7 +249,7 @@ def _shifted(shift: Shift) -> str:
     )
 
 
-def _agreement(dark: Look, bright: Look) -> float:
+def _agreement(dark: SceneSignature, bright: SceneSignature) -> float:
     one, other = by_rank([dark.light, bright.light])
     return float(one @ other)
 
@@ -315,7 +321,7 @@ def _leaks(training: Sequence[_Examined], validation: Sequence[_Examined]) -> It
     for place, each in enumerate(training):
         for digest in _digests(each):
             by_digest[digest].add(place)
-    near = alike([each.bright for each in validation], [each.bright for each in training])
+    near = find_alike([each.bright for each in validation], [each.bright for each in training])
     for each, places in zip(validation, near, strict=True):
         exact = {place for digest in _digests(each) for place in by_digest.get(digest, ())}
         trained_on = [training[place].exhibit for place in sorted(exact | set(places.tolist()))]

@@ -25,16 +25,16 @@ def _mix(x: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Draws:
+class CounterRNG:
     """The random numbers of one step: `index` (B,) int64 holds the places in the global batch."""
 
     seed: int
     step: int
     index: Tensor
 
-    def of(self, chosen: Tensor) -> "Draws":
+    def of(self, chosen: Tensor) -> "CounterRNG":
         """The random numbers of the chosen places (B,) bool."""
-        return Draws(self.seed, self.step, self.index[chosen])
+        return CounterRNG(self.seed, self.step, self.index[chosen])
 
     def uniform(self, purpose: int, *shape: int) -> Tensor:
         """(B, *shape) float32 in (0, 1), neither bound; another `purpose` gives independent numbers."""

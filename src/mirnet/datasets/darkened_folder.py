@@ -18,8 +18,8 @@ from torch import Tensor
 from mirnet import images
 from mirnet._version import __version__
 from mirnet.datasets import low_light_synthesis
-from mirnet.datasets.counter_rng import Draws
-from mirnet.datasets.reading import Picture, find_photos, read_photo, shape_of, to_unit
+from mirnet.datasets.counter_rng import CounterRNG
+from mirnet.datasets.reading import ImageArray, find_photos, read_photo, shape_of, to_unit
 from mirnet.errors import DataError, SettingsError
 from mirnet.files import write_whole
 from mirnet.pairs import Pair
@@ -30,11 +30,11 @@ JPEG_SHARE = 0.5  # of the dark twins
 ABOUT = "darken.json"
 MODEL = "dark and noisy twins as described in docs/data.md; noise by Brooks et al., CVPR 2019, section 3.1"
 
-Told = dict[str, Any]  # of a twin, as plain data
+Description = dict[str, Any]  # of a twin, as plain data
 
 
 @dataclass(frozen=True)
-class Wish:
+class DarkenOptions:
     """Which twins: of what darkness, or noisy ones of unchanged brightness, perhaps of one sigma (of 255)."""
 
     seed: int = 0
@@ -63,13 +63,13 @@ class Wish:
 
 
 @dataclass(frozen=True, eq=False)
-class Twin:
+class SyntheticPair:
     """A pair that was made: both pictures as in their files, and what was drawn for it."""
 
     name: str
-    bright: Picture  # (3, H, W)
+    bright: ImageArray  # (3, H, W)
     dark: NDArray[np.uint8]  # (3, H, W)
-    about: Told
+    about: Description
 
 
 # The folder ----------------------------------------------------------------------------------------------------------
@@ -85,7 +85,7 @@ def photos_of(folder: Path, data: Path) -> list[Path]:
 def darken(photos: Sequence[Path], folder: Path, *, seed: int = 0, stops: tuple[float, float] | None = None,
            noise_only: bool = False, sigma: float | None = None, overwrite: bool = False,
            left_out: Callable[[DataError], None] | None = None, progress: Callable[[float], None] = lambda done: None,
-           seen: Callable[[Twin], None] = lambda twin: None) -> list[Pair]:  # fmt: skip
+           seen: Callable[[SyntheticPair], None] = lambda make_pair: None) -> list[Pair]:  # fmt: skip
     """Write `folder`/low and `folder`/high, PNG files of the photos' stems, and what was drawn into darken.json.
 
     A twin is a function of its photo, the photo's name and the wish (see `Wish`), whatever lies beside it. Photos
@@ -95,30 +95,32 @@ def darken(photos: Sequence[Path], folder: Path, *, seed: int = 0, stops: tuple[
     `left_out` is told of each photo that cannot be used, which is then passed over; without it that is a DataError,
     as are photos of one stem. SettingsError where the folder is not empty; `overwrite` replaces the pairs in it.
     """
-    wish = Wish(seed, stops, noise_only, sigma)
+    options = DarkenOptions(seed, stops, noise_only, sigma)
     refuse = left_out or _raise
     if not overwrite:
         _refuse_filled(folder)
     usable = list(_usable(photos, refuse))
     _refuse_equal_stems(usable)
-    told: dict[str, Told] = {}
+    descriptions: dict[str, Description] = {}
     with _draft(folder, overwrite) as draft:
         for number, photo in enumerate(usable):
             try:
-                made = twin(read_photo(photo), photo.stem, wish)
+                made = make_pair(read_photo(photo), photo.stem, options)
             except DataError as error:  # damaged behind its header
                 refuse(error)
                 continue
             for side, picture in (("low", made.dark), ("high", made.bright)):
                 images.write_image(draft / side / f"{made.name}.png", np.ascontiguousarray(picture.transpose(1, 2, 0)))
-            told[made.name] = {"photo": photo.name, **made.about}
+            descriptions[made.name] = {"photo": photo.name, **made.about}
             seen(made)
             progress((number + 1) / len(usable))
-        if not told:
+        if not descriptions:
             raise DataError(f"None of the {len(photos)} photos can be used; name a folder of bright pictures.")
-        write_whole(draft / ABOUT, json.dumps(_about(wish, told), indent=1).encode())
+        write_whole(draft / ABOUT, json.dumps(_about(options, descriptions), indent=1).encode())
         _move(draft, folder, overwrite)
-    return [Pair(name, folder / "low" / f"{name}.png", folder / "high" / f"{name}.png") for name in sorted(told)]
+    return [
+        Pair(name, folder / "low" / f"{name}.png", folder / "high" / f"{name}.png") for name in sorted(descriptions)
+    ]
 
 
 def _raise(error: DataError) -> None:
@@ -179,42 +181,42 @@ def _move(draft: Path, folder: Path, overwrite: bool) -> None:
         (draft / name).replace(folder / name)
 
 
-def _about(wish: Wish, told: dict[str, Told]) -> Told:
+def _about(options: DarkenOptions, descriptions: dict[str, Description]) -> Description:
     return {
         "model": MODEL,
         "mirnet": __version__,
         "torch": torch.__version__,
-        "seed": wish.seed,
-        "noise_only": wish.noise_only,
-        "stops": None if wish.noise_only else wish.stops or STOPS,
-        "sigma": wish.sigma,
-        "twins": told,
+        "seed": options.seed,
+        "noise_only": options.noise_only,
+        "stops": None if options.noise_only else options.stops or STOPS,
+        "sigma": options.sigma,
+        "twins": descriptions,
     }
 
 
 # One twin ------------------------------------------------------------------------------------------------------------
 
 
-def twin(photo: Picture, name: str, wish: Wish) -> Twin:
+def make_pair(photo: ImageArray, name: str, options: DarkenOptions) -> SyntheticPair:
     """The twin of a photo (3, H, W), and what was drawn for it."""
     place = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
-    draws = Draws(wish.seed, 0, torch.tensor([place]))
-    make = _noisy if wish.noise_only else _dark
-    bright, made, told = make(photo, wish, draws)
+    rng = CounterRNG(options.seed, 0, torch.tensor([place]))
+    make = _noisy if options.noise_only else _dark
+    bright, made, descriptions = make(photo, options, rng)
     height, width = bright.shape[1:]
     dark = np.asarray((made[0] * 255).round().to(torch.uint8).numpy())
-    return Twin(name, bright, dark, {"width": width, "height": height, **told})
+    return SyntheticPair(name, bright, dark, {"width": width, "height": height, **descriptions})
 
 
-def _dark(photo: Picture, wish: Wish, draws: Draws) -> tuple[Picture, Tensor, Told]:
-    dimmed, colour = low_light_synthesis.drawn_dullness(draws)
-    scaled = (low_light_synthesis.dulled(_batch(photo), draws)[0] * np.iinfo(photo.dtype).max).round().numpy()
+def _dark(photo: ImageArray, options: DarkenOptions, rng: CounterRNG) -> tuple[ImageArray, Tensor, Description]:
+    dimmed, colour = low_light_synthesis.draw_desaturation(rng)
+    scaled = (low_light_synthesis.desaturate(_batch(photo), rng)[0] * np.iinfo(photo.dtype).max).round().numpy()
     bright = scaled.astype(np.uint8) if photo.dtype == np.uint8 else scaled.astype(np.uint16)
-    stops = draws.between(4, *(wish.stops or STOPS))
-    made = low_light_synthesis.dark_twin(_batch(bright), stops[:, None, None, None], draws)
-    stored = float(draws.uniform(7)) < JPEG_SHARE
-    rendering = low_light_synthesis.Rendering.draw(draws, stops)
-    told = {
+    stops = rng.between(4, *(options.stops or STOPS))
+    made = low_light_synthesis.darken_images(_batch(bright), stops[:, None, None, None], rng)
+    stored = float(rng.uniform(7)) < JPEG_SHARE
+    rendering = low_light_synthesis.Rendering.draw(rng, stops)
+    descriptions = {
         "stops": _number(stops),
         "dimmed_to": _number(dimmed),
         "colour_kept": _number(colour),
@@ -222,39 +224,39 @@ def _dark(photo: Picture, wish: Wish, draws: Draws) -> tuple[Picture, Tensor, To
         "tone_curve": _number(rendering.curve),
         "tone_exponents": [_number(each) for each in rendering.bend.exp2()[0]],
         "black": [_number(each) for each in rendering.black[0]],
-        "noise_colour_kept": _number(low_light_synthesis.drawn_colour(draws)),
-        **_told_camera(draws, stops),
-        "jpeg": _told_jpeg(draws) if stored else None,
+        "noise_colour_kept": _number(low_light_synthesis.draw_noise_colour(rng)),
+        **_describe_camera(rng, stops),
+        "jpeg": _describe_jpeg(rng) if stored else None,
     }
-    return bright, low_light_synthesis.drawn_jpeg(made, draws) if stored else made, told
+    return bright, low_light_synthesis.compress_as_drawn_jpeg(made, rng) if stored else made, descriptions
 
 
-def _noisy(photo: Picture, wish: Wish, draws: Draws) -> tuple[Picture, Tensor, Told]:
+def _noisy(photo: ImageArray, options: DarkenOptions, rng: CounterRNG) -> tuple[ImageArray, Tensor, Description]:
     clean = _batch(photo)
-    if wish.sigma is not None:
-        made = low_light_synthesis.gaussian_twin(clean, torch.tensor([wish.sigma / 255]), draws)
-        return photo, made, {"gaussian_sigma": wish.sigma}
-    gaussian, sigma = low_light_synthesis.drawn_sigma(draws)
-    told = {"gaussian_sigma": _number(sigma * 255)} if bool(gaussian) else _told_camera(draws, torch.zeros(1))
-    return photo, low_light_synthesis.noisy_twin(clean, draws), told
+    if options.sigma is not None:
+        made = low_light_synthesis.add_gaussian_noise(clean, torch.tensor([options.sigma / 255]), rng)
+        return photo, made, {"gaussian_sigma": options.sigma}
+    gaussian, sigma = low_light_synthesis.draw_sigma(rng)
+    descriptions = {"gaussian_sigma": _number(sigma * 255)} if bool(gaussian) else _describe_camera(rng, torch.zeros(1))
+    return photo, low_light_synthesis.add_camera_noise(clean, rng), descriptions
 
 
-def _batch(picture: Picture) -> Tensor:  # (1, 3, H, W) in [0, 1]
+def _batch(picture: ImageArray) -> Tensor:  # (1, 3, H, W) in [0, 1]
     return torch.from_numpy(to_unit(picture).transpose(2, 0, 1).copy())[None]
 
 
-def _told_camera(draws: Draws, stops: Tensor) -> Told:
-    camera = low_light_synthesis.Camera.draw(draws, stops)
+def _describe_camera(rng: CounterRNG, stops: Tensor) -> Description:
+    camera = low_light_synthesis.Camera.draw(rng, stops)
     return {
         "shot_variance_per_signal": _number(camera.shot),
         "read_spread": _number(camera.read),
-        "grain": low_light_synthesis.GRAINS[int(low_light_synthesis.grain_kind(draws))],
+        "grain": low_light_synthesis.GRAINS[int(low_light_synthesis.draw_grain_kind(rng))],
         "camera_from_srgb": [[_number(each) for each in row] for row in camera.from_srgb[0]],
     }
 
 
-def _told_jpeg(draws: Draws) -> Told:
-    quality, halved = low_light_synthesis.drawn_quality(draws)
+def _describe_jpeg(rng: CounterRNG) -> Description:
+    quality, halved = low_light_synthesis.draw_jpeg_quality(rng)
     return {"quality": int(quality), "colour_halved": bool(halved)}
 
 

@@ -7,7 +7,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from mirnet import exposure, images
-from mirnet.datasets.darkened_folder import Twin
+from mirnet.datasets.darkened_folder import SyntheticPair
 from mirnet.datasets.reading import to_unit
 from mirnet.datasets.target_exposure import solve_stops
 
@@ -18,7 +18,7 @@ COLUMN_PX, DETAIL_COLUMN_PX = 376, 246  # a column's longest caption fits
 IN_DETAIL = ", pixel for pixel"
 
 
-class TwinSheet:
+class DarkenedSheet:
     """Rows of photo | twin | the twin exposed back to the photo's brightness, and of the photo and the last a detail
     of one pixel for one, since noise is gone from small copies. Noisy twins are not exposed.
 
@@ -31,7 +31,7 @@ class TwinSheet:
         self._seen = 0
         self._rows: list[Image.Image] = []
 
-    def add(self, twin: Twin) -> None:
+    def add(self, twin: SyntheticPair) -> None:
         """Look at the next twin."""
         if self._seen in self._places:
             self._rows.append(_row(twin))
@@ -48,7 +48,7 @@ class TwinSheet:
         images.write_image(path, np.asarray(sheet))
 
 
-def _row(twin: Twin) -> Image.Image:
+def _row(twin: SyntheticPair) -> Image.Image:
     bright, dark = to_unit(twin.bright), to_unit(twin.dark)
     cells = [("photo", _small(bright)), (_said(twin), _small(dark))]
     result, called = dark, "the twin"
@@ -60,7 +60,7 @@ def _row(twin: Twin) -> Image.Image:
     return _beside(twin.name, cells)
 
 
-def _said(twin: Twin) -> str:
+def _said(twin: SyntheticPair) -> str:
     about = twin.about
     noise = (
         f"Gaussian noise, sigma {about['gaussian_sigma']:.0f}"

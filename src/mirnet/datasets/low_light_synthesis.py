@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mirnet.datasets.counter_rng import Draws
+from mirnet.datasets.counter_rng import CounterRNG
 from mirnet.datasets.pair_store import reflect
 from mirnet.network.lite import expose, to_encoded, to_linear
 
@@ -56,7 +56,7 @@ MOST_STOPS = 7.0
 # Of the pictures that are darkened, how many are made duller first: the factor of their values, and how much is kept of
 # what sets their colours apart from grey. Good photographs are livelier than what one finds in dark rooms; but where
 # noise hides a colour, a network gives back what it met on average. Ours.
-DULLED_SHARE, DULLED_TO, DULL_COLOUR = 0.8, (0.75, 0.95), (0.3, 1.0)
+DESATURATED_SHARE, DULLED_TO, DULL_COLOUR = 0.8, (0.75, 0.95), (0.3, 1.0)
 MOST_SIGMA = 55 / 255  # of the Gaussian noise in noisy twins, on sRGB values
 
 GRAINS = ("interpolated", "coarse", "free")  # what noise is like: see `photographed`
@@ -68,9 +68,12 @@ _LUMINANCE = _RGB_TO_XYZ[1]
 JPEG_QUALITY = (60, 98)
 
 _BAYER = torch.tensor([[[1.0, 0], [0, 0]], [[0, 1], [1, 0]], [[0, 0], [0, 1]]])  # red, green, blue of a 2x2 cell
-_BILINEAR = torch.tensor(  # what completes each colour from its neighbours (N, 1, 3, 3)
-    [[[1.0, 2, 1], [2, 4, 2], [1, 2, 1]], [[0, 1, 0], [1, 4, 1], [0, 1, 0]], [[1, 2, 1], [2, 4, 2], [1, 2, 1]]]
-)[:, None] / 4  # fmt: skip
+_BILINEAR = (
+    torch.tensor(  # what completes each colour from its neighbours (N, 1, 3, 3)
+        [[[1.0, 2, 1], [2, 4, 2], [1, 2, 1]], [[0, 1, 0], [1, 4, 1], [0, 1, 0]], [[1, 2, 1], [2, 4, 2], [1, 2, 1]]]
+    )[:, None]
+    / 4
+)
 
 
 @dataclass(frozen=True)
@@ -83,22 +86,22 @@ class Camera:
     read: Tensor  # (B,): its standard deviation in the dark
 
     @staticmethod
-    def draw(draws: Draws, stops: Tensor) -> "Camera":
+    def draw(rng: CounterRNG, stops: Tensor) -> "Camera":
         """Cameras for pictures that are `stops` (B,) too dark: noise that would hide them when pushed is not drawn."""
-        device = draws.index.device
-        shares = draws.uniform(200, len(_XYZ_TO_CAMERA))
+        device = rng.index.device
+        shares = rng.uniform(200, len(_XYZ_TO_CAMERA))
         xyz_to_camera = torch.tensor(_XYZ_TO_CAMERA, device=device)
         mixed = torch.einsum("bk,kij->bij", shares / shares.sum(1, keepdim=True), xyz_to_camera)
         colours = mixed @ torch.tensor(_RGB_TO_XYZ, device=device)
         colours = colours / colours.sum(2, keepdim=True)  # grey stays grey
         balance = torch.stack(
-            [1 / draws.between(201, *RED_GAIN), torch.ones_like(stops), 1 / draws.between(202, *BLUE_GAIN)], 1
+            [1 / rng.between(201, *RED_GAIN), torch.ones_like(stops), 1 / rng.between(202, *BLUE_GAIN)], 1
         )
         from_srgb = balance[:, :, None] * colours
         least = math.log(SHOT_LEAST)
         most = torch.log((SHOT_PUSHED_MOST * torch.exp2(-stops)).clamp(max=SHOT[1]))
-        log_shot = least + (most - least) * draws.uniform(203)
-        log_read = READ_SLOPE * log_shot + READ_OFFSET + READ_SPREAD * draws.normal(204)
+        log_shot = least + (most - least) * rng.uniform(203)
+        log_read = READ_SLOPE * log_shot + READ_OFFSET + READ_SPREAD * rng.normal(204)
         # inverted on the CPU: a GPU's solver would load a library for nine numbers
         return Camera(from_srgb, torch.linalg.inv(from_srgb.cpu()).to(device), log_shot.exp(), (log_read / 2).exp())
 
@@ -113,93 +116,93 @@ class Rendering:
     black: Tensor  # (B, 3): what is added to the light of each channel, for black is never where it should be
 
     @staticmethod
-    def draw(draws: Draws, stops: Tensor) -> "Rendering":
+    def draw(rng: CounterRNG, stops: Tensor) -> "Rendering":
         """Renderings of pictures that are `stops` (B,) too dark: an error of black is as large as it shows."""
-        bend = BEND_SPREAD * draws.normal(212)[:, None] + CHANNEL_BEND_SPREAD * draws.normal(213, 3)
+        bend = BEND_SPREAD * rng.normal(212)[:, None] + CHANNEL_BEND_SPREAD * rng.normal(213, 3)
         least, most = (math.log(spread) for spread in BLACK_SPREAD)
-        spread = draws.between(214, least, most).exp() * torch.exp2(-stops)
-        black = spread[:, None] * draws.normal(215, 3)
-        return Rendering(BALANCE_SPREAD * draws.normal(210, 3), draws.between(211, *CURVE), bend, black)
+        spread = rng.between(214, least, most).exp() * torch.exp2(-stops)
+        black = spread[:, None] * rng.normal(215, 3)
+        return Rendering(BALANCE_SPREAD * rng.normal(210, 3), rng.between(211, *CURVE), bend, black)
 
 
-def dulled(bright: Tensor, draws: Draws, share: float = DULLED_SHARE) -> Tensor:
+def desaturate(bright: Tensor, rng: CounterRNG, share: float = DESATURATED_SHARE) -> Tensor:
     """Pictures (B, 3, H, W) in [0, 1], some duller than they were: what their dark twins are to become again.
 
     255 stays 255 under `expose`, as a lamp does; a blown sky must darken with the rest, so most are below white.
     """
-    factor, kept = (each[:, None, None, None] for each in drawn_dullness(draws, share))
-    return torch.where(factor < 1, _with_colour(bright, kept) * factor, bright)
+    factor, kept = (each[:, None, None, None] for each in draw_desaturation(rng, share))
+    return torch.where(factor < 1, _keep_colour(bright, kept) * factor, bright)
 
 
-def drawn_dullness(draws: Draws, share: float = DULLED_SHARE) -> tuple[Tensor, Tensor]:
+def draw_desaturation(rng: CounterRNG, share: float = DESATURATED_SHARE) -> tuple[Tensor, Tensor]:
     """The factor of values (B,), and how much of the colour is kept (B,); both 1 where a picture stays as it is."""
-    spared = draws.uniform(5) >= share
-    factor, kept = draws.between(216, *DULLED_TO), draws.between(217, *DULL_COLOUR)
+    spared = rng.uniform(5) >= share
+    factor, kept = rng.between(216, *DULLED_TO), rng.between(217, *DULL_COLOUR)
     return torch.where(spared, 1.0, factor), torch.where(spared, 1.0, kept)
 
 
-def dark_twin(bright: Tensor, stops: Tensor, draws: Draws) -> Tensor:
+def darken_images(bright: Tensor, stops: Tensor, rng: CounterRNG) -> Tensor:
     """Pictures (B, 3, H, W) in [0, 1] as a camera would have taken them `stops` (B, 1, 1, 1) darker.
 
     White balance is off by N(0, 0.25) stops in each channel, and so is black, and the tone curve differs; what leads
     back to the picture's brightness is therefore not exactly `stops`, and is solved as for real pairs
     (`truth.solve_stops`).
     """
-    camera, rendering = Camera.draw(draws, stops.reshape(-1)), Rendering.draw(draws, stops.reshape(-1))
+    camera, rendering = Camera.draw(rng, stops.reshape(-1)), Rendering.draw(rng, stops.reshape(-1))
     light = to_linear(expose(bright, -stops)) * torch.exp2(rendering.balance)[:, :, None, None]
-    taken = _quietened(photographed(light, camera, draws) - light, drawn_colour(draws)) + light
+    taken = _scale_noise(photograph(light, camera, rng) - light, draw_noise_colour(rng)) + light
     taken = taken + rendering.black[:, :, None, None]
-    encoded = _bent(to_encoded(taken.clamp(0, 1)), torch.exp2(rendering.bend)[:, :, None, None])
+    encoded = _apply_exponent(to_encoded(taken.clamp(0, 1)), torch.exp2(rendering.bend)[:, :, None, None])
     curve = rendering.curve[:, None, None, None]
     encoded = encoded + curve * (encoded * encoded * (3 - 2 * encoded) - encoded)
-    return eight_bit(encoded)
+    return round_to_8_bit(encoded)
 
 
-def _bent(encoded: Tensor, exponent: Tensor) -> Tensor:
+def _apply_exponent(encoded: Tensor, exponent: Tensor) -> Tensor:
     """Values in [0, 1] to a power, about the mean of each picture, which thereby gets no darker; clipped at white."""
     middle = encoded.mean((1, 2, 3), keepdim=True).clamp_min(1 / 255)
     return (middle * (encoded / middle) ** exponent).clamp(max=1)
 
 
-def _quietened(noise: Tensor, kept: Tensor) -> Tensor:
+def _scale_noise(noise: Tensor, kept: Tensor) -> Tensor:
     """Linear noise (B, 3, H, W) with `kept` (B,) of its colour and all of its lightness."""
-    return _with_colour(noise, kept[:, None, None, None])
+    return _keep_colour(noise, kept[:, None, None, None])
 
 
-def _with_colour(x: Tensor, kept: Tensor) -> Tensor:
+def _keep_colour(x: Tensor, kept: Tensor) -> Tensor:
     """x (B, 3, H, W) with that share `kept` (B, 1, 1, 1) of what sets its channels apart from their luminance."""
     grey = torch.einsum("j,bjhw->bhw", torch.tensor(_LUMINANCE, device=x.device), x)[:, None]
     return grey + kept * (x - grey)
 
 
-def drawn_colour(draws: Draws) -> Tensor:
+def draw_noise_colour(rng: CounterRNG) -> Tensor:
     """How much of the noise's colour each camera keeps, (B,)."""
-    return draws.between(232, *COLOUR_KEPT)
+    return rng.between(232, *COLOUR_KEPT)
 
 
-def noisy_twin(clean: Tensor, draws: Draws) -> Tensor:
+def add_camera_noise(clean: Tensor, rng: CounterRNG) -> Tensor:
     """Pictures (B, 3, H, W) in [0, 1] with noise and no change of exposure, for denoising alone; 8 bit.
 
     One half with Gaussian noise on sRGB values, sigma from 0 to 55 of 255, clipped and rounded, as denoisers
     are compared; the other half with a camera's.
     """
-    camera = Camera.draw(draws, torch.zeros(len(clean), device=clean.device))
-    taken = to_encoded(photographed(to_linear(clean), camera, draws).clamp(0, 1))
-    gaussian, sigma = drawn_sigma(draws)
-    return torch.where(gaussian[:, None, None, None], gaussian_twin(clean, sigma, draws), eight_bit(taken))
+    camera = Camera.draw(rng, torch.zeros(len(clean), device=clean.device))
+    taken = to_encoded(photograph(to_linear(clean), camera, rng).clamp(0, 1))
+    gaussian, sigma = draw_sigma(rng)
+    return torch.where(gaussian[:, None, None, None], add_gaussian_noise(clean, sigma, rng), round_to_8_bit(taken))
 
 
-def drawn_sigma(draws: Draws) -> tuple[Tensor, Tensor]:
+def draw_sigma(rng: CounterRNG) -> tuple[Tensor, Tensor]:
     """Which noisy twins have Gaussian noise, (B,) bool, and its sigma (B,), as a share of white."""
-    return draws.uniform(222) < 0.5, draws.between(220, 0, MOST_SIGMA)
+    return rng.uniform(222) < 0.5, rng.between(220, 0, MOST_SIGMA)
 
 
-def gaussian_twin(clean: Tensor, sigma: Tensor, draws: Draws) -> Tensor:
+def add_gaussian_noise(clean: Tensor, sigma: Tensor, rng: CounterRNG) -> Tensor:
     """Pictures (B, 3, H, W) in [0, 1] with Gaussian noise of `sigma` (B,) on sRGB values, clipped, 8 bit."""
-    return eight_bit(clean + sigma[:, None, None, None] * draws.normal(221, *clean.shape[1:]))
+    return round_to_8_bit(clean + sigma[:, None, None, None] * rng.normal(221, *clean.shape[1:]))
 
 
-def photographed(light: Tensor, camera: Camera, draws: Draws) -> Tensor:
+def photograph(light: Tensor, camera: Camera, rng: CounterRNG) -> Tensor:
     """Linear light (B, 3, H, W) with the camera's noise: in its own colours, where it arises.
 
     In 30 % of the pictures the noise is as it comes from a Bayer pattern that was interpolated, in 20 % coarse, as
@@ -208,20 +211,20 @@ def photographed(light: Tensor, camera: Camera, draws: Draws) -> Tensor:
     seen = torch.einsum("bij,bjhw->bihw", camera.from_srgb, light)
     shot, read = camera.shot[:, None, None, None], camera.read[:, None, None, None]
     spread = torch.sqrt(shot * seen.clamp(min=0) + read**2)
-    noise = _grain(draws, light.shape[2], light.shape[3])
+    noise = _draw_grain(rng, light.shape[2], light.shape[3])
     return torch.einsum("bij,bjhw->bihw", camera.to_srgb, (seen + spread * noise).clamp(max=1))
 
 
-def grain_kind(draws: Draws) -> Tensor:
+def draw_grain_kind(rng: CounterRNG) -> Tensor:
     """(B,) int64: the numbers of `GRAINS`."""
-    bounds = torch.tensor(GRAIN_SHARES, device=draws.index.device).cumsum(0)[:2]
-    return (draws.uniform(231)[:, None] >= bounds).sum(1)
+    bounds = torch.tensor(GRAIN_SHARES, device=rng.index.device).cumsum(0)[:2]
+    return (rng.uniform(231)[:, None] >= bounds).sum(1)
 
 
-def _grain(draws: Draws, height: int, width: int) -> Tensor:  # (B, 3, H, W), of spread 0.75 to 1
+def _draw_grain(rng: CounterRNG, height: int, width: int) -> Tensor:  # (B, 3, H, W), of spread 0.75 to 1
     margin = 3  # that is cut off again: at a border there is less to interpolate between
-    fine = draws.normal(230, 3, *(side + side % 2 + 2 * margin for side in (height, width)))
-    kind = grain_kind(draws)[:, None, None, None]
+    fine = rng.normal(230, 3, *(side + side % 2 + 2 * margin for side in (height, width)))
+    kind = draw_grain_kind(rng)[:, None, None, None]
     pattern = _BAYER.to(fine.device).repeat(1, fine.shape[2] // 2, fine.shape[3] // 2)
     interpolated = F.conv2d(fine * pattern, _BILINEAR.to(fine.device), padding=1, groups=3)
     # averages of four have half the spread, and interpolating them leaves 5/8 of that
@@ -230,13 +233,13 @@ def _grain(draws: Draws, height: int, width: int) -> Tensor:  # (B, 3, H, W), of
     # both are patterns of 2x2 pixels, and a picture may begin at any of the four: who has seen one of them alone
     # learns it by heart, and restores a picture that was cropped by one pixel worse by up to 6 dB
     # (benchmarks/phases.py)
-    down, right = (draws.uniform(233, 2) < 0.5).T[:, :, None, None, None]
+    down, right = (rng.uniform(233, 2) < 0.5).T[:, :, None, None, None]
     grain = torch.where(down, grain[:, :, 1:], grain[:, :, :-1])
     grain = torch.where(right, grain[..., 1:], grain[..., :-1])
     return grain[:, :, margin - 1 :, margin - 1 :][:, :, :height, :width]
 
 
-def eight_bit(encoded: Tensor) -> Tensor:
+def round_to_8_bit(encoded: Tensor) -> Tensor:
     """Values clipped to [0, 1] and rounded to 255 steps."""
     return (encoded.clamp(0, 1) * 255).round() / 255
 
@@ -252,7 +255,7 @@ _LUMA = (
 _CHROMA = ((17, 18, 24, 47), (18, 21, 26, 66), (24, 26, 56, 99), (47, 66, 99, 99))  # the rest of the table is 99
 
 
-def jpeg(pictures: Tensor, quality: Tensor, halved: Tensor, shift: Tensor) -> Tensor:
+def compress_as_jpeg(pictures: Tensor, quality: Tensor, halved: Tensor, shift: Tensor) -> Tensor:
     """Pictures (B, 3, H, W) in [0, 1] as they come back from JPEG files of `quality` (B,), 1 to 100; 8 bit.
 
     Where `halved` (B,) is true, colour is stored at half resolution. The 8x8 blocks begin `shift` (B, 2) pixels,
@@ -275,10 +278,10 @@ def jpeg(pictures: Tensor, quality: Tensor, halved: Tensor, shift: Tensor) -> Te
         [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], device=pictures.device
     )
     ycc = torch.einsum("ij,bjhw->bihw", to_ycc, padded * 255).round()
-    luma = _quantised(ycc[:, :1] - 128, luma_table, percent) + 128
-    full = _quantised(ycc[:, 1:], chroma_table, percent)
+    luma = _quantise(ycc[:, :1] - 128, luma_table, percent) + 128
+    full = _quantise(ycc[:, 1:], chroma_table, percent)
     if bool(halved.any()):
-        small = _quantised(F.avg_pool2d(ycc[:, 1:], 2).round(), chroma_table, percent)
+        small = _quantise(F.avg_pool2d(ycc[:, 1:], 2).round(), chroma_table, percent)
         doubled = F.interpolate(small, scale_factor=2.0, mode="bilinear", align_corners=False).round()
         full = torch.where(halved[:, None, None, None], doubled, full)
     decoded = torch.einsum("ij,bjhw->bihw", torch.linalg.inv(to_ycc.cpu()).to(to_ycc), torch.cat([luma, full], 1))
@@ -287,21 +290,21 @@ def jpeg(pictures: Tensor, quality: Tensor, halved: Tensor, shift: Tensor) -> Te
         torch.arange(size, device=shift.device) + shift[:, which, None] for which, size in ((0, height), (1, width))
     )
     back = decoded.permute(0, 2, 3, 1)[every, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
-    return eight_bit(back / 255)
+    return round_to_8_bit(back / 255)
 
 
-def drawn_jpeg(pictures: Tensor, draws: Draws) -> Tensor:
+def compress_as_drawn_jpeg(pictures: Tensor, rng: CounterRNG) -> Tensor:
     """The same as by `drawn_quality`, blocks beginning anywhere."""
-    quality, halved = drawn_quality(draws)
-    return jpeg(pictures, quality, halved, (draws.uniform(241, 2) * 16).long().clamp(max=15))
+    quality, halved = draw_jpeg_quality(rng)
+    return compress_as_jpeg(pictures, quality, halved, (rng.uniform(241, 2) * 16).long().clamp(max=15))
 
 
-def drawn_quality(draws: Draws) -> tuple[Tensor, Tensor]:
+def draw_jpeg_quality(rng: CounterRNG) -> tuple[Tensor, Tensor]:
     """Qualities (B,) of JPEG files from 60 to 98, and whether colour is halved, (B,) bool, in one half."""
-    return draws.between(240, *JPEG_QUALITY).round(), draws.uniform(242) < 0.5
+    return rng.between(240, *JPEG_QUALITY).round(), rng.uniform(242) < 0.5
 
 
-def _quantised(planes: Tensor, table: Tensor, percent: Tensor) -> Tensor:
+def _quantise(planes: Tensor, table: Tensor, percent: Tensor) -> Tensor:
     """Planes (B, C, H, W), sides multiples of 8, through the cosine transform, quantisation and back."""
     batch, channels, height, width = planes.shape
     basis = _cosines(str(planes.device))

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mirnet.datasets.reading import Picture, Shape, pair_shape, photo_shape, read_photo, read_rgb
-from mirnet.datasets.target_exposure import Truths, solve_truth
+from mirnet.datasets.reading import ImageArray, Shape, pair_shape, photo_shape, read_photo, read_rgb
+from mirnet.datasets.target_exposure import TargetExposures, solve_target_exposure
 from mirnet.errors import DataError, TrainingError
 from mirnet.pairs import Pair
 
@@ -23,7 +23,7 @@ MEMORY_LIMIT = 16 * 2**30  # bytes, on machines with much memory: a run as a who
 
 
 @dataclass(frozen=True)
-class Flat:
+class PixelStore:
     """Pictures of any sizes end to end in one buffer (uint8, or int32 where some have 16 bit)."""
 
     values: Tensor  # (bytes,)
@@ -33,32 +33,32 @@ class Flat:
     white: int  # 255 or 65535
 
     @staticmethod
-    def reserve(shapes: Sequence[Shape]) -> "Flat":
+    def reserve(shapes: Sequence[Shape]) -> "PixelStore":
         """A buffer for pictures of these shapes, to be filled with `put`."""
         deep = any(shape.deep for shape in shapes)
         heights = torch.tensor([shape.height for shape in shapes])
         widths = torch.tensor([shape.width for shape in shapes])
         sizes = 3 * heights * widths
         values = torch.empty(int(sizes.sum()), dtype=torch.int32 if deep else torch.uint8)
-        return Flat(values, sizes.cumsum(0) - sizes, heights, widths, 65535 if deep else 255)
+        return PixelStore(values, sizes.cumsum(0) - sizes, heights, widths, 65535 if deep else 255)
 
-    def put(self, place: int, picture: Picture) -> None:
+    def put(self, place: int, picture: ImageArray) -> None:
         """Fill in a picture (3, H, W); 8 bits beside 16 are scaled to them, exactly."""
         scale = 257 if self.white == 65535 and picture.dtype == np.uint8 else 1
         integers = np.asarray(picture, dtype=np.int32) * scale if self.white == 65535 else np.asarray(picture)
         start = int(self.offsets[place])
         self.values[start : start + picture.size] = torch.from_numpy(integers.reshape(-1))
 
-    def picture(self, place: int) -> Picture:
+    def picture(self, place: int) -> ImageArray:
         """One picture (3, H, W) again, uint8 or uint16."""
         height, width, start = (int(each[place]) for each in (self.heights, self.widths, self.offsets))
         pixels = self.values[start : start + 3 * height * width].numpy().reshape(3, height, width)
         return pixels.astype(np.uint16) if self.white == 65535 else pixels
 
-    def to(self, device: torch.device) -> "Flat":
+    def to(self, device: torch.device) -> "PixelStore":
         """The same on another device; nothing is copied where it lies there already."""
         values, offsets = self.values.to(device), self.offsets.to(device)
-        return Flat(values, offsets, self.heights.to(device), self.widths.to(device), self.white)
+        return PixelStore(values, offsets, self.heights.to(device), self.widths.to(device), self.white)
 
     def crops(self, which: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         """(B, 3, c, c) float32 in [0, 1] of pictures `which` (B,) at reflected `rows`, `columns` (B, c)."""
@@ -77,7 +77,7 @@ def reflect(position: Tensor, size: Tensor) -> Tensor:
     return torch.minimum(position, period - position).clamp(min=0).minimum(size - 1)
 
 
-class Pairs:
+class PairStore:
     """Training pairs, and optional clean bright `photos` without partners, numbered: P dark, P bright, the photos.
 
     Sizes are checked from the files' headers first. The pictures stay in memory as integers while they
@@ -87,15 +87,15 @@ class Pairs:
     def __init__(self, pairs: Sequence[Pair], photos: Sequence[Path] = (), *, memory_bytes: int | None = None,
                  progress: Callable[[float], None] = lambda done: None) -> None:  # fmt: skip
         self.pairs, self.photos = list(pairs), list(photos)
-        self.truths: Truths | None = None
+        self.target_exposures: TargetExposures | None = None
         both = [pair_shape(pair) for pair in self.pairs]
         self.shapes = (
             [dark for dark, _ in both] + [bright for _, bright in both] + [photo_shape(p) for p in self.photos]
         )
-        self._devices: dict[torch.device, Flat] = {}
-        self._flat: Flat | None = None
+        self._devices: dict[torch.device, PixelStore] = {}
+        self._flat: PixelStore | None = None
         if bytes_needed(self.shapes) <= (memory_limit() if memory_bytes is None else memory_bytes):
-            self._flat = Flat.reserve(self.shapes)
+            self._flat = PixelStore.reserve(self.shapes)
             for place in range(len(self.shapes)):
                 self._flat.put(place, self._read(place))
                 progress((place + 1) / len(self.shapes))
@@ -113,26 +113,26 @@ class Pairs:
         """Whether all pictures stay in memory."""
         return self._flat is not None
 
-    def picture(self, place: int) -> Picture:
+    def picture(self, place: int) -> ImageArray:
         """One picture (3, H, W), from memory or read again."""
         return self._read(place) if self._flat is None else self._flat.picture(place)
 
-    def solve(self, progress: Callable[[float], None] = lambda done: None) -> None:
+    def solve_exposures(self, progress: Callable[[float], None] = lambda done: None) -> None:
         """Find the truth's stops of each pair, which networks that take an exposure are fed."""
         known = []
         for number in range(len(self)):
-            known.append(solve_truth(self.picture(number), self.picture(len(self) + number)))
+            known.append(solve_target_exposure(self.picture(number), self.picture(len(self) + number)))
             progress((number + 1) / len(self))
-        self.truths = Truths.of(known)
+        self.target_exposures = TargetExposures.of(known)
 
-    def fetch(self, which: Tensor, device: torch.device) -> tuple[Flat, Tensor]:
+    def fetch(self, which: Tensor, device: torch.device) -> tuple[PixelStore, Tensor]:
         """A buffer on `device` that holds pictures `which` (B,), and their places in it (B,)."""
         if self._flat is not None:
             if device not in self._devices:
                 self._devices[device] = self._flat.to(device)
             return self._devices[device], which
         places, inverse = torch.unique(which.cpu(), return_inverse=True)
-        flat = Flat.reserve([self.shapes[place] for place in places.tolist()])
+        flat = PixelStore.reserve([self.shapes[place] for place in places.tolist()])
         for position, place in enumerate(places.tolist()):
             try:
                 flat.put(position, self._read(place))
@@ -142,7 +142,7 @@ class Pairs:
                 ) from error
         return flat.to(device), inverse.to(device)
 
-    def _read(self, place: int) -> Picture:
+    def _read(self, place: int) -> ImageArray:
         count = len(self.pairs)
         if place < 2 * count:
             pair = self.pairs[place % count]

@@ -21,7 +21,7 @@ from mirnet.pairs import NO_PICTURES, Pair
 
 PHOTO_PIXELS = 2**20  # larger photos without a partner are halved, which removes most of their noise
 
-Picture = NDArray[np.uint8] | NDArray[np.uint16]  # (3, H, W)
+ImageArray = NDArray[np.uint8] | NDArray[np.uint16]  # (3, H, W)
 
 
 def find_photos(folder: Path) -> list[Path]:
@@ -70,7 +70,7 @@ class Shape:
 def shape_of(path: Path) -> Shape:
     """From the file's header alone. Raises DataError: no picture, or one with an alpha channel."""
     try:
-        header = images.open_picture(path).header
+        header = images.open_image(path).header
     except PictureError as error:
         raise DataError(str(error)) from error
     if header.channels in (2, 4):
@@ -96,7 +96,7 @@ def photo_shape(path: Path) -> Shape:
     return Shape(shape.height // 2, shape.width // 2, shape.deep)
 
 
-def read_rgb(path: Path) -> Picture:
+def read_rgb(path: Path) -> ImageArray:
     """A picture as (3, H, W) uint8 or uint16; grey becomes RGB. Raises DataError, which names the file."""
     try:
         pixels = images.read_image(path)
@@ -109,7 +109,7 @@ def read_rgb(path: Path) -> Picture:
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def read_photo(path: Path) -> Picture:
+def read_photo(path: Path) -> ImageArray:
     """A clean bright picture (3, H, W), halved in linear light where it is larger than a megapixel: most noise goes."""
     pixels = read_rgb(path)
     if pixels.shape[1] * pixels.shape[2] <= PHOTO_PIXELS:
@@ -119,7 +119,7 @@ def read_photo(path: Path) -> Picture:
     return np.asarray((halved.numpy() * white).round().astype(pixels.dtype))
 
 
-def to_unit(picture: Picture) -> NDArray[np.float32]:
+def to_unit(picture: ImageArray) -> NDArray[np.float32]:
     """(3, H, W) integers to (H, W, 3) float32 in [0, 1]."""
     upright = np.ascontiguousarray(picture.transpose(1, 2, 0))
     return np.asarray(upright.astype(np.float32) / np.float32(np.iinfo(picture.dtype).max))

@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from mirnet.datasets.reading import Picture, read_rgb
+from mirnet.datasets.reading import ImageArray, read_rgb
 from mirnet.exposure import to_encoded, to_linear
 
 # Of 64 bits, how many may differ. Up to CLOSE_BITS the hash alone decides (485 pictures of LOL then make 231 groups,
@@ -50,7 +50,7 @@ Cells = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class SceneSignature:
     """What is kept of a picture to compare it with others."""
 
     hash: int  # 64 bits
@@ -63,29 +63,29 @@ class Look:
     digest: str  # of size and pixels
 
 
-def look_at(path: Path) -> Look:
+def read_signature(path: Path) -> SceneSignature:
     """A look at a picture file. Raises DataError where it cannot be read, or has alpha."""
     try:
         status = path.stat()
     except OSError:
-        return look(read_rgb(path))  # which says what is wrong
+        return compute_signature(read_rgb(path))  # which says what is wrong
     return _remembered(path, status.st_mtime_ns, status.st_size)
 
 
 @functools.lru_cache(maxsize=2**15)  # splitting and checking look at the same files; a look takes 2 kB
-def _remembered(path: Path, changed: int, size: int) -> Look:
-    return look(read_rgb(path))
+def _remembered(path: Path, changed: int, size: int) -> SceneSignature:
+    return compute_signature(read_rgb(path))
 
 
-def look(picture: Picture) -> Look:
+def compute_signature(picture: ImageArray) -> SceneSignature:
     """A look at a picture (3, H, W)."""
     white = np.iinfo(picture.dtype).max
     values = np.linspace(0, 1, int(white) + 1, dtype=np.float32)
     light = to_linear(values)[picture].mean(0)  # (H, W)
-    eight_bit = picture if picture.dtype == np.uint8 else (picture >> 8).astype(np.uint8)
-    image = Image.fromarray(np.ascontiguousarray(eight_bit.transpose(1, 2, 0)))
+    round_to_8_bit = picture if picture.dtype == np.uint8 else (picture >> 8).astype(np.uint8)
+    image = Image.fromarray(np.ascontiguousarray(round_to_8_bit.transpose(1, 2, 0)))
     darkest, lightest = picture.max(0), picture.min(0)
-    return Look(
+    return SceneSignature(
         hash=_bits(image),
         mirrored=_bits(ImageOps.mirror(image)),
         light=_cells(light),
@@ -115,7 +115,7 @@ def _certainty(light: NDArray[np.float32]) -> float:
     return float((even * odd).sum())
 
 
-def alike(some: Sequence[Look], others: Sequence[Look]) -> list[NDArray[np.intp]]:
+def find_alike(some: Sequence[SceneSignature], others: Sequence[SceneSignature]) -> list[NDArray[np.intp]]:
     """For each of `some`, which of `others` show its scene, as ascending positions."""
     if not others:
         return [np.zeros(0, np.intp) for _ in some]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mirnet.datasets.parallel import in_order
-from mirnet.datasets.scene_similarity import Look, alike, look_at
+from mirnet.datasets.scene_similarity import SceneSignature, find_alike, read_signature
 from mirnet.pairs import Pair
 
 VALIDATION_SHARE = 0.1  # of the pairs
@@ -14,14 +14,14 @@ VALIDATION_SHARE = 0.1  # of the pairs
 
 def scenes(pairs: Sequence[Pair], progress: Callable[[float], None] = lambda done: None) -> list[list[Pair]]:
     """The pairs grouped by scene: near duplicates, and theirs, are together. Both levels in the order of `pairs`."""
-    looks = list(in_order(look_at, [pair.bright for pair in pairs], progress))
+    looks = list(in_order(read_signature, [pair.bright for pair in pairs], progress))
     return [[pairs[place] for place in scene] for scene in same_scene(looks)]
 
 
-def same_scene(looks: Sequence[Look]) -> list[list[int]]:
+def same_scene(looks: Sequence[SceneSignature]) -> list[list[int]]:
     """The positions of looks that show one scene, each scene once, in the order of its first look."""
     scene = np.arange(len(looks))  # of each look, the number of its scene's first one
-    for number, near in enumerate(alike(looks, looks)):
+    for number, near in enumerate(find_alike(looks, looks)):
         joined = np.unique(scene[[*near, number]])
         scene[np.isin(scene, joined)] = joined[0]
     return [np.flatnonzero(scene == first).tolist() for first in np.unique(scene)]

@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mirnet.datasets.reading import Picture
+from mirnet.datasets.reading import ImageArray
 from mirnet.network.lite import expose, to_encoded, to_linear
 
 MAP_LONG, MAP_SHORT = 12, 8  # cells of a truth's stops map along the long and the short side
 
 
 @dataclass(frozen=True)
-class Truth:
+class TargetExposure:
     """The stops that lead from a dark picture to its bright partner: one number, and a map of cells."""
 
     stops: float
@@ -24,7 +24,7 @@ class Truth:
 
 
 @dataclass(frozen=True)
-class Truths:
+class TargetExposures:
     """The truths of P pairs, one tensor for each part."""
 
     stops: Tensor  # (P,)
@@ -32,15 +32,17 @@ class Truths:
     sizes: Tensor  # (P, 2): how many rows and columns of a map are in use
 
     @staticmethod
-    def of(truths: Sequence[Truth]) -> "Truths":
-        return Truths(
-            torch.tensor([truth.stops for truth in truths]),
-            torch.stack([truth.cells for truth in truths]) if truths else torch.zeros(0, MAP_LONG, MAP_LONG),
-            torch.tensor([truth.size for truth in truths], dtype=torch.int64).reshape(-1, 2),
+    def of(target_exposures: Sequence[TargetExposure]) -> "TargetExposures":
+        return TargetExposures(
+            torch.tensor([truth.stops for truth in target_exposures]),
+            torch.stack([truth.cells for truth in target_exposures])
+            if target_exposures
+            else torch.zeros(0, MAP_LONG, MAP_LONG),
+            torch.tensor([truth.size for truth in target_exposures], dtype=torch.int64).reshape(-1, 2),
         )
 
 
-def solve_truth(dark: Picture, bright: Picture) -> Truth:
+def solve_target_exposure(dark: ImageArray, bright: ImageArray) -> TargetExposure:
     """Solved so that the means agree, on both pictures (3, H, W) averaged over 5x5 pixels in linear light.
 
     On raw pixels noise would bias it (by 0.1 stops in the mean on LOL). Cells stay within 3 stops of
@@ -53,7 +55,7 @@ def solve_truth(dark: Picture, bright: Picture) -> Truth:
     stops = _solve(small_dark, small_bright, (1, 1), torch.zeros(1, 1, 1, 1), 12.0)
     cells = torch.zeros(MAP_LONG, MAP_LONG)
     cells[: size[0], : size[1]] = _solve(small_dark, small_bright, size, stops, 3.0)[0, 0]
-    return Truth(float(stops), cells, size)
+    return TargetExposure(float(stops), cells, size)
 
 
 def solve_stops(dark: Tensor, bright: Tensor) -> Tensor:
@@ -62,7 +64,7 @@ def solve_stops(dark: Tensor, bright: Tensor) -> Tensor:
     return _solve(small_dark, small_bright, (1, 1), torch.zeros(len(dark), 1, 1, 1, device=dark.device), 12.0)
 
 
-def _averaged(picture: Picture) -> Tensor:  # (3, H, W) integers -> (1, 3, h, w) float32
+def _averaged(picture: ImageArray) -> Tensor:  # (3, H, W) integers -> (1, 3, h, w) float32
     return _smoothed(to_linear(torch.from_numpy(picture.astype(np.float32)) / np.iinfo(picture.dtype).max)[None])
 
 

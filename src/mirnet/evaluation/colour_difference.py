@@ -3,12 +3,12 @@
 import numpy as np
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from mirnet.metrics import Picture
+from mirnet.metrics import ImageArray
 
 STRIP_PX = 1_000_000  # at once: the formula needs some thirty doubles a pixel
 
 
-def ciede2000(result: Picture, truth: Picture) -> float:
+def ciede2000(result: ImageArray, truth: ImageArray) -> float:
     """The mean CIEDE2000 over all pixels of two sRGB images (H, W, 3) in [0, 1] under D65; 0 where they are equal."""
     rows = max(1, STRIP_PX // result.shape[1])
     total = 0.0

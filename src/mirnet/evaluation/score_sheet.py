@@ -19,8 +19,8 @@ class ScoreSheet:
     def __init__(self) -> None:
         self._small: dict[tuple[str, str, str], Small] = {}
 
-    def add(self, folder: str, method: str, pair: Pair, dark: metrics.Picture, result: metrics.Picture,
-            truth: metrics.Picture) -> None:  # fmt: skip
+    def add(self, folder: str, method: str, pair: Pair, dark: metrics.ImageArray, result: metrics.ImageArray,
+            truth: metrics.ImageArray) -> None:  # fmt: skip
         """Keep the images of one scored pair, (H, W, 3) in [0, 1]; dark image and ground truth once for all methods."""
         for column, image in (("dark", dark), (f"by {method}", result), ("truth", truth)):
             if (folder, column, pair.name) not in self._small:

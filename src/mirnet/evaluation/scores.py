@@ -13,7 +13,9 @@ from mirnet.evaluation.intervals import RESAMPLES, Mean, Numbers, mean_with_inte
 
 EQUAL_DB = 100.0  # equal images, whose PSNR is infinite, count as this, so that a mean exists
 
-ColourDifference = Callable[[metrics.Picture, metrics.Picture], float]  # of result and ground truth (H, W, 3) in [0, 1]
+ColourDifference = Callable[
+    [metrics.ImageArray, metrics.ImageArray], float
+]  # of result and ground truth (H, W, 3) in [0, 1]
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,18 @@ class Score:
     mean_input: float | None = None  # of the input's R, G and B values, 0 to 1
 
 
-def score_images(name: str, dark: metrics.Picture, result: metrics.Picture, truth: metrics.Picture,
-             colour: ColourDifference | None = None) -> Score:  # fmt: skip
+def score_images(
+    name: str,
+    dark: metrics.ImageArray,
+    result: metrics.ImageArray,
+    truth: metrics.ImageArray,
+    colour: ColourDifference | None = None,
+) -> Score:
     """The scores that need no second run of a network, of upright images (H, W, 3) in [0, 1].
 
     `result` is rounded to 8 bit.
     """
-    calibrated, shown = metrics.with_gt_mean(result, truth), metrics.rounded(dark)
+    calibrated, shown = metrics.with_gt_mean(result, truth), metrics.round_to_8_bit(dark)
     return Score(
         name, metrics.psnr(result, truth), metrics.ssim(result, truth),
         psnr_input=metrics.psnr(shown, truth), ssim_input=metrics.ssim(shown, truth),

@@ -12,23 +12,34 @@ from mirnet import images, metrics
 from mirnet._version import __version__
 from mirnet.errors import DataError
 from mirnet.evaluation.scores import ColourDifference, Evaluation, Score, score_images
+from mirnet.inference.blending import Pixels, to_rgb
 from mirnet.inference.enhancer import Enhancer
-from mirnet.inference.second_pass import Pixels, Plan, Source, look, render, to_rgb
+from mirnet.inference.second_pass import RenderPlan, plan_image, render
 from mirnet.inference.settings import Settings
+from mirnet.inference.source import Source
 from mirnet.pairs import Pair
 
 # Called with each pair and its scored images: dark, result and ground truth, upright (H, W, 3) in [0, 1].
-ScoreObserver = Callable[[Pair, metrics.Picture, metrics.Picture, metrics.Picture], None]
-Scored = tuple[Score, metrics.Picture, metrics.Picture, metrics.Picture]  # a score, and dark, result and ground truth
+ScoreObserver = Callable[[Pair, metrics.ImageArray, metrics.ImageArray, metrics.ImageArray], None]
+Scored = tuple[
+    Score, metrics.ImageArray, metrics.ImageArray, metrics.ImageArray
+]  # a score, and dark, result and ground truth
 
 # the settings that change pixels and enter the report
 SHAPING = ("strength", "exposure", "keep_exposure", "denoise", "denoise_colour", "mood", "warmth")
 
 
-def evaluate_enhancer(enhancer: Enhancer, pairs: Sequence[Pair], settings: Settings, *, method: str | None = None,
-             scenes: Mapping[str, str] | None = None, colour: ColourDifference | None = None,
-             progress: Callable[[float], None] = lambda done: None, observer: ScoreObserver | None = None,
-             ) -> Evaluation:  # fmt: skip
+def evaluate_enhancer(
+    enhancer: Enhancer,
+    pairs: Sequence[Pair],
+    settings: Settings,
+    *,
+    method: str | None = None,
+    scenes: Mapping[str, str] | None = None,
+    colour: ColourDifference | None = None,
+    progress: Callable[[float], None] = lambda done: None,
+    observer: ScoreObserver | None = None,
+) -> Evaluation:
     """Score what `mirnet enhance` writes: `enhancer` with `settings` on `pairs`, named `method` in reports.
 
     `progress` gets 0 to 1 after each pair, `observer` its images.
@@ -63,7 +74,7 @@ def evaluate_results(folder: Path, pairs: Sequence[Pair], *, method: str | None 
     def score_pair(pair: Pair) -> Scored:
         dark, _ = _open_equal_sizes(pair.dark, pair.bright)
         result, truth = _open_equal_sizes(found[pair.name], pair.bright)
-        pictures = _upright(dark), metrics.rounded(_upright(result)), _upright(truth)
+        pictures = _upright(dark), metrics.round_to_8_bit(_upright(result)), _upright(truth)
         return score_images(pair.name, *pictures, colour), *pictures
 
     origin: dict[str, Any] = {"results": str(folder), "mirnet": __version__}
@@ -99,8 +110,12 @@ def find_results(folder: Path, pairs: Sequence[Pair]) -> dict[str, Path]:
     return found
 
 
-def _score_all(pairs: Sequence[Pair], score_pair: Callable[[Pair], Scored], progress: Callable[[float], None],
-         observer: ScoreObserver | None) -> list[Score]:  # fmt: skip
+def _score_all(
+    pairs: Sequence[Pair],
+    score_pair: Callable[[Pair], Scored],
+    progress: Callable[[float], None],
+    observer: ScoreObserver | None,
+) -> list[Score]:
     scores = []
     for number, pair in enumerate(pairs):
         score, *pictures = score_pair(pair)
@@ -111,9 +126,9 @@ def _score_all(pairs: Sequence[Pair], score_pair: Callable[[Pair], Scored], prog
     return scores
 
 
-def _open_equal_sizes(one: Path, other: Path) -> tuple[images.Picture, images.Picture]:
+def _open_equal_sizes(one: Path, other: Path) -> tuple[images.Image, images.Image]:
     """Both images, opened. Raises DataError where their upright sizes differ, PictureError."""
-    pictures = images.open_picture(one), images.open_picture(other)
+    pictures = images.open_image(one), images.open_image(other)
     sizes = [images.upright_size(picture.header) for picture in pictures]
     if sizes[0] != sizes[1]:
         listed = " and ".join(f"{width}x{height}" for width, height in sizes)
@@ -127,33 +142,39 @@ def _folders(pairs: Sequence[Pair]) -> dict[str, str]:
     return {side: os.path.commonpath([path.absolute().parent for path in paths]) for side, paths in sides.items()}
 
 
-def _score_pair(enhancer: Enhancer, name: str, dark: images.Picture, truth_file: images.Picture, settings: Settings,
-           colour: ColourDifference | None) -> Scored:  # fmt: skip
+def _score_pair(
+    enhancer: Enhancer,
+    name: str,
+    dark: images.Image,
+    truth_file: images.Image,
+    settings: Settings,
+    colour: ColourDifference | None,
+) -> Scored:
     """The scores of a pair, and its dark image, result and ground truth, upright (H, W, 3) in [0, 1]."""
     (stored,) = dark.bands(dark.header.height)
     source = Source.of(stored, dark.header.orientation)
     observer, truth = _join_upright([stored], source.orientation), _upright(truth_file)
 
-    def render_with(added_stops: float, plan: Plan | None = None) -> metrics.Picture:
-        plan = plan or look(source, enhancer.runtime, enhancer.card, settings, added_stops)
+    def render_with(added_stops: float, plan: RenderPlan | None = None) -> metrics.ImageArray:
+        plan = plan or plan_image(source, enhancer.runtime, enhancer.card, settings, added_stops)
         bands = render(source, plan, enhancer.runtime, enhancer.card, settings)
-        return metrics.rounded(_join_upright(bands, source.orientation))
+        return metrics.round_to_8_bit(_join_upright(bands, source.orientation))
 
-    plan = look(source, enhancer.runtime, enhancer.card, settings)
+    plan = plan_image(source, enhancer.runtime, enhancer.card, settings)
     result = render_with(0.0, plan)
     score = score_images(name, observer, result, truth, colour)
     if enhancer.card.takes_exposure:
-        true = metrics.at_truths_exposure(render_with, result, truth)
+        true = metrics.score_at_ground_truth_exposure(render_with, result, truth)
         score = replace(score, psnr_true_exposure=metrics.psnr(true.result, truth),
                         ssim_true_exposure=metrics.ssim(true.result, truth),
                         proposed_stops=plan.proposed_stops, stops_error=true.error_stops)  # fmt: skip
     return score, observer, result, truth
 
 
-def _upright(picture: images.Picture) -> metrics.Picture:
+def _upright(picture: images.Image) -> metrics.ImageArray:
     """A whole image (H, W, 3) float32 in [0, 1], upright."""
     return _join_upright(picture.bands(picture.header.height), picture.header.orientation)
 
 
-def _join_upright(bands: Iterable[Pixels], orientation: int) -> metrics.Picture:
+def _join_upright(bands: Iterable[Pixels], orientation: int) -> metrics.ImageArray:
     return images.upright(to_rgb(np.concatenate(list(bands))), orientation)

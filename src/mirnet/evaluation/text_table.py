@@ -6,7 +6,7 @@ from collections.abc import Sequence
 def align_columns(cells: Sequence[Sequence[str]]) -> list[str]:
     """A line for each row; the first column is left-aligned, the others right.
 
-    >>> table([["run", "PSNR"], ["long name", "21"]])
+    >>> align_columns([["run", "PSNR"], ["long name", "21"]])
     ['run        PSNR', 'long name    21']
     """
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]

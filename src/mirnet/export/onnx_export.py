@@ -29,7 +29,7 @@ from mirnet.inference import catalog, tiles
 from mirnet.inference.catalog import Card
 from mirnet.inference.runtimes import OpenVINORuntime
 from mirnet.network import Lite, SceneNetwork, checkpoints, exported_weights, from_config
-from mirnet.network.pooling import Switched
+from mirnet.network.pooling import SwitchedPooling
 from mirnet.thumbnail import CELL_PX, LONG_SIDE_PX
 from mirnet.training.runs import card as cards
 from mirnet.training.runs.folder import RunFolder
@@ -142,7 +142,7 @@ class _RestorerGraph(nn.Module):
         self.network = network
 
     def forward(self, scene: Tensor, use_scene: Tensor, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        pooling = Switched(scene, use_scene)
+        pooling = SwitchedPooling(scene, use_scene)
         return self.network.restore(pooling, *inputs), pooling.scene
 
 
@@ -334,7 +334,7 @@ def measure_overlap(network: SceneNetwork, tile_px: int = 32, limit_px: int = 96
     """
     side = tile_px + 2 * limit_px
     inputs = example_inputs(network, side, side, count=6)
-    scene = network.survey(*inputs)
+    scene = network.measure_scene(*inputs)
     whole = network.render(scene, *inputs)[:, :, limit_px:-limit_px, limit_px:-limit_px]
     step = max(8, network.size_multiple)
     for overlap in range(step, limit_px // 2 + 1, step):
@@ -364,7 +364,7 @@ def measure_parity(network: SceneNetwork, content: bytes) -> float:
         restored, scene = runtime.restore(picture, stops, None)
         again, _ = runtime.restore(picture, stops, scene)
         expected = network(*inputs)
-        differences.append(_difference(scene, network.survey(*inputs)))
+        differences.append(_difference(scene, network.measure_scene(*inputs)))
         differences += [_difference(result[:, :, :height, :width], expected) for result in (restored, again)]
     if isinstance(network, Lite):
         thumbnail = example_inputs(network, 64, 96)[0]

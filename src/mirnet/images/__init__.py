@@ -5,31 +5,31 @@ case of one band. Rows come and go in the order in which the file stores them; `
 between that order and the one a person sees.
 """
 
-from mirnet.images.image import Header, Picture, upright_size
+from mirnet.images.image import Header, Image, upright_size
 from mirnet.images.libvips import SUFFIXES, format_of_suffix, versions
 from mirnet.images.orientation import Pixels, stored, upright
-from mirnet.images.reader import open_picture, read_image
+from mirnet.images.reader import open_image, read_image
 from mirnet.images.screen_png import as_png
-from mirnet.images.writer import copy_file, refuse_unwritable, save_picture, write_image, write_picture
+from mirnet.images.writer import copy_file, encode_image, refuse_unwritable, save_image, write_image
 from mirnet.metadata import Metadata
 
 __all__ = [
     "SUFFIXES",
     "Header",
+    "Image",
     "Metadata",
-    "Picture",
     "Pixels",
     "as_png",
     "copy_file",
+    "encode_image",
     "format_of_suffix",
-    "open_picture",
+    "open_image",
     "read_image",
     "refuse_unwritable",
-    "save_picture",
+    "save_image",
     "stored",
     "upright",
     "upright_size",
     "versions",
     "write_image",
-    "write_picture",
 ]

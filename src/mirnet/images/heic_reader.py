@@ -8,7 +8,7 @@ import numpy as np
 from mirnet import metadata
 from mirnet.errors import PictureError
 from mirnet.extras import needs
-from mirnet.images.image import File, Header, Picture, full_range, whole
+from mirnet.images.image import File, Header, Image, full_range, whole
 from mirnet.images.libvips import damaged
 from mirnet.images.orientation import Pixels
 from mirnet.metadata import bmff
@@ -19,7 +19,7 @@ _CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 _DAMAGE = (ValueError, EOFError, SyntaxError, RuntimeError, OSError, IndexError, Damaged)  # as pi_heif says it
 
 
-def read(file: File, format: str) -> Picture:
+def read(file: File, format: str) -> Image:
     """Open a HEIC picture, nothing decoded yet. It becomes a TIFF, so all of it is handed over as 16 bit.
 
     libheif turns the picture upright by the box that says so; the EXIF's orientation is then 1, whatever it was.
@@ -35,7 +35,7 @@ def read(file: File, format: str) -> Picture:
     about = replace(about, icc=info.get("icc_profile") or about.icc)
     bits = int(info.get("bit_depth", 8))
     decode = whole(lambda: _pixels(file, header), lambda band: _deepened(band, bits))
-    return Picture(header, about, file.name, file.source, decode, (), bits)
+    return Image(header, about, file.name, file.source, decode, (), bits)
 
 
 def _opened(file: File) -> Any:

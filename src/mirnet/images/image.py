@@ -69,7 +69,7 @@ class File:
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class Image:
     """An opened picture. The file is read again for each pass over its bands, so it must stay where it is."""
 
     header: Header

@@ -10,7 +10,7 @@ from mirnet import metadata
 from mirnet.errors import PictureError
 from mirnet.formats import FORMATS
 from mirnet.images import tiff_tags
-from mirnet.images.image import DTYPES, File, Header, Picture, full_range
+from mirnet.images.image import DTYPES, File, Header, Image, full_range
 from mirnet.images.libvips import damaged, vips
 from mirnet.images.orientation import Pixels
 from mirnet.metadata import Metadata, bmff
@@ -25,7 +25,7 @@ _HEAD_BYTES = 1 << 20
 _FETCHED_ROWS = 32  # at a time: in one go a high band takes twice as long
 
 
-def read(file: File, format: str) -> Picture:
+def read(file: File, format: str) -> Image:
     """Open a picture, nothing decoded yet. Raises PictureError for what cannot be taken as it is."""
     title = FORMATS[format].title
     if format == "tiff":
@@ -51,7 +51,7 @@ def read(file: File, format: str) -> Picture:
     )
     with file.open() as stream:
         about = _read_metadata(image, format, stream)
-    return Picture(
+    return Image(
         header,
         about,
         file.name,

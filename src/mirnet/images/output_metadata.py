@@ -6,12 +6,12 @@ from dataclasses import replace
 from mirnet import metadata
 from mirnet.formats import FORMATS
 from mirnet.images.encoder import bits_in
-from mirnet.images.image import Picture, upright_size
+from mirnet.images.image import Image, upright_size
 from mirnet.metadata import Metadata
 
 
 def described(
-    picture: Picture, format: str, provenance: str | None, strip_location: bool = False
+    picture: Image, format: str, provenance: str | None, strip_location: bool = False
 ) -> tuple[Metadata, tuple[str, ...]]:
     """What the new file says, how it was made included, and sentences about what it cannot say or hold."""
     header = picture.header
@@ -31,7 +31,7 @@ def described(
     return about, (*_changes(picture, format), *remarks)
 
 
-def _changes(picture: Picture, format: str) -> Iterator[str]:
+def _changes(picture: Image, format: str) -> Iterator[str]:
     """What a format makes of the picture that a person may not expect, a sentence each."""
     header, target = picture.header, FORMATS[format]
     if not FORMATS[header.format].writable:

@@ -9,7 +9,7 @@ import numpy as np
 
 from mirnet import metadata
 from mirnet.errors import PictureError
-from mirnet.images.image import DTYPES, File, Header, Picture, whole
+from mirnet.images.image import DTYPES, File, Header, Image, whole
 from mirnet.images.libvips import damaged
 from mirnet.images.orientation import Pixels
 from mirnet.metadata import Metadata
@@ -21,7 +21,7 @@ _LONGEST_HEAD_BYTES = 1 << 16
 _DAMAGE = (OSError, SyntaxError, ValueError, struct.error, KeyError, IndexError, OverflowError)  # as Pillow says it
 
 
-def read(file: File, format: str) -> Picture:
+def read(file: File, format: str) -> Image:
     """Open a BMP or PPM picture, nothing decoded yet."""
     try:
         with file.open() as stream:
@@ -39,7 +39,7 @@ def read(file: File, format: str) -> Picture:
     channels = len(_MODES[image.mode].replace("I", "L"))
     header = Header(image.size[0], image.size[1], channels, depth, format, 1)
     remarks = ("its palette became RGB",) if image.mode == "P" else ()
-    return Picture(
+    return Image(
         header,
         _with_resolution(about, image),
         file.name,

@@ -8,7 +8,7 @@ from mirnet import metadata
 from mirnet.errors import PictureError
 from mirnet.extras import needs
 from mirnet.images import tiff_tags
-from mirnet.images.image import File, Header, Picture, whole
+from mirnet.images.image import File, Header, Image, whole
 from mirnet.images.libvips import damaged
 from mirnet.images.orientation import Pixels
 
@@ -16,7 +16,7 @@ _DATA = ((273, 279), (324, 325))  # tags: where strips and tiles lie, and how lo
 SRGB_GAMMA = (2.4, 12.92)  # power and slope at black: LibRaw's name for sRGB's curve
 
 
-def read(file: File, format: str) -> Picture:
+def read(file: File, format: str) -> Image:
     """Open and develop a RAW picture: only then its size is known for certain, and to develop it twice would take long.
 
     LibRaw turns it upright.
@@ -26,7 +26,7 @@ def read(file: File, format: str) -> Picture:
     header = Header(pixels.shape[1], pixels.shape[0], pixels.shape[2], 16, format, 1)
     with file.open() as stream:
         about = metadata.read(stream, format, preview)
-    return Picture(header, about, file.name, file.source, whole(lambda: pixels), (), 16)
+    return Image(header, about, file.name, file.source, whole(lambda: pixels), (), 16)
 
 
 def _refuse_cut_short(file: File) -> None:

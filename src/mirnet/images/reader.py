@@ -10,14 +10,14 @@ import numpy as np
 from mirnet.errors import PictureError, UnknownFormat
 from mirnet.formats import FORMATS, of_suffix
 from mirnet.images import file_format, libvips_reader
-from mirnet.images.image import File, Picture
+from mirnet.images.image import File, Image
 from mirnet.images.libvips import unreadable
 from mirnet.images.orientation import Pixels, upright
 
-_OTHER_READERS = {"bmp": "through_pillow", "ppm": "through_pillow", "heic": "heic", "raw": "raw"}
+_OTHER_READERS = {"bmp": "pillow_reader", "ppm": "pillow_reader", "heic": "heic_reader", "raw": "raw_reader"}
 
 
-def open_picture(source: Path | bytes, *, max_megapixels: float = 500.0, clip: bool = False) -> Picture:
+def open_image(source: Path | bytes, *, max_megapixels: float = 500.0, clip: bool = False) -> Image:
     """Open a picture of any of `mirnet.formats.FORMATS`, known by its content.
 
     Reads what it says and, but of RAW, no pixels yet. `clip` takes floats outside [0, 1] for the nearest value within.
@@ -45,10 +45,10 @@ def open_picture(source: Path | bytes, *, max_megapixels: float = 500.0, clip: b
     return replace(picture, clip=clip, remarks=(*_lies(file, format), *picture.remarks))
 
 
-def _reader(format: str) -> Callable[[File, str], Picture]:
+def _reader(format: str) -> Callable[[File, str], Image]:
     if format not in _OTHER_READERS:
         return libvips_reader.read
-    read: Callable[[File, str], Picture] = import_module(f"mirnet.images.{_OTHER_READERS[format]}").read
+    read: Callable[[File, str], Image] = import_module(f"mirnet.images.{_OTHER_READERS[format]}").read
     return read
 
 
@@ -62,7 +62,7 @@ def _lies(file: File, format: str) -> tuple[str, ...]:
 
 def read_image(source: Path | str | bytes) -> Pixels:
     """A whole picture as a person sees it: (H, W) of grey, else (H, W, C); uint8, uint16 or float32, as in the file."""
-    picture = open_picture(Path(source) if isinstance(source, str) else source)
+    picture = open_image(Path(source) if isinstance(source, str) else source)
     (whole,) = picture.bands(picture.header.height)
     turned = np.ascontiguousarray(upright(whole, picture.header.orientation))
     return turned[..., 0] if picture.header.channels == 1 else turned

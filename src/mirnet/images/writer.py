@@ -17,7 +17,7 @@ from mirnet.errors import OutputExists, PictureError, SettingsError
 from mirnet.files import draft_of
 from mirnet.formats import FORMATS, WRITABLE
 from mirnet.images.encoder import bits_in, encode, fitted
-from mirnet.images.image import DTYPES, Header, Picture
+from mirnet.images.image import DTYPES, Header, Image
 from mirnet.images.libvips import SUFFIXES, format_of_suffix, unreadable
 from mirnet.images.orientation import Pixels
 from mirnet.images.output_metadata import described
@@ -25,9 +25,9 @@ from mirnet.images.row_buffer import Scratch
 from mirnet.metadata import Metadata
 
 
-def write_picture(
+def encode_image(
     bands: Iterable[Pixels],
-    like: Picture,
+    like: Image,
     *,
     format: str | None = None,
     quality: int = 92,
@@ -53,10 +53,10 @@ def write_picture(
     return file.getvalue(), remarks
 
 
-def save_picture(
+def save_image(
     path: Path,
     bands: Iterable[Pixels],
-    like: Picture,
+    like: Image,
     *,
     format: str | None = None,
     quality: int = 92,
@@ -80,7 +80,7 @@ def save_picture(
     return remarks
 
 
-def refuse_unwritable(picture: Picture, format: str | None = None, quality: int = 92) -> str:
+def refuse_unwritable(picture: Image, format: str | None = None, quality: int = 92) -> str:
     """The name of the format that a picture will be written in, which can hold it.
 
     Raises SettingsError for a format or quality that there is not, PictureError for a picture with longer sides than
@@ -92,7 +92,7 @@ def refuse_unwritable(picture: Picture, format: str | None = None, quality: int 
 
 
 @contextmanager
-def _gathered(bands: Iterable[Pixels], like: Picture, format: str, folder: Path | None) -> Iterator[Scratch]:
+def _gathered(bands: Iterable[Pixels], like: Image, format: str, folder: Path | None) -> Iterator[Scratch]:
     """All rows, as deep as the format takes them, and turned upright where it is another than the source's."""
     header = like.header
     bits = bits_in(format, header.depth, like.bits)
@@ -106,7 +106,7 @@ def _gathered(bands: Iterable[Pixels], like: Picture, format: str, folder: Path 
         yield scratch
 
 
-def _encode(scratch: Scratch, file: BinaryIO, like: Picture, format: str, quality: int, about: Metadata) -> None:
+def _encode(scratch: Scratch, file: BinaryIO, like: Image, format: str, quality: int, about: Metadata) -> None:
     """Fill an empty file with the rows, then with what the picture says."""
     header = like.header
     encode(
@@ -142,8 +142,8 @@ def write_image(path: Path | str, array: Pixels, *, quality: int = 92, overwrite
     height, width, channels = pixels.shape
     depth = 8 * pixels.dtype.itemsize
     header = Header(width, height, channels, depth, format, 1)
-    picture = Picture(header, Metadata(), str(path), path, lambda rows: [pixels], bits=depth)
-    save_picture(path, [pixels], picture, quality=quality, overwrite=overwrite)
+    picture = Image(header, Metadata(), str(path), path, lambda rows: [pixels], bits=depth)
+    save_image(path, [pixels], picture, quality=quality, overwrite=overwrite)
 
 
 def copy_file(source: Path, target: Path, *, overwrite: bool = False) -> None:

@@ -23,19 +23,19 @@ STRIP_VALUES = 100_000  # in one strip
 
 
 @dataclass(frozen=True, eq=False)
-class Exposed:
+class ExposedTile:
     """A tile as it was exposed. `seen` is what the network sees, and `light` the picture's own linear light."""
 
     seen: Floats  # (3, rows, width), sRGB-encoded
     light: Floats | None  # (3, rows, width); None where the picture is sRGB, of which `seen` says all
 
-    def part(self, rows: slice, columns: slice) -> "Exposed":
+    def part(self, rows: slice, columns: slice) -> "ExposedTile":
         """A part of the tile."""
-        return Exposed(self.seen[:, rows, columns], None if self.light is None else self.light[:, rows, columns])
+        return ExposedTile(self.seen[:, rows, columns], None if self.light is None else self.light[:, rows, columns])
 
 
 @dataclass(frozen=True)
-class Wishes:
+class BlendWeights:
     """How much of what the network changes is kept: numbers, or maps (rows, width)."""
 
     strength: float = 1.0  # of everything
@@ -43,35 +43,37 @@ class Wishes:
     denoise_colour: float | Floats | None = None  # None: as `denoise`
 
 
-def light_of(pixels: Pixels, space: Space | None) -> Floats:
+def to_linear_light(pixels: Pixels, space: Space | None) -> Floats:
     """(3, rows, width) linear light of a picture's pixels in its own primaries; grey repeated, alpha left out."""
     values = _colours(pixels)
     light = _srgb_light(values) if space is None else space.linear(values)
     return np.repeat(light, 3, axis=0) if len(light) == 1 else light
 
 
-def in_srgb(light: Floats, space: Space | None) -> Floats:
+def to_srgb_primaries(light: Floats, space: Space | None) -> Floats:
     """(3, rows, width) linear light in a picture's own primaries to that of sRGB, clipped to what sRGB holds."""
-    return light if space is None else np.clip(_through(space.to_srgb, light), 0, 1)
+    return light if space is None else np.clip(_apply_matrix(space.to_srgb, light), 0, 1)
 
 
-def exposed(pixels: Pixels, stops: Floats | None, warmth: float, space: Space | None) -> Exposed:
+def expose_tile(pixels: Pixels, stops: Floats | None, warmth: float, space: Space | None) -> ExposedTile:
     """A tile brighter by `stops` (rows, width), None to leave it as it is; `warmth` in stops of red against blue."""
     rows, width = pixels.shape[:2]
     seen = np.empty((3, rows, width), dtype=np.float32)
     light = None if space is None else np.empty_like(seen)
     tint = np.array([warmth / 2, 0, -warmth / 2], dtype=np.float32)[:, None, None]
     for strip in _strips(rows, width):
-        own = light_of(pixels[strip], space)
+        own = to_linear_light(pixels[strip], space)
         if stops is not None:
             own = expose_light(own, stops[strip] + tint if warmth else stops[strip])
         if light is not None:
             light[:, strip] = own
-        np.clip(to_encoded(in_srgb(own, space)), 0, 1, out=seen[:, strip])
-    return Exposed(seen, light)
+        np.clip(to_encoded(to_srgb_primaries(own, space)), 0, 1, out=seen[:, strip])
+    return ExposedTile(seen, light)
 
 
-def finished(pixels: Pixels, tile: Exposed, restored: Floats, wishes: Wishes, space: Space | None) -> Pixels:
+def blend_tile(
+    pixels: Pixels, tile: ExposedTile, restored: Floats, wishes: BlendWeights, space: Space | None
+) -> Pixels:
     """The tile as it comes out, of the picture's channels and depth; `restored` (3, rows, width) need not be clipped.
 
     Always in this order: `restored` is clipped, `denoise` blends exposed and restored, `strength` the original and
@@ -81,18 +83,18 @@ def finished(pixels: Pixels, tile: Exposed, restored: Floats, wishes: Wishes, sp
     result = np.empty_like(pixels)
     for strip in _strips(rows, width):
         seen = tile.seen[:, strip]
-        change = _kept(np.clip(restored[:, strip], 0, 1) - seen, wishes, strip)
-        encoded = _own(seen + change, None if tile.light is None else tile.light[:, strip], seen, space)
-        colour = _merged(encoded, pixels.shape[2], space)
+        change = _weight_change(np.clip(restored[:, strip], 0, 1) - seen, wishes, strip)
+        encoded = _to_source_encoding(seen + change, None if tile.light is None else tile.light[:, strip], seen, space)
+        colour = _to_source_channels(encoded, pixels.shape[2], space)
         if wishes.strength != 1:
-            original = unit(_colours(pixels[strip]))
+            original = to_unit_range(_colours(pixels[strip]))
             colour = original + np.float32(wishes.strength) * (colour - original)
-        result[strip, :, : len(colour)] = _rounded(colour, pixels.dtype).transpose(1, 2, 0)
+        result[strip, :, : len(colour)] = _round_to_dtype(colour, pixels.dtype).transpose(1, 2, 0)
         result[strip, :, len(colour) :] = pixels[strip, :, len(colour) :]
     return result
 
 
-def black_all_around(pixels: Pixels, block_px: int) -> NDArray[np.bool_]:
+def find_black_blocks(pixels: Pixels, block_px: int) -> NDArray[np.bool_]:
     """(rows, width): where a picture holds nothing but zeros, in a block of pixels and in those around it.
 
     A dark scene is not like that, its black is grainy: it is the bars beside a film, or the frame of a scan.
@@ -112,11 +114,11 @@ def black_all_around(pixels: Pixels, block_px: int) -> NDArray[np.bool_]:
 
 def to_rgb(band: Pixels) -> Floats:
     """(rows, width, 3) float32 in [0, 1] of a band in any of a source's forms; grey repeated, alpha left out."""
-    values = unit(band[:, :, : 1 if band.shape[2] < 3 else 3])
+    values = to_unit_range(band[:, :, : 1 if band.shape[2] < 3 else 3])
     return np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values
 
 
-def unit(values: NDArray[Any]) -> Floats:
+def to_unit_range(values: NDArray[Any]) -> Floats:
     """Values of any depth as float32 in [0, 1]."""
     if values.dtype.kind == "f":
         return values.astype(np.float32)
@@ -147,34 +149,36 @@ def _srgb_light(values: NDArray[Any]) -> Floats:
     return to_linear(values.astype(np.float32))
 
 
-def _through(matrix: Floats, light: Floats) -> Floats:
+def _apply_matrix(matrix: Floats, light: Floats) -> Floats:
     """(3, rows, width), each pixel through a matrix (3, 3)."""
     return np.asarray((matrix @ light.reshape(3, -1)).reshape(light.shape), dtype=np.float32)
 
 
-def _of(share: float | Floats, strip: slice) -> float | Floats:
+def _share_in_strip(share: float | Floats, strip: slice) -> float | Floats:
     return share[strip] if isinstance(share, np.ndarray) else share
 
 
-def _kept(change: Floats, wishes: Wishes, strip: slice) -> Floats:
+def _weight_change(change: Floats, wishes: BlendWeights, strip: slice) -> Floats:
     """What is kept of a change (3, rows, width) of encoded values: so much of its luma, and so much of the rest."""
-    denoise = _of(wishes.denoise, strip)
+    denoise = _share_in_strip(wishes.denoise, strip)
     if wishes.denoise_colour is None:
         return change if isinstance(denoise, float) and denoise == 1 else np.asarray(change * denoise, dtype=np.float32)
     luma = np.tensordot(LUMINANCE, change, 1)
-    return np.asarray(luma * denoise + (change - luma) * _of(wishes.denoise_colour, strip), dtype=np.float32)
+    return np.asarray(
+        luma * denoise + (change - luma) * _share_in_strip(wishes.denoise_colour, strip), dtype=np.float32
+    )
 
 
-def _own(wanted: Floats, light: Floats | None, seen: Floats, space: Space | None) -> Floats:
+def _to_source_encoding(wanted: Floats, light: Floats | None, seen: Floats, space: Space | None) -> Floats:
     """(3, rows, width) as the picture encodes it: `wanted` instead of `seen`, both sRGB, where it showed `light`."""
     if space is None or light is None:
         return np.clip(wanted, 0, 1)
     change = np.asarray(to_linear(np.clip(wanted, 0, 1)) - to_linear(seen), dtype=np.float32)
-    light = np.clip(light + _through(space.from_srgb, change), 0, 1)
+    light = np.clip(light + _apply_matrix(space.from_srgb, change), 0, 1)
     return light if len(space.curves) == 1 else space.encoded(light)  # grey: merged first, then encoded
 
 
-def _merged(colour: Floats, channels: int, space: Space | None) -> Floats:
+def _to_source_channels(colour: Floats, channels: int, space: Space | None) -> Floats:
     """(3, rows, width), or for a grey picture (1, rows, width): its luminance."""
     if channels >= 3:
         return colour
@@ -183,7 +187,7 @@ def _merged(colour: Floats, channels: int, space: Space | None) -> Floats:
     return np.asarray(to_encoded(grey) if space is None else space.encoded(grey))
 
 
-def _rounded(colour: Floats, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _round_to_dtype(colour: Floats, dtype: np.dtype[Any]) -> NDArray[Any]:
     if dtype.kind == "f":
         return np.asarray(np.clip(colour, 0, 1), dtype=dtype)
     top = np.float32(np.iinfo(dtype).max)

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mirnet.exposure import to_encoded
-from mirnet.inference.blending import Floats, Pixels, light_of, unit
+from mirnet.inference.blending import Floats, Pixels, to_linear_light, to_unit_range
 from mirnet.inference.source import Source
 from mirnet.thumbnail import CELL_PX, area_weights
 
 
-def shrunk_size(height: int, width: int, most_px: int) -> tuple[int, int]:
+def downscaled_size(height: int, width: int, most_px: int) -> tuple[int, int]:
     """Height and width of at most `most_px` pixels, in proportion, none of them 0; never larger than they are.
 
     A side counts as at least 8 pixels: so many the network gets of a shorter one.
@@ -25,7 +25,7 @@ def shrunk_size(height: int, width: int, most_px: int) -> tuple[int, int]:
     return (short, long) if height <= width else (long, short)
 
 
-class Shrunk:
+class Downscaler:
     """Collects a picture band by band, from top to bottom, at its new size.
 
     What comes out has the picture's channels and colour space; of 8 bit in sRGB it is 8 bit, else float32.
@@ -33,7 +33,7 @@ class Shrunk:
 
     def __init__(self, source: Source, most_px: int) -> None:
         self._source = source
-        self._size = shrunk_size(source.height, source.width, most_px)
+        self._size = downscaled_size(source.height, source.width, most_px)
         self._whole: list[Pixels] = []  # the bands themselves, where there is nothing to shrink
         self._colour: Floats | None = None  # (3, h, w) linear light
         self._alpha: Floats | None = None  # (1, h, w)
@@ -48,9 +48,9 @@ class Shrunk:
             self._dtype, self._channels = band.dtype, band.shape[2]
             self._colour = np.zeros((3, *self._size), dtype=np.float32)
             self._alpha = np.zeros((1, *self._size), dtype=np.float32)
-        self._average(self._colour, top, light_of(band, self._source.space))
+        self._average(self._colour, top, to_linear_light(band, self._source.space))
         if self._alpha is not None and self._channels in (2, 4):
-            self._average(self._alpha, top, unit(band[:, :, -1])[None])
+            self._average(self._alpha, top, to_unit_range(band[:, :, -1])[None])
 
     def _average(self, total: Floats, top: int, light: Floats) -> None:
         """Add what rows `top` and following, (planes, rows, width), give to the smaller picture."""

@@ -16,9 +16,11 @@ from mirnet._version import __version__
 from mirnet.errors import OutputExists, PictureError, SettingsError
 from mirnet.formats import result_name
 from mirnet.inference import catalog
+from mirnet.inference.blending import Pixels
 from mirnet.inference.runtimes import Runtime, open_runtime
-from mirnet.inference.second_pass import Pixels, Plan, Source, look, mean_of, propose, render
+from mirnet.inference.second_pass import RenderPlan, measure_mean, plan_image, propose, render
 from mirnet.inference.settings import Settings
+from mirnet.inference.source import Source
 
 Progress = Callable[[float], None]
 
@@ -29,7 +31,7 @@ TO_PLAIN = {"1": "L", "La": "LA", "PA": "RGBA", "RGBX": "RGB", "RGBa": "RGBA", "
 
 
 @dataclass(frozen=True, kw_only=True)
-class Account:
+class EnhancementFacts:
     """What is to be told of one enhanced picture: the stops proposed and given, seconds, remarks for the person."""
 
     width: int  # as a person sees it
@@ -43,7 +45,7 @@ class Account:
 
 
 @dataclass(frozen=True)
-class Enhanced(Account):
+class Enhanced(EnhancementFacts):
     """What became of the bytes of a picture file: a file again, of a format of mirnet.formats.FORMATS."""
 
     content: bytes = field(repr=False)
@@ -51,7 +53,7 @@ class Enhanced(Account):
 
 
 @dataclass(frozen=True)
-class Report(Account):
+class Report(EnhancementFacts):
     """What became of one file, and where it lies."""
 
     output: Path
@@ -98,7 +100,7 @@ class Enhancer:
         self.check(wished)
         match x:
             case str() | Path():
-                return self.enhance_file(Path(x), beside(Path(x), wished.format), wished).output
+                return self.enhance_file(Path(x), default_target(Path(x), wished.format), wished).output
             case bytes():
                 return self.enhance_bytes(x, wished).content
             case np.ndarray():
@@ -111,7 +113,7 @@ class Enhancer:
         """The proposed stops, in the mean over a path's, bytes', array's or PIL image's picture; 0 without exposure."""
         match x:
             case str() | Path() | bytes():
-                source = Source.of_picture(images.open_picture(Path(x) if isinstance(x, str) else x))
+                source = Source.of_image(images.open_image(Path(x) if isinstance(x, str) else x))
             case np.ndarray():
                 source = Source.of(_as_bands(x))
             case _ if _is_pil(x):
@@ -133,18 +135,24 @@ class Enhancer:
         _refuse_existing(source, target, settings)
         picture = _opened(source, settings)
         format = images.refuse_unwritable(picture, _format(picture, source, target, settings), settings.quality)
-        pixels = Source.of_picture(picture)
+        pixels = Source.of_image(picture)
         plan = self._plan(pixels, settings, progress)
         lost: tuple[str, ...] = ()
         if _stays_as_it_is(picture, format, settings):
             progress(1.0)
             images.copy_file(source, target, overwrite=settings.overwrite)
         else:
-            lost = images.save_picture(target, self._render(pixels, plan, settings, progress), picture, format=format,
-                                       quality=settings.quality, provenance=self._provenance(settings),
-                                       strip_location=settings.strip_location,
-                                       overwrite=settings.overwrite)  # fmt: skip
-        return Report(target, **self._account(picture, pixels, plan, settings, started, lost))
+            lost = images.save_image(
+                target,
+                self._render(pixels, plan, settings, progress),
+                picture,
+                format=format,
+                quality=settings.quality,
+                provenance=self._provenance(settings),
+                strip_location=settings.strip_location,
+                overwrite=settings.overwrite,
+            )
+        return Report(target, **self._facts(picture, pixels, plan, settings, started, lost))
 
     def enhance_bytes(self, content: bytes, settings: Settings, progress: Progress | None = None) -> Enhanced:
         """Enhance a picture file that lies in memory into another, of its format unless the settings say otherwise.
@@ -156,17 +164,22 @@ class Enhancer:
         self.check(settings)
         picture = _opened(content, settings)
         format = images.refuse_unwritable(picture, settings.format, settings.quality)
-        pixels = Source.of_picture(picture)
+        pixels = Source.of_image(picture)
         plan = self._plan(pixels, settings, progress)
         lost: tuple[str, ...] = ()
         if _stays_as_it_is(picture, format, settings):
             progress(1.0)
             result = content
         else:
-            result, lost = images.write_picture(self._render(pixels, plan, settings, progress), picture, format=format,
-                                                quality=settings.quality, provenance=self._provenance(settings),
-                                                strip_location=settings.strip_location)  # fmt: skip
-        return Enhanced(result, format, **self._account(picture, pixels, plan, settings, started, lost))
+            result, lost = images.encode_image(
+                self._render(pixels, plan, settings, progress),
+                picture,
+                format=format,
+                quality=settings.quality,
+                provenance=self._provenance(settings),
+                strip_location=settings.strip_location,
+            )
+        return Enhanced(result, format, **self._facts(picture, pixels, plan, settings, started, lost))
 
     def check(self, settings: Settings) -> None:
         """Raises SettingsError where these weights cannot do what is asked for."""
@@ -203,20 +216,29 @@ class Enhancer:
     def _bands(self, source: Source, settings: Settings) -> Iterator[Pixels]:
         return self._render(source, self._plan(source, settings, self._progress), settings, self._progress)
 
-    def _plan(self, source: Source, settings: Settings, progress: Progress) -> Plan:
-        return look(source, self.runtime, self.card, settings, target_mean=wanted_mean(settings), progress=progress)
+    def _plan(self, source: Source, settings: Settings, progress: Progress) -> RenderPlan:
+        return plan_image(
+            source, self.runtime, self.card, settings, target_mean=target_mean_of(settings), progress=progress
+        )
 
-    def _render(self, source: Source, plan: Plan, settings: Settings, progress: Progress) -> Iterator[Pixels]:
+    def _render(self, source: Source, plan: RenderPlan, settings: Settings, progress: Progress) -> Iterator[Pixels]:
         yield from render(source, plan, self.runtime, self.card, settings, progress)
         progress(1.0)  # whoever takes the bands writes nothing before the last: here somebody may still cancel
 
-    def _account(self, picture: images.Picture, source: Source, plan: Plan, settings: Settings, started: float,
-                 lost: tuple[str, ...]) -> dict[str, Any]:  # fmt: skip
+    def _facts(
+        self,
+        picture: images.Image,
+        source: Source,
+        plan: RenderPlan,
+        settings: Settings,
+        started: float,
+        lost: tuple[str, ...],
+    ) -> dict[str, Any]:
         """The fields of an `Account`; `lost` are sentences about what the new file cannot hold."""
         width, height = images.upright_size(picture.header)
         return {
             "width": width, "height": height, "proposed_stops": plan.proposed_stops,
-            "stops": given_stops(plan, settings), "seconds": time.monotonic() - started, "settings": settings,
+            "stops": mean_stops_of(plan, settings), "seconds": time.monotonic() - started, "settings": settings,
             "precision": self.runtime.precision, "remarks": (*picture.remarks, *source.remarks, *lost),
         }  # fmt: skip
 
@@ -228,17 +250,17 @@ class Enhancer:
         return f"mirnet {__version__}; {weights}; {settings.described()}"
 
 
-def given_stops(plan: Plan, settings: Settings) -> float:
+def mean_stops_of(plan: RenderPlan, settings: Settings) -> float:
     """The stops that a picture was given, in the mean."""
     return settings.exposure if plan.stops is None else float(plan.stops.mean())
 
 
-def beside(path: Path, wished: str | None = None) -> Path:
+def default_target(path: Path, wished: str | None = None) -> Path:
     """Where the result of a file goes when nobody says: NAME.bright.EXT beside it, EXT that of its result's format."""
     return path.with_name(result_name(f"{path.stem}.bright{path.suffix}", wished))
 
 
-def wanted_mean(settings: Settings) -> float | None:
+def target_mean_of(settings: Settings) -> float | None:
     """The mean of sRGB-encoded values that a result shall have: that of the photo to match; None without one."""
     match settings.match:
         case Path() as path:
@@ -254,14 +276,14 @@ def _mean_of_file(photo: Path, max_megapixels: float) -> float:
 
 
 def _mean_of_photo(photo: Path | bytes, max_megapixels: float) -> float:
-    return mean_of(Source.of_picture(images.open_picture(photo, max_megapixels=max_megapixels)))
+    return measure_mean(Source.of_image(images.open_image(photo, max_megapixels=max_megapixels)))
 
 
-def _opened(source: Path | bytes, settings: Settings) -> images.Picture:
-    return images.open_picture(source, max_megapixels=settings.max_megapixels, clip=settings.clip)
+def _opened(source: Path | bytes, settings: Settings) -> images.Image:
+    return images.open_image(source, max_megapixels=settings.max_megapixels, clip=settings.clip)
 
 
-def _stays_as_it_is(picture: images.Picture, format: str, settings: Settings) -> bool:
+def _stays_as_it_is(picture: images.Image, format: str, settings: Settings) -> bool:
     """Whether nothing is asked for that would change a byte."""
     return settings.strength == 0 and format == picture.header.format and not settings.strip_location
 
@@ -285,7 +307,7 @@ def _refuse_existing(source: Path, target: Path, settings: Settings) -> None:
         )
 
 
-def _format(picture: images.Picture, source: Path, target: Path, settings: Settings) -> str | None:
+def _format(picture: images.Image, source: Path, target: Path, settings: Settings) -> str | None:
     """As asked for; else by content where source and target agree in their suffix, even if that lies; else as the
     target's suffix says. None for what belongs to the content."""
     wished = images.format_of_suffix(target.suffix)

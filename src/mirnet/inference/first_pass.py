@@ -15,7 +15,7 @@ from mirnet import images
 from mirnet.exposure import expose, to_encoded
 from mirnet.images.colour_space import Space
 from mirnet.inference import tiles
-from mirnet.inference.blending import Floats, Pixels, exposed, in_srgb, light_of
+from mirnet.inference.blending import Floats, Pixels, expose_tile, to_linear_light, to_srgb_primaries
 from mirnet.inference.catalog import Card
 from mirnet.inference.runtimes import Runtime
 from mirnet.inference.source import Source
@@ -36,7 +36,7 @@ def padded_px(source: Source) -> int:
     return max(source.height, CELL_PX) * max(source.width, CELL_PX)
 
 
-class Onlooker(Protocol):
+class BandReader(Protocol):
     """Somebody who looks on while a picture streams by."""
 
     def add(self, top: int, band: Pixels) -> None:
@@ -44,13 +44,13 @@ class Onlooker(Protocol):
         ...
 
 
-def watch(source: Source, onlookers: Sequence[Onlooker], tick: Callable[[], None] = lambda: None) -> None:
+def read_bands(source: Source, readers: Sequence[BandReader], tick: Callable[[], None] = lambda: None) -> None:
     """Let a picture stream by once; `tick` is called for each band, and may raise."""
     top = 0
     for band in source.in_bands():
         tick()
-        for onlooker in onlookers:
-            onlooker.add(top, band)
+        for reader in readers:
+            reader.add(top, band)
         top += len(band)
 
 
@@ -62,7 +62,7 @@ class Thumbnail:
         self._space, self._orientation = source.space, source.orientation
 
     def add(self, top: int, band: Pixels) -> None:
-        self._builder.add_light(top, in_srgb(light_of(band, self._space), self._space))
+        self._builder.add_light(top, to_srgb_primaries(to_linear_light(band, self._space), self._space))
 
     def proposal(self, runtime: Runtime) -> Floats:
         """The stops of each cell (h, w) that the head proposes, in the order in which the picture is stored."""
@@ -76,7 +76,7 @@ class Thumbnail:
 
 
 @dataclass(frozen=True)
-class Survey:
+class SceneStatistics:
     """What the network makes of a picture, by its samples."""
 
     scene: Floats  # (K,)
@@ -84,14 +84,14 @@ class Survey:
     balance: float  # by which restored values are multiplied to leave that mean where it was
 
 
-def balance_of(seen: Floats, restored: Floats) -> float:
+def brightness_balance(seen: Floats, restored: Floats) -> float:
     """What the restored values are to be multiplied by, so that their mean is that of what the network saw."""
     after = float(np.clip(restored, 0, 1).mean(dtype=np.float64))
     before = float(seen.mean(dtype=np.float64))
     return float(np.clip(before / after, 0.8, 1.25)) if after > 0 else 1.0
 
 
-class Samples:
+class SceneSamples:
     """Collects crops on an even grid that touches all sides; of a small picture the whole."""
 
     def __init__(self, source: Source) -> None:
@@ -116,17 +116,17 @@ class Samples:
             if first < last:
                 crop[first - crop_top : last - crop_top] = band[first - top : last - top, left : left + self._crop[1]]
 
-    def survey(self, runtime: Runtime, card: Card, stops: Floats | None, warmth: float) -> "Survey":
+    def measure(self, runtime: Runtime, card: Card, stops: Floats | None, warmth: float) -> "SceneStatistics":
         """What the network makes of all crops together, exposed by cells of stops (h, w)."""
         seen, restored, scene = self._through(runtime, card, stops, warmth)
         change = float(np.clip(restored, 0, 1).mean(dtype=np.float64) - seen.mean(dtype=np.float64))
-        return Survey(scene, change, balance_of(seen, restored))
+        return SceneStatistics(scene, change, brightness_balance(seen, restored))
 
     def _through(self, runtime: Runtime, card: Card, stops: Floats | None, warmth: float) -> tuple[Floats, ...]:
         batch, maps = [], []
         for crop, (top, left) in zip(self._crops, self._places, strict=True):
             rows, columns = slice(top, top + self._crop[0]), slice(left, left + self._crop[1])
-            here = stops_at(stops, self._source, rows, columns)
+            here = stops_in_window(stops, self._source, rows, columns)
             picture, map_ = network_input(crop, here, warmth, self._source.space, card)
             batch.append(picture)
             maps.append(map_)
@@ -135,7 +135,7 @@ class Samples:
         return pictures, *runtime.restore(pictures, given, None)
 
 
-class Grid:
+class PixelGrid:
     """Collects single pixels on an even grid, from which the mean at any exposure is told."""
 
     def __init__(self, source: Source) -> None:
@@ -150,7 +150,9 @@ class Grid:
         first, last = np.searchsorted(self._rows, (top, top + len(band)))
         if first < last:
             chosen = band[self._rows[first:last] - top][:, self._columns]
-            self._light[:, first:last] = in_srgb(light_of(chosen, self._source.space), self._source.space)
+            self._light[:, first:last] = to_srgb_primaries(
+                to_linear_light(chosen, self._source.space), self._source.space
+            )
 
     def mean(self, stops: Floats | None = None, added: float = 0.0) -> float:
         """The mean of the sRGB-encoded values, exposed by cells of stops (h, w) and as many more everywhere."""
@@ -162,7 +164,7 @@ class Grid:
         return float(encoded.mean(dtype=np.float64))
 
 
-def stops_at(cells: Floats | None, source: Source, rows: slice, columns: slice) -> Floats | None:
+def stops_in_window(cells: Floats | None, source: Source, rows: slice, columns: slice) -> Floats | None:
     """The stops of every pixel (rows, columns) in a window of a picture, of a map of cells (h, w)."""
     return None if cells is None else tiles.spread(cells, source.height, source.width, rows, columns)
 
@@ -170,6 +172,6 @@ def stops_at(cells: Floats | None, source: Source, rows: slice, columns: slice) 
 def network_input(crop: Pixels, stops: Floats | None, warmth: float, space: Space | None,
                   card: Card) -> tuple[NDArray[np.float32], Floats | None]:  # fmt: skip
     """A crop (h, w, C) as the graph wants it: exposed (1, 3, H, W), and its stops (1, 1, H, W); padded to multiples."""
-    seen = exposed(crop, stops, warmth, space).seen
+    seen = expose_tile(crop, stops, warmth, space).seen
     padded = tiles.pad_to_multiple(seen[None], card.size_multiple)
     return padded, None if stops is None else tiles.pad_to_multiple(stops[None, None], card.size_multiple)

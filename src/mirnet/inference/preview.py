@@ -20,21 +20,31 @@ from mirnet import images
 from mirnet.errors import SettingsError
 from mirnet.exposure import to_encoded
 from mirnet.images.orientation import upright
-from mirnet.inference.blending import Exposed, Floats, Pixels, Wishes, exposed, finished, in_srgb, light_of, unit
-from mirnet.inference.downscaling import Shrunk, shrunk_size
-from mirnet.inference.enhancer import Enhancer, Progress, given_stops, wanted_mean
-from mirnet.inference.first_pass import WHOLE_PX, Samples, padded_px, stops_at, watch
+from mirnet.inference.blending import (
+    BlendWeights,
+    ExposedTile,
+    Floats,
+    Pixels,
+    blend_tile,
+    expose_tile,
+    to_linear_light,
+    to_srgb_primaries,
+    to_unit_range,
+)
+from mirnet.inference.downscaling import Downscaler, downscaled_size
+from mirnet.inference.enhancer import Enhancer, Progress, mean_stops_of, target_mean_of
+from mirnet.inference.first_pass import WHOLE_PX, SceneSamples, padded_px, read_bands, stops_in_window
 from mirnet.inference.second_pass import (
     TILE_PX,
     WORKERS,
-    Plan,
-    in_order,
-    in_tiles,
-    planned,
-    restored_tile,
-    see,
-    surveyed,
-    wishes_of,
+    RenderPlan,
+    blend_weights_of,
+    make_render_plan,
+    process_tiles,
+    restore_tile,
+    run_first_pass,
+    run_in_order,
+    with_scene_statistics,
 )
 from mirnet.inference.settings import Settings
 from mirnet.inference.source import REMEMBERED_BYTES, Source
@@ -48,7 +58,7 @@ MOST_SEEN_PX = 2_000_000  # with what the network must see around a region
 # What the network made of the last views, of which other shares are then blended at once; one always.
 VIEWS_KEPT, VIEWS_KEPT_PX = 3, 9_000_000
 DECODED_WHOLE = ("bmp", "ppm", "heic", "raw")  # formats whose readers keep what they decoded
-LOOK_SECONDS = 0.05  # how often who waits for another view looks whether to go on
+POLL_SECONDS = 0.05  # how often who waits for another view looks whether to go on
 
 
 @dataclass(frozen=True)
@@ -95,9 +105,9 @@ class _Work:
 
     source: Source
     pixels: Pixels
-    tile: Exposed
+    tile: ExposedTile
     restored: Floats
-    plan: Plan
+    plan: RenderPlan
     rows: slice
     columns: slice
 
@@ -147,19 +157,22 @@ class Preview:
 
         `progress` may raise. Raises PictureError.
         """
-        picture = images.open_picture(content, max_megapixels=settings.max_megapixels, clip=settings.clip)
+        picture = images.open_image(content, max_megapixels=settings.max_megapixels, clip=settings.clip)
         self.content, self._enhancer, self.clip = content, enhancer, settings.clip
-        self.source = Source.of_picture(picture)
+        self.source = Source.of_image(picture)
         header = picture.header
         self.width, self.height = images.upright_size(header)
         self.format, self.depth = header.format, header.depth
         self.remarks = (*picture.remarks, *self.source.remarks)
         self.blendable = header.depth == 8 and header.channels in (1, 3) and self.source.space is None
-        shrunk = Shrunk(self.source, WHOLE_PX)
-        self._seen = see(self.source, enhancer.runtime, enhancer.card, samples=True, grid=True, also=[shrunk],
-                         progress=progress)  # fmt: skip
-        self._small: dict[int, Source] = {WHOLE_PX: shrunk.source()}  # by the most pixels that they may have
-        self._plans: dict[tuple[_Wish, int], Plan] = {}  # of the last wish, by the pixels of what is surveyed, 0: none
+        downscaled = Downscaler(self.source, WHOLE_PX)
+        self._seen = run_first_pass(
+            self.source, enhancer.runtime, enhancer.card, samples=True, grid=True, also=[downscaled], progress=progress
+        )
+        self._small: dict[int, Source] = {WHOLE_PX: downscaled.source()}  # by the most pixels that they may have
+        self._plans: dict[
+            tuple[_Wish, int], RenderPlan
+        ] = {}  # of the last wish, by the pixels of what is surveyed, 0: none
         self._means: dict[str, float] = {}  # of the last photo to match
         self._works: dict[tuple[View, _Wish], _Work] = {}
         self._lock = threading.Lock()
@@ -184,9 +197,9 @@ class Preview:
         """The view, enhanced. `progress` may raise. Raises SettingsError, PictureError."""
         with self._alone(progress):
             work = self._work(view, settings, progress)
-            wishes = wishes_of(work.source, work.plan, self._enhancer.card, settings, work.rows, work.columns)
-            pixels = finished(work.pixels, work.tile, work.restored, wishes, work.source.space)
-            return Rendered(_shown(pixels, work.source), given_stops(work.plan, settings))
+            wishes = blend_weights_of(work.source, work.plan, self._enhancer.card, settings, work.rows, work.columns)
+            pixels = blend_tile(work.pixels, work.tile, work.restored, wishes, work.source.space)
+            return Rendered(_shown(pixels, work.source), mean_stops_of(work.plan, settings))
 
     def layers(self, view: View, settings: Settings, progress: Progress = lambda done: None) -> Layers:
         """The view in its three states; strength and denoise of the settings do not count.
@@ -198,12 +211,12 @@ class Preview:
         with self._alone(progress):
             work = self._work(view, settings, progress)
             automatic = replace(settings, denoise="auto", strength=1.0)
-            share = wishes_of(work.source, work.plan, self._enhancer.card, automatic, work.rows, work.columns)
+            share = blend_weights_of(work.source, work.plan, self._enhancer.card, automatic, work.rows, work.columns)
             exposed, restored, auto = (
-                _shown(finished(work.pixels, work.tile, work.restored, state, None), work.source)
-                for state in (Wishes(denoise=0.0), Wishes(denoise=1.0), share)
+                _shown(blend_tile(work.pixels, work.tile, work.restored, state, None), work.source)
+                for state in (BlendWeights(denoise=0.0), BlendWeights(denoise=1.0), share)
             )
-            return Layers(exposed, restored, auto, given_stops(work.plan, settings))
+            return Layers(exposed, restored, auto, mean_stops_of(work.plan, settings))
 
     # --- what is kept -----------------------------------------------------------------------------
 
@@ -231,7 +244,7 @@ class Preview:
     def _too_many(self) -> bool:
         return len(self._works) > VIEWS_KEPT or sum(each.area_px for each in self._works.values()) > VIEWS_KEPT_PX
 
-    def _plan(self, wish: _Wish, settings: Settings, source: Source) -> Plan:
+    def _plan(self, wish: _Wish, settings: Settings, source: Source) -> RenderPlan:
         """The plan for what is shown of `source`, the picture or a smaller one: always the stops of the picture.
 
         What is shown in one piece needs no survey; a smaller picture in tiles is a scene of its own.
@@ -240,11 +253,13 @@ class Preview:
         if (wish, area_px) not in self._plans:
             runtime, card = self._enhancer.runtime, self._enhancer.card
             mean = self._wanted_mean(wish, settings)
-            plan = planned(self._seen, runtime, card, wish.settings, target_mean=mean, survey=source is self.source)
+            plan = make_render_plan(
+                self._seen, runtime, card, wish.settings, target_mean=mean, survey=source is self.source
+            )
             if area_px and source is not self.source:
-                samples = Samples(source)
-                watch(source, [samples])
-                plan = surveyed(plan, samples, runtime, card, wish.settings)
+                samples = SceneSamples(source)
+                read_bands(source, [samples])
+                plan = with_scene_statistics(plan, samples, runtime, card, wish.settings)
             others = {key: self._plans[key] for key in self._plans if key[0] == wish}
             self._plans = others | {(wish, area_px): plan}
         return self._plans[wish, area_px]
@@ -253,7 +268,7 @@ class Preview:
         if wish.matched is None:
             return None
         if wish.matched not in self._means:
-            mean = wanted_mean(settings)
+            mean = target_mean_of(settings)
             assert mean is not None, "settings without the photo that their wish names"
             self._means = {wish.matched: mean}
         return self._means[wish.matched]
@@ -261,28 +276,28 @@ class Preview:
     @contextmanager
     def _alone(self, progress: Progress) -> Iterator[None]:
         """One view at a time; `progress` is called while another is in work, and may raise."""
-        while not self._lock.acquire(timeout=LOOK_SECONDS):
+        while not self._lock.acquire(timeout=POLL_SECONDS):
             progress(0.0)
         try:
             yield
         finally:
             self._lock.release()
 
-    def _tiled(self, source: Source, plan: Plan, rows: slice, columns: slice, settings: Settings,
+    def _tiled(self, source: Source, plan: RenderPlan, rows: slice, columns: slice, settings: Settings,
                progress: Progress) -> _Work:  # fmt: skip
         """All of a picture that is too large for one piece."""
         card, runtime = self._enhancer.card, self._enhancer.runtime
 
         def work(down: Span, across: Span, pixels: Pixels) -> Floats:
-            _, restored = restored_tile(source, plan, runtime, card, settings, down.seen, across.seen, pixels)
+            _, restored = restore_tile(source, plan, runtime, card, settings, down.seen, across.seen, pixels)
             return restored[:, down.core, across.core].transpose(1, 2, 0)
 
-        restored = np.concatenate(list(in_tiles(source, TILE_PX, card, work, progress)))
-        pixels, stops = _window(source, rows, columns), stops_at(plan.stops, source, rows, columns)
-        tile = exposed(pixels, stops, settings.warmth, source.space)
+        restored = np.concatenate(list(process_tiles(source, TILE_PX, card, work, progress)))
+        pixels, stops = _window(source, rows, columns), stops_in_window(plan.stops, source, rows, columns)
+        tile = expose_tile(pixels, stops, settings.warmth, source.space)
         return _Work(source, pixels, tile, restored.transpose(2, 0, 1), plan, rows, columns)
 
-    def _rendered(self, source: Source, plan: Plan, rows: slice, columns: slice, settings: Settings,
+    def _rendered(self, source: Source, plan: RenderPlan, rows: slice, columns: slice, settings: Settings,
                   progress: Progress) -> _Work:  # fmt: skip
         """A part of a picture, in tiles, or all of a small one, in one piece."""
         card, runtime = self._enhancer.card, self._enhancer.runtime
@@ -297,12 +312,12 @@ class Preview:
         pixels = _window(source, down.seen, across.seen)
         if plan.scene is None:
             tick = partial(progress, 0.0)
-            tile, restored = restored_tile(source, plan, runtime, card, settings, rows, columns, pixels, tick)
+            tile, restored = restore_tile(source, plan, runtime, card, settings, rows, columns, pixels, tick)
             return _Work(source, pixels, tile, restored, plan, rows, columns)
 
         def work(below: Span, beside: Span) -> Floats:
             seen = pixels[_within(below.seen, down.seen), _within(beside.seen, across.seen)]
-            _, part = restored_tile(source, plan, runtime, card, settings, below.seen, beside.seen, seen)
+            _, part = restore_tile(source, plan, runtime, card, settings, below.seen, beside.seen, seen)
             return part[:, below.core, beside.core]
 
         pieces = [
@@ -311,33 +326,33 @@ class Preview:
             for high in _cut(rows) for wide in _cut(columns)
         ]  # fmt: skip
         restored = np.empty((3, rows.stop - rows.start, columns.stop - columns.start), dtype=np.float32)
-        for number, part in enumerate(in_order((partial(work, *piece) for piece in pieces), WORKERS)):
+        for number, part in enumerate(run_in_order((partial(work, *piece) for piece in pieces), WORKERS)):
             below, beside = pieces[number]
             restored[:, _within(below.given, rows), _within(beside.given, columns)] = part
             progress(number / len(pieces))
         core = pixels[down.core, across.core]
-        tile = exposed(core, stops_at(plan.stops, source, rows, columns), settings.warmth, source.space)
+        tile = expose_tile(core, stops_in_window(plan.stops, source, rows, columns), settings.warmth, source.space)
         return _Work(source, core, tile, restored, plan, rows, columns)
 
     def _place(self, view: View) -> tuple[Source, slice, slice]:
         """The picture that a view is of, and the window of it, both as stored. Raises SettingsError."""
         if view.region is None:
-            source = self._shrunk_to(view.pixels)
+            source = self._downscale_to(view.pixels)
             return source, slice(0, source.height), slice(0, source.width)
         x, y, width, height = view.region
         if x + width > self.width or y + height > self.height:
             raise SettingsError(f"region lies within {self.width} x {self.height} pixels; {view.region} does not.")
         return self.source, *_stored_window(self.source, (y, x), (y + height - 1, x + width - 1))
 
-    def _shrunk_to(self, most_px: int) -> Source:
+    def _downscale_to(self, most_px: int) -> Source:
         larger = self._small[WHOLE_PX] if most_px <= WHOLE_PX else self.source
-        if shrunk_size(larger.height, larger.width, most_px) == (larger.height, larger.width):
+        if downscaled_size(larger.height, larger.width, most_px) == (larger.height, larger.width):
             return larger
         if most_px not in self._small:
-            shrunk = Shrunk(larger, most_px)
-            watch(larger, [shrunk])
+            downscaled = Downscaler(larger, most_px)
+            read_bands(larger, [downscaled])
             newest = [each for each in self._small if each != WHOLE_PX][-1:]  # a quick view and a finer one take turns
-            self._small = {each: self._small[each] for each in (WHOLE_PX, *newest)} | {most_px: shrunk.source()}
+            self._small = {each: self._small[each] for each in (WHOLE_PX, *newest)} | {most_px: downscaled.source()}
         return self._small[most_px]
 
     def _count(self) -> None:
@@ -392,11 +407,11 @@ def _shown(pixels: Pixels, source: Source) -> Screen:
     if pixels.dtype == np.uint8 and source.space is None:
         colour: NDArray[Any] = pixels[:, :, : 1 if pixels.shape[2] < 3 else 3]
     else:
-        light = in_srgb(light_of(pixels, source.space), source.space)
+        light = to_srgb_primaries(to_linear_light(pixels, source.space), source.space)
         colour = _eight_bit(to_encoded(light).transpose(1, 2, 0))
     planes = [np.repeat(colour, 3, axis=2) if colour.shape[2] == 1 else colour]
     if alpha is not None:
-        planes.append(alpha if alpha.dtype == np.uint8 else _eight_bit(unit(alpha)))
+        planes.append(alpha if alpha.dtype == np.uint8 else _eight_bit(to_unit_range(alpha)))
     return np.ascontiguousarray(upright(np.concatenate(planes, axis=2), source.orientation))
 
 

@@ -17,25 +17,31 @@ from numpy.typing import NDArray
 
 from mirnet.exposure import expose
 from mirnet.inference import tiles
-from mirnet.inference.blending import Exposed, Floats, Pixels, Wishes, black_all_around, exposed, finished, to_rgb
+from mirnet.inference.blending import (
+    BlendWeights,
+    ExposedTile,
+    Floats,
+    Pixels,
+    blend_tile,
+    expose_tile,
+    find_black_blocks,
+)
 from mirnet.inference.catalog import Card
 from mirnet.inference.first_pass import (
     WHOLE_PX,
-    Grid,
-    Onlooker,
-    Samples,
-    Survey,
+    BandReader,
+    PixelGrid,
+    SceneSamples,
+    SceneStatistics,
     Thumbnail,
-    balance_of,
+    brightness_balance,
     padded_px,
-    stops_at,
-    watch,
+    read_bands,
+    stops_in_window,
 )
 from mirnet.inference.runtimes import Runtime, Tick
 from mirnet.inference.settings import Settings
 from mirnet.inference.source import Source
-
-__all__ = ["Pixels", "Plan", "Source", "look", "propose", "render", "to_rgb"]
 
 Progress = Callable[[float], None]
 
@@ -47,7 +53,7 @@ MATCH_ROUNDS, MATCHED_TO = 8, 0.001  # a small network moves the mean little: mo
 
 
 @dataclass(frozen=True)
-class Plan:
+class RenderPlan:
     """What the first look at a picture decides; maps of stops are of cells, in the picture's stored order."""
 
     proposal: Floats | None  # (h, w) stops as proposed, before anybody's wishes; None without exposure
@@ -65,63 +71,89 @@ class Plan:
 # --- the first pass -------------------------------------------------------------------------------
 
 
-def look(source: Source, runtime: Runtime, card: Card, settings: Settings, added_stops: float = 0.0,
-         target_mean: float | None = None, progress: Progress = lambda done: None) -> Plan:  # fmt: skip
+def plan_image(
+    source: Source,
+    runtime: Runtime,
+    card: Card,
+    settings: Settings,
+    added_stops: float = 0.0,
+    target_mean: float | None = None,
+    progress: Progress = lambda done: None,
+) -> RenderPlan:
     """The first pass over a picture; `added_stops` go on top of what the settings say.
 
     `target_mean`, of sRGB-encoded values, is what the result's mean shall be; then `match` of the settings was asked.
     `progress` hears 0 again and again, and may raise.
     """
     matched = target_mean is not None and card.takes_exposure
-    _, one_piece = _cut(source, card, settings)
-    seen = see(source, runtime, card, samples=matched or not one_piece, grid=matched, progress=progress)
-    return planned(seen, runtime, card, settings, added_stops, target_mean)
+    _, one_piece = _choose_tiles(source, card, settings)
+    seen = run_first_pass(source, runtime, card, samples=matched or not one_piece, grid=matched, progress=progress)
+    return make_render_plan(seen, runtime, card, settings, added_stops, target_mean)
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class FirstPass:
     """What one pass over a picture saw of it: from that follows a plan for whatever somebody wishes."""
 
     source: Source
     proposal: Floats | None  # (h, w) stops; None without exposure
-    samples: Samples | None
-    grid: Grid | None
+    samples: SceneSamples | None
+    grid: PixelGrid | None
 
 
-def see(source: Source, runtime: Runtime, card: Card, *, samples: bool, grid: bool,
-        also: Sequence[Onlooker] = (), progress: Progress = lambda done: None) -> Seen:  # fmt: skip
+def run_first_pass(
+    source: Source,
+    runtime: Runtime,
+    card: Card,
+    *,
+    samples: bool,
+    grid: bool,
+    also: Sequence[BandReader] = (),
+    progress: Progress = lambda done: None,
+) -> FirstPass:
     """Let a picture stream by; with `samples` for plans of several tiles, with `grid` for plans that match a mean."""
     thumbnail = Thumbnail(source) if card.takes_exposure else None
-    sampled, gridded = Samples(source) if samples else None, Grid(source) if grid else None
-    watch(source, [each for each in (thumbnail, sampled, gridded, *also) if each is not None], lambda: progress(0.0))
-    return Seen(source, None if thumbnail is None else thumbnail.proposal(runtime), sampled, gridded)
+    sampled, gridded = SceneSamples(source) if samples else None, PixelGrid(source) if grid else None
+    read_bands(
+        source, [each for each in (thumbnail, sampled, gridded, *also) if each is not None], lambda: progress(0.0)
+    )
+    return FirstPass(source, None if thumbnail is None else thumbnail.proposal(runtime), sampled, gridded)
 
 
-def planned(seen: Seen, runtime: Runtime, card: Card, settings: Settings, added_stops: float = 0.0,
-            target_mean: float | None = None, survey: bool = True) -> Plan:  # fmt: skip
+def make_render_plan(
+    seen: FirstPass,
+    runtime: Runtime,
+    card: Card,
+    settings: Settings,
+    added_stops: float = 0.0,
+    target_mean: float | None = None,
+    survey: bool = True,
+) -> RenderPlan:
     """The plan for a picture that was seen; arguments as of `look`.
 
     Without `survey`, whoever renders by it shows the picture in one piece, which pools itself.
     """
-    tile_px, one_piece = _cut(seen.source, card, settings)
-    stops = _chosen(seen.proposal, settings, added_stops)
+    tile_px, one_piece = _choose_tiles(seen.source, card, settings)
+    stops = _choose_stops(seen.proposal, settings, added_stops)
     if stops is not None and target_mean is not None:
         assert seen.grid is not None and seen.samples is not None, "seen without what a match needs"
-        survey_at = partial(seen.samples.survey, runtime, card)
-        stops = _matched(stops, target_mean, seen.grid, survey_at, settings.warmth)
+        survey_at = partial(seen.samples.measure, runtime, card)
+        stops = _match_mean(stops, target_mean, seen.grid, survey_at, settings.warmth)
     if one_piece or not survey:
-        return Plan(seen.proposal, stops, None, tile_px)
+        return RenderPlan(seen.proposal, stops, None, tile_px)
     assert seen.samples is not None, "seen without samples"
-    return surveyed(Plan(seen.proposal, stops, None, tile_px), seen.samples, runtime, card, settings)
+    return with_scene_statistics(RenderPlan(seen.proposal, stops, None, tile_px), seen.samples, runtime, card, settings)
 
 
-def surveyed(plan: Plan, samples: Samples, runtime: Runtime, card: Card, settings: Settings) -> Plan:
+def with_scene_statistics(
+    plan: RenderPlan, samples: SceneSamples, runtime: Runtime, card: Card, settings: Settings
+) -> RenderPlan:
     """A plan with the scene that samples of the picture, or of the same made smaller, are of."""
-    found = samples.survey(runtime, card, plan.stops, settings.warmth)
+    found = samples.measure(runtime, card, plan.stops, settings.warmth)
     return replace(plan, scene=found.scene, balance=found.balance if settings.keep_exposure else 1.0)
 
 
-def _cut(source: Source, card: Card, settings: Settings) -> tuple[int, bool]:
+def _choose_tiles(source: Source, card: Card, settings: Settings) -> tuple[int, bool]:
     """The side of the tiles, and whether one holds the picture, which then pools itself."""
     small, longest = padded_px(source) <= WHOLE_PX, max(source.height, source.width)
     tile_px = _rounded_up(settings.tile, card.size_multiple) if settings.tile else longest if small else TILE_PX
@@ -133,14 +165,14 @@ def propose(source: Source, runtime: Runtime, card: Card) -> Floats | None:
     if not card.takes_exposure:
         return None
     thumbnail = Thumbnail(source)
-    watch(source, [thumbnail])
+    read_bands(source, [thumbnail])
     return thumbnail.proposal(runtime)
 
 
-def mean_of(source: Source) -> float:
+def measure_mean(source: Source) -> float:
     """The mean of a picture's values, sRGB-encoded in [0, 1]: what `match` asks of a photo."""
-    grid = Grid(source)
-    watch(source, [grid])
+    grid = PixelGrid(source)
+    read_bands(source, [grid])
     return grid.mean()
 
 
@@ -148,7 +180,7 @@ def _rounded_up(size: int, multiple: int) -> int:
     return -(-size // multiple) * multiple
 
 
-def _chosen(proposal: Floats | None, settings: Settings, added_stops: float) -> Floats | None:
+def _choose_stops(proposal: Floats | None, settings: Settings, added_stops: float) -> Floats | None:
     """The stops that the picture gets: the proposal, or a share of it, or none, and what the person adds."""
     if proposal is None:
         return None
@@ -156,8 +188,13 @@ def _chosen(proposal: Floats | None, settings: Settings, added_stops: float) -> 
     return np.float32(share) * proposal + np.float32(settings.exposure + added_stops)
 
 
-def _matched(stops: Floats, target_mean: float, grid: Grid, survey: Callable[[Floats, float], Survey],
-             warmth: float) -> Floats:  # fmt: skip
+def _match_mean(
+    stops: Floats,
+    target_mean: float,
+    grid: PixelGrid,
+    survey: Callable[[Floats, float], SceneStatistics],
+    warmth: float,
+) -> Floats:
     """The stops, as many more or fewer everywhere as give the result the mean; the network's own share included."""
     found, changed = stops, 0.0
     for _ in range(MATCH_ROUNDS):
@@ -175,7 +212,7 @@ def _matched(stops: Floats, target_mean: float, grid: Grid, survey: Callable[[Fl
 # --- the second pass ------------------------------------------------------------------------------
 
 
-def render(source: Source, plan: Plan, runtime: Runtime, card: Card, settings: Settings,
+def render(source: Source, plan: RenderPlan, runtime: Runtime, card: Card, settings: Settings,
            progress: Progress = lambda done: None) -> Iterator[Pixels]:  # fmt: skip
     """The second pass: bands of the enhanced picture, of the source's channels and dtype, from top to bottom."""
     if settings.strength == 0:
@@ -184,11 +221,16 @@ def render(source: Source, plan: Plan, runtime: Runtime, card: Card, settings: S
     one_piece = max(source.height, source.width) <= plan.tile_px
     tick = partial(progress, 0.0) if one_piece else None  # of several tiles each is done soon
     work = partial(_tile, source, plan, runtime, card, settings, tick)
-    yield from in_tiles(source, plan.tile_px, card, work, progress)
+    yield from process_tiles(source, plan.tile_px, card, work, progress)
 
 
-def in_tiles(source: Source, tile_px: int, card: Card, work: Callable[[tiles.Span, tiles.Span, Pixels], NDArray[Any]],
-             progress: Progress) -> Iterator[NDArray[Any]]:  # fmt: skip
+def process_tiles(
+    source: Source,
+    tile_px: int,
+    card: Card,
+    work: Callable[[tiles.Span, tiles.Span, Pixels], NDArray[Any]],
+    progress: Progress,
+) -> Iterator[NDArray[Any]]:
     """What `work(rows, columns, pixels seen)` gives for each tile of a picture, as bands of it from top to bottom."""
     columns = list(tiles.spans(source.width, tile_px, card.overlap_px, card.size_multiple))
     calls = (
@@ -200,7 +242,7 @@ def in_tiles(source: Source, tile_px: int, card: Card, work: Callable[[tiles.Spa
     # a picture in one piece needs no threads
     many = len(columns) > 1 or source.height > tile_px
     row = np.empty(0)
-    for column, tile in zip(cycle(columns), in_order(calls, WORKERS) if many else (call() for call in calls)):
+    for column, tile in zip(cycle(columns), run_in_order(calls, WORKERS) if many else (call() for call in calls)):
         if column is columns[0]:
             row = np.empty((len(tile), source.width, tile.shape[2]), dtype=tile.dtype)
         row[:, column.given] = tile
@@ -210,39 +252,52 @@ def in_tiles(source: Source, tile_px: int, card: Card, work: Callable[[tiles.Spa
             yield row
 
 
-def _tile(source: Source, plan: Plan, runtime: Runtime, card: Card, settings: Settings, tick: Tick | None,
+def _tile(source: Source, plan: RenderPlan, runtime: Runtime, card: Card, settings: Settings, tick: Tick | None,
           rows: tiles.Span, column: tiles.Span, pixels: Pixels) -> Pixels:  # fmt: skip
     """What one tile gives, of the pixels that it sees."""
-    tile, restored = restored_tile(source, plan, runtime, card, settings, rows.seen, column.seen, pixels, tick)
+    tile, restored = restore_tile(source, plan, runtime, card, settings, rows.seen, column.seen, pixels, tick)
     core = (rows.core, column.core)
-    wishes = wishes_of(source, plan, card, settings, rows.given, column.given)
-    return finished(pixels[core], tile.part(*core), restored[:, *core], wishes, source.space)
+    wishes = blend_weights_of(source, plan, card, settings, rows.given, column.given)
+    return blend_tile(pixels[core], tile.part(*core), restored[:, *core], wishes, source.space)
 
 
-def restored_tile(source: Source, plan: Plan, runtime: Runtime, card: Card, settings: Settings, rows: slice,
-                  columns: slice, pixels: Pixels, tick: Tick | None = None) -> tuple[Exposed, Floats]:  # fmt: skip
+def restore_tile(
+    source: Source,
+    plan: RenderPlan,
+    runtime: Runtime,
+    card: Card,
+    settings: Settings,
+    rows: slice,
+    columns: slice,
+    pixels: Pixels,
+    tick: Tick | None = None,
+) -> tuple[ExposedTile, Floats]:
     """The pixels in a window of the picture, exposed, and what the network makes of them: (3, rows, width).
 
     `tick` is called again and again meanwhile, and may raise.
     """
-    stops = stops_at(plan.stops, source, rows, columns)
-    tile = exposed(pixels, stops, settings.warmth, source.space)
+    stops = stops_in_window(plan.stops, source, rows, columns)
+    tile = expose_tile(pixels, stops, settings.warmth, source.space)
     height, width = pixels.shape[:2]
     picture = tiles.pad_to_multiple(tile.seen[None], card.size_multiple)
     map_ = None if stops is None else tiles.pad_to_multiple(stops[None, None], card.size_multiple)
     restored = runtime.restore(picture, map_, plan.scene, tick)[0][0, :, :height, :width]
     if settings.keep_exposure:  # what only takes noise away leaves the mean where it is
-        restored = restored * np.float32(balance_of(tile.seen, restored) if plan.balance is None else plan.balance)
+        restored = restored * np.float32(
+            brightness_balance(tile.seen, restored) if plan.balance is None else plan.balance
+        )
     if stops is None and settings.exposure:
         restored = expose(np.clip(restored, 0, 1), settings.exposure)
-    black = black_all_around(pixels, card.size_multiple)  # tiles begin on multiples of it, so that all see the same
+    black = find_black_blocks(pixels, card.size_multiple)  # tiles begin on multiples of it, so that all see the same
     return tile, np.where(black, tile.seen, restored) if black.any() else restored
 
 
-def wishes_of(source: Source, plan: Plan, card: Card, settings: Settings, rows: slice, columns: slice) -> Wishes:
+def blend_weights_of(
+    source: Source, plan: RenderPlan, card: Card, settings: Settings, rows: slice, columns: slice
+) -> BlendWeights:
     """How much of what the network changes is kept in a window of the picture."""
-    share = _denoise(stops_at(plan.proposal, source, rows, columns), settings, card)
-    return Wishes(settings.strength, share, settings.denoise_colour)
+    share = _denoise_share(stops_in_window(plan.proposal, source, rows, columns), settings, card)
+    return BlendWeights(settings.strength, share, settings.denoise_colour)
 
 
 def _rows_with_context(source: Source, tile_px: int, card: Card) -> Iterator[tuple[tiles.Span, Pixels]]:
@@ -263,7 +318,7 @@ def _rows_with_context(source: Source, tile_px: int, card: Card) -> Iterator[tup
         yield span, held[: span.seen.stop - top]
 
 
-def in_order(calls: Iterable[Callable[[], Pixels]], at_once: int) -> Iterator[Pixels]:
+def run_in_order(calls: Iterable[Callable[[], Pixels]], at_once: int) -> Iterator[Pixels]:
     """What the calls give, in their order, `at_once` of them in work; one more waits, with its pixels decoded."""
     waiting: deque[Future[Pixels]] = deque()
     with ThreadPoolExecutor(at_once) as pool:
@@ -279,7 +334,7 @@ def in_order(calls: Iterable[Callable[[], Pixels]], at_once: int) -> Iterator[Pi
                 future.cancel()
 
 
-def _denoise(proposal: Floats | None, settings: Settings, card: Card) -> float | Floats:
+def _denoise_share(proposal: Floats | None, settings: Settings, card: Card) -> float | Floats:
     """How much of what the restorer changes is kept: everywhere, or at each pixel (h, w)."""
     if proposal is None:
         return 1.0

@@ -56,25 +56,25 @@ class Settings:
 
     def __post_init__(self) -> None:
         wrong = []
-        if not _lies(self.strength, 0, 1):
+        if not _is_within(self.strength, 0, 1):
             wrong.append(f"strength lies in 0 to 1, not at {self.strength}")
-        if not _lies(self.exposure, -LARGEST_STOPS, LARGEST_STOPS):
+        if not _is_within(self.exposure, -LARGEST_STOPS, LARGEST_STOPS):
             wrong.append(f"exposure lies in -4 to +4 stops, not at {self.exposure}")
-        if self.denoise != "auto" and not _lies(self.denoise, 0, 1):
+        if self.denoise != "auto" and not _is_within(self.denoise, 0, 1):
             wrong.append(f'denoise is "auto" or lies in 0 to 1, not at {self.denoise}')
-        if self.denoise_colour is not None and not _lies(self.denoise_colour, 0, 1):
+        if self.denoise_colour is not None and not _is_within(self.denoise_colour, 0, 1):
             wrong.append(f"denoise_colour lies in 0 to 1, not at {self.denoise_colour}")
         if self.mood not in ("day", "night"):
             wrong.append(f'mood is "day" or "night", not "{self.mood}"')
         if self.match is not None and (self.mood != "day" or self.exposure or self.keep_exposure):
             wrong.append("match gives the exposure by itself, so mood, exposure and keep_exposure exclude it")
-        if not _lies(self.warmth, -LARGEST_WARMTH, LARGEST_WARMTH):
+        if not _is_within(self.warmth, -LARGEST_WARMTH, LARGEST_WARMTH):
             wrong.append(f"warmth lies in -2 to +2 stops, not at {self.warmth}")
         if self.tile is not None and not (isinstance(self.tile, Integral) and self.tile >= SMALLEST_TILE_PX):
             wrong.append(f"tile is a whole number of at least {SMALLEST_TILE_PX} pixels, not {self.tile}")
         if self.format is not None and self.format not in WRITABLE:
             wrong.append(f'format is one of {", ".join(WRITABLE)}, not "{self.format}"')
-        if not _lies(self.max_megapixels, 1e-6, float("inf")):
+        if not _is_within(self.max_megapixels, 1e-6, float("inf")):
             wrong.append(f"max_megapixels is a positive number, not {self.max_megapixels}")
         if not (isinstance(self.quality, Integral) and 1 <= self.quality <= 100):
             wrong.append(f"quality is a whole number from 1 to 100, not {self.quality}")
@@ -91,7 +91,7 @@ class Settings:
         return f"{start}exposure {self.exposure:+g} denoise {self.denoise}{colour}{warmth} strength {self.strength:g}"
 
 
-def _lies(value: object, low: float, high: float) -> bool:
+def _is_within(value: object, low: float, high: float) -> bool:
     """Whether it is a number from `low` to `high`; NaN is not."""
     return isinstance(value, Real) and low <= float(value) <= high
 

@@ -43,7 +43,7 @@ class Source:
         return Source(height, width, bands, orientation, *_space(icc, channels))
 
     @staticmethod
-    def of_picture(picture: images.Picture) -> "Source":
+    def of_image(picture: images.Image) -> "Source":
         """An opened picture, with what its profile means."""
         header = picture.header
         space, remarks = _space(picture.metadata.icc, header.channels)

@@ -72,7 +72,7 @@ def spread(stops_map: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(stops_map, size=(height, width), mode="bilinear", align_corners=False)
 
 
-def settle(stops_map: Tensor, zone_stops: float) -> Tensor:
+def apply_dead_zone(stops_map: Tensor, zone_stops: float) -> Tensor:
     """Maps (N, 1, h, w), those with a small mean shrunk to 0: by the mean alone, so that they keep their shape."""
     mean = stops_map.mean((2, 3), keepdim=True)
     return stops_map * (1 - torch.exp(-((mean.abs() / zone_stops) ** 3)))
@@ -93,7 +93,7 @@ class Restorer(nn.Module):
 
 
 @dataclass(frozen=True)
-class View:
+class AugmentedView:
     """One way of looking at a thumbnail: moved by a pixel, edges held, and perhaps mirrored."""
 
     down: int  # -1 to 1
@@ -105,7 +105,7 @@ class View:
         wider = F.pad(thumbnail, (1, 1, 1, 1), mode="replicate")
         return self._flipped(wider[:, :, 1 - self.down :, 1 - self.right :][:, :, :height, :width])
 
-    def back(self, cells: Tensor) -> Tensor:
+    def undo(self, cells: Tensor) -> Tensor:
         """A map of cells that was proposed in this view, mirrored back; the pixel, an eighth of a cell, stays."""
         return self._flipped(cells)
 
@@ -113,7 +113,7 @@ class View:
         return x.flip(self.mirrored) if self.mirrored else x
 
 
-VIEWS = tuple(View(*each) for each in itertools.product((-1, 1), (-1, 1), ((), (2,), (3,), (2, 3))))
+AUGMENTED_VIEWS = tuple(AugmentedView(*each) for each in itertools.product((-1, 1), (-1, 1), ((), (2,), (3,), (2, 3))))
 # What a head asks for before it has learnt anything: where `settle` has a slope. Near 0 it has none, and training would
 # not begin.
 START_STOPS = 2.0
@@ -142,18 +142,22 @@ class ExposureHead(nn.Module):
         self.number = nn.Sequential(nn.Conv2d(8 * f, 4 * f, 1), nn.ReLU(), asked)
 
     def forward(self, thumbnail: Tensor) -> Tensor:
-        return settle(self.ask(thumbnail), self.dead_zone_stops)
+        return apply_dead_zone(self.propose_augmented(thumbnail), self.dead_zone_stops)
 
-    def ask(self, thumbnail: Tensor) -> Tensor:
+    def propose_augmented(self, thumbnail: Tensor) -> Tensor:
         """What is proposed before small proposals are taken for none: the mean of what sixteen views ask for.
 
         A single look's strides meet other pixels as soon as a few are cropped away: its number moves by up to 0.17
         stops, that of all views by 0.04 (docs/weights.md).
         """
-        looks = self.look(torch.cat([view.of(thumbnail) for view in VIEWS])).chunk(len(VIEWS))
-        return torch.stack([view.back(look) for view, look in zip(VIEWS, looks, strict=True)]).mean(0)
+        looks = self.propose_raw(torch.cat([view.of(thumbnail) for view in AUGMENTED_VIEWS])).chunk(
+            len(AUGMENTED_VIEWS)
+        )
+        return torch.stack(
+            [view.undo(propose_raw) for view, propose_raw in zip(AUGMENTED_VIEWS, looks, strict=True)]
+        ).mean(0)
 
-    def look(self, thumbnail: Tensor) -> Tensor:
+    def propose_raw(self, thumbnail: Tensor) -> Tensor:
         """What the thumbnail asks for as it is."""
         # stops are a logarithm of light, so the logarithm of the light is half the answer
         light = torch.log2(to_linear(thumbnail) + 2**-12) / 6 + 1
@@ -164,7 +168,7 @@ class ExposureHead(nn.Module):
         return stops_map
 
     @torch.no_grad()
-    def soften(self, share: float) -> None:
+    def shrink_map(self, share: float) -> None:
         """Keep `share` of what the map's cells differ by from the picture's number, from now on."""
         self.local.weight.mul_(share)
 

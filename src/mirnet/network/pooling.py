@@ -33,7 +33,7 @@ class Pooling(Protocol):
         ...
 
 
-class PerPicture:
+class PerImagePooling:
     """Each picture of the batch pools its own pixels."""
 
     def average(self, features: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ class PerPicture:
         return (features.flatten(2) @ weights.transpose(1, 2)).unsqueeze(3)  # (N, C, 1, 1)
 
 
-class Survey:
+class MeasuringPooling:
     """The batch is one scene: all its tiles pool together, and `scene` holds the vectors."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class Survey:
         return vector
 
 
-class Given:
+class GivenPooling:
     """The vectors of an earlier survey, handed out in order."""
 
     def __init__(self, scene: Tensor) -> None:
@@ -88,12 +88,12 @@ class Given:
         return self.average(features)
 
 
-class Switched(Survey):
+class SwitchedPooling(MeasuringPooling):
     """A survey where `use_scene` (a bool scalar) is false, the given scene where it is true; for export."""
 
     def __init__(self, scene: Tensor, use_scene: Tensor) -> None:
         super().__init__()
-        self._given, self._use_scene = Given(scene), use_scene
+        self._given, self._use_scene = GivenPooling(scene), use_scene
 
     def _record(self, vector: Tensor) -> Tensor:
         return super()._record(torch.where(self._use_scene, self._given.average(vector), vector))
@@ -116,23 +116,23 @@ class SceneNetwork(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """The restored picture (N, 3, H, W), not clipped; each picture of the batch pools itself."""
-        return self._any_size(PerPicture(), *inputs)
+        return self._any_size(PerImagePooling(), *inputs)
 
-    def survey(self, *inputs: Tensor) -> Tensor:
+    def measure_scene(self, *inputs: Tensor) -> Tensor:
         """The scene (K,) of a batch of tiles of one picture, pooled over all of them together."""
-        pooling = Survey()
+        pooling = MeasuringPooling()
         self._any_size(pooling, *inputs)
         return pooling.scene
 
     def render(self, scene: Tensor, *inputs: Tensor) -> Tensor:
         """The restored tiles (N, 3, H, W), computed with the scene of a survey: purely local."""
-        return self._any_size(Given(scene), *inputs)
+        return self._any_size(GivenPooling(scene), *inputs)
 
     def scene_size(self) -> int:
         """K, the number of floats in a scene of this network."""
         device, side = next(self.parameters()).device, self.size_multiple
         with torch.no_grad():
-            return len(self.survey(*(torch.zeros(1, c, side, side, device=device) for c in self.input_channels)))
+            return len(self.measure_scene(*(torch.zeros(1, c, side, side, device=device) for c in self.input_channels)))
 
     def _any_size(self, pooling: Pooling, *inputs: Tensor) -> Tensor:
         height, width = inputs[0].shape[2:]

@@ -14,7 +14,7 @@ from starlette.types import Scope
 from mirnet._version import __version__
 from mirnet.errors import MirnetError
 from mirnet.service.problems import Problem, of_error, of_status
-from mirnet.service.request_guard import Guard
+from mirnet.service.request_guard import RequestGuard
 from mirnet.service.routes import about, enhance, jobs, page, previews
 from mirnet.service.service import Service
 
@@ -25,7 +25,7 @@ SAYS = (
 NO_TELEMETRY = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 
 
-def make_app(service: Service, *, hosts: Sequence[str] = (), token: str | None = None) -> Guard:
+def make_app(service: Service, *, hosts: Sequence[str] = (), token: str | None = None) -> RequestGuard:
     """The application of a service, to be called by `hosts` besides localhost and addresses, with a token or none."""
 
     @asynccontextmanager
@@ -64,8 +64,14 @@ def make_app(service: Service, *, hosts: Sequence[str] = (), token: str | None =
         app.add_exception_handler(kind, told)
     app.add_exception_handler(HTTPException, told_by_router)
     app.add_exception_handler(ClientDisconnect, hung_up)
-    return Guard(app, service.measures, hosts=hosts, token=token, ending=lambda: service.ending,
-                 linger_seconds=service.limits.stall_seconds)  # fmt: skip
+    return RequestGuard(
+        app,
+        service.metrics,
+        hosts=hosts,
+        token=token,
+        ending=lambda: service.ending,
+        linger_seconds=service.limits.stall_seconds,
+    )
 
 
 def _allowed(routes: Iterable[BaseRoute], scope: Scope) -> str:

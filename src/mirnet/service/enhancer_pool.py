@@ -10,7 +10,7 @@ from mirnet.inference.catalog import Weights
 from mirnet.inference.enhancer import Enhancer
 
 
-class Networks:
+class EnhancerPool:
     """The installed weights and the default ones, which may be a file; `make(weights)` gives their `Enhancer`."""
 
     def __init__(self, default: str | Path, make: Callable[[Path], Enhancer]) -> None:

@@ -16,7 +16,7 @@ class _Kept(Generic[T]):
     used: float
 
 
-class Shelf(Generic[T]):
+class ExpiringStore(Generic[T]):
     """Keeps items for `seconds` after their last use, and as many bytes of them as there is room for.
 
     `size(item)` is asked anew each time, since items may grow. What `needed(item)` is neither dropped nor counted.

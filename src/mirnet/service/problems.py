@@ -17,7 +17,7 @@ from mirnet.errors import (
     UnknownFormat,
     WeightsError,
 )
-from mirnet.service.work_queue import Ending, Full, Late
+from mirnet.service.work_queue import QueueFull, ShuttingDown, TimedOut
 
 MEDIA_TYPE = "application/problem+json"
 UNNAMED = "the picture given as bytes"  # what the sentences call a picture that has no name
@@ -53,10 +53,17 @@ KINDS = {  # the end of each problem's type: its status, its title
 }
 
 _ERRORS: tuple[tuple[type[BaseException], str], ...] = (  # the first that fits
-    (TooManyPixels, "too-many-pixels"), (UnknownFormat, "unknown-format"), (PictureError, "picture"),
-    (SettingsError, "settings"), (WeightsError, "weights"), (Full, "busy"), (Late, "time-limit"), (Ending, "ending"),
-    (Cancelled, "cancelled"), (MirnetError, "failed"),
-)  # fmt: skip
+    (TooManyPixels, "too-many-pixels"),
+    (UnknownFormat, "unknown-format"),
+    (PictureError, "picture"),
+    (SettingsError, "settings"),
+    (WeightsError, "weights"),
+    (QueueFull, "busy"),
+    (TimedOut, "time-limit"),
+    (ShuttingDown, "ending"),
+    (Cancelled, "cancelled"),
+    (MirnetError, "failed"),
+)
 
 
 class Problem(Exception):
@@ -91,7 +98,7 @@ def of_error(error: BaseException) -> Problem:
     if kind == "failed":
         return Problem(kind, "Something failed inside the service, which its log names; please report it.")
     headers: Mapping[str, str] = {}
-    if isinstance(error, Full | Ending):
+    if isinstance(error, QueueFull | ShuttingDown):
         headers = _later(error.retry_seconds)
     return Problem(kind, _sentence(error), headers)
 

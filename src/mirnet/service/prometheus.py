@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 SECONDS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
 
 
-class Measures:
+class ServiceMetrics:
     """The numbers of one service, in a registry of its own."""
 
     def __init__(self) -> None:

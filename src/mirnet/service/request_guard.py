@@ -14,8 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mirnet.service import failure_log
 from mirnet.service.problems import Problem, of_error
-from mirnet.service.prometheus import Measures
-from mirnet.service.work_queue import Ending
+from mirnet.service.prometheus import ServiceMetrics
+from mirnet.service.work_queue import ShuttingDown
 
 log = logging.getLogger("mirnet.serve")
 
@@ -40,17 +40,17 @@ SAFETY = {
 }
 
 
-class Guard:
+class RequestGuard:
     """Wraps an app; refuses foreign names, foreign pages and those without the token, and answers whatever fails."""
 
-    def __init__(self, app: ASGIApp, measures: Measures, *, hosts: Sequence[str] = (), token: str | None = None,
+    def __init__(self, app: ASGIApp, metrics: ServiceMetrics, *, hosts: Sequence[str] = (), token: str | None = None,
                  ending: Callable[[], bool] = lambda: False, linger_seconds: float = 30.0) -> None:  # fmt: skip
         """`hosts` are names, beside localhost and addresses, by which the service may be called.
 
         The rest of an upload that is refused is read and dropped for `linger_seconds`: many clients read no answer
         before they have sent all, and a connection that is closed meanwhile takes the answer with it.
         """
-        self._app, self._measures, self._ending, self._linger_seconds = app, measures, ending, linger_seconds
+        self._app, self._measures, self._ending, self._linger_seconds = app, metrics, ending, linger_seconds
         self._hosts = {host.lower().rstrip(".") for host in hosts}
         self._token = token.encode() if token else None
 
@@ -90,7 +90,7 @@ class Guard:
         except asyncio.CancelledError:
             if status or not self._ending():
                 raise
-            told = Ending("The service ended before this was done; try again when it is back.")
+            told = ShuttingDown("The service ended before this was done; try again when it is back.")
             await of_error(told).response()(scope, receive_noted, send_safely)
         except Exception as error:  # noqa: BLE001  whatever it is, the client is answered and the service goes on
             problem = of_error(error)
@@ -125,7 +125,7 @@ class Guard:
                           "TOKEN; the page takes it from the address that the service printed.",
                           {"WWW-Authenticate": 'Bearer realm="mirnet"'})  # fmt: skip
         if self._ending() and scope["method"] not in ("GET", "DELETE"):
-            raise of_error(Ending("The service is ending and takes nothing more; try again when it is back."))
+            raise of_error(ShuttingDown("The service is ending and takes nothing more; try again when it is back."))
 
     def _is_ours(self, host: str) -> bool:
         """Names could be bound to this machine's address by anybody (DNS rebinding); addresses cannot."""

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from mirnet.formats import FORMATS
 from mirnet.inference.catalog import Weights
 from mirnet.inference.enhancer import Enhanced
-from mirnet.service.uploads import Room
+from mirnet.service.uploads import MemoryBudget
 
 PIECE_BYTES = 1 << 18  # of a picture that is sent: the next follows when the client has taken most of this one
 MEDIA_TYPES = {name: f"image/{name}" for name in FORMATS}
@@ -31,14 +31,14 @@ def facts(enhanced: Enhanced, weights: str) -> dict[str, str]:
     return said | ({"Mirnet-Remarks": json.dumps(enhanced.remarks)} if enhanced.remarks else {})
 
 
-class Picture(Response):
+class ImageResponse(Response):
     """A picture file, sent as fast as the client takes it; it counts against the room until it is on its way."""
 
-    def __init__(self, content: bytes, media_type: str, headers: Mapping[str, str], room: Room,
+    def __init__(self, content: bytes, media_type: str, headers: Mapping[str, str], memory: MemoryBudget,
                  told: Callable[[str, float], None] = lambda stage, seconds: None) -> None:  # fmt: skip
         super().__init__(None, 200, {**headers, "Content-Length": str(len(content)), "Cache-Control": "no-store"},
                          media_type)  # fmt: skip
-        self._content, self._room, self._told = content, room, told
+        self._content, self._room, self._told = content, memory, told
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started, size = time.monotonic(), len(self._content)

@@ -18,7 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mirnet.errors import SettingsError
 from mirnet.service.problems import MEDIA_TYPE, TELL_TO_WAIT_SECONDS, Problem
-from mirnet.service.request_guard import SAFETY, Guard
+from mirnet.service.request_guard import SAFETY, RequestGuard
 from mirnet.service.service import Service
 
 KEEP_ALIVE_SECONDS = 30
@@ -134,7 +134,7 @@ def _plain_answer(problem: Problem) -> bytes:
 class Server(uvicorn.Server):
     """uvicorn's server with our way to end: `told` hears the first signal; a second one ends the process at once."""
 
-    def __init__(self, service: Service, app: Guard, told: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, service: Service, app: RequestGuard, told: Callable[[], None] = lambda: None) -> None:
         limits = service.limits
         kind = type("Connection", (Connection,), {"stall_seconds": limits.stall_seconds, "most": limits.connections})
         super().__init__(
@@ -184,7 +184,7 @@ class Server(uvicorn.Server):
         self._told()
 
 
-def listen(service: Service, app: Guard, port: socket.socket, started: Callable[[], None],
+def listen(service: Service, app: RequestGuard, port: socket.socket, started: Callable[[], None],
            told: Callable[[], None]) -> None:  # fmt: skip
     """Serve on a bound socket until a signal comes, then end in order; `started` is called when requests are taken."""
     server = Server(service, app, told)
@@ -199,7 +199,7 @@ def listen(service: Service, app: Guard, port: socket.socket, started: Callable[
 
     with server.capture_signals():
         asyncio.run(serve())
-    if not service.engine.stop(AssertionError("all were answered"), seconds=2.0):  # type: ignore[arg-type]
+    if not service.queue.stop(AssertionError("all were answered"), seconds=2.0):  # type: ignore[arg-type]
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)  # a decoder that does not come back: nothing waits for what it does

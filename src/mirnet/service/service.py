@@ -11,18 +11,18 @@ from typing import Any, TypeVar
 import numpy as np
 from starlette.requests import ClientDisconnect, Request
 
-from mirnet.batch.limits import Memory
+from mirnet.batch.limits import MemoryShare
 from mirnet.errors import Cancelled
 from mirnet.inference.enhancer import Enhanced
 from mirnet.inference.settings import Settings
 from mirnet.service import options, uploads
-from mirnet.service.enhancer_pool import Networks
-from mirnet.service.expiring_store import Shelf
+from mirnet.service.enhancer_pool import EnhancerPool
+from mirnet.service.expiring_store import ExpiringStore
 from mirnet.service.options import Option
-from mirnet.service.prometheus import Measures
-from mirnet.service.stored_items import Job, Opened
-from mirnet.service.uploads import Reader, Room, Upload
-from mirnet.service.work_queue import LATER, NOW, Ending, Engine, Late, Ticket, Work
+from mirnet.service.prometheus import ServiceMetrics
+from mirnet.service.stored_items import OpenedPreview, StoredJob
+from mirnet.service.uploads import MemoryBudget, Reader, Upload
+from mirnet.service.work_queue import RENDER_LEVEL, WHOLE_LEVEL, QueuedJob, ShuttingDown, TimedOut, Work, WorkQueue
 
 T = TypeVar("T")
 
@@ -50,32 +50,35 @@ class Limits:
 class Service:
     """One network of networks, one queue, and what is kept in memory. Nothing of it ever lies on a disk."""
 
-    def __init__(self, networks: Networks, limits: Limits, *, token_needed: bool = False) -> None:
-        self.networks, self.limits, self.token_needed = networks, limits, token_needed
-        self.measures = Measures()
-        self.engine = Engine(limits.at_once, limits.queue, self.measures.stage)
-        self.room, self.memory = Room(limits.uploads_bytes), Memory()
-        self.reader = Reader(limits.max_bytes, limits.stall_seconds, self.room)
-        self.previews: Shelf[Opened] = Shelf(limits.previews_bytes, limits.keep_seconds, lambda each: each.nbytes)
-        self.jobs: Shelf[Job] = Shelf(limits.results_bytes, limits.keep_seconds, lambda each: each.nbytes,
-                                      lambda each: not each.over)  # fmt: skip
+    def __init__(self, enhancers: EnhancerPool, limits: Limits, *, token_needed: bool = False) -> None:
+        self.enhancers, self.limits, self.token_needed = enhancers, limits, token_needed
+        self.metrics = ServiceMetrics()
+        self.queue = WorkQueue(limits.at_once, limits.queue, self.metrics.stage)
+        self.upload_memory, self.memory = MemoryBudget(limits.uploads_bytes), MemoryShare()
+        self.reader = Reader(limits.max_bytes, limits.stall_seconds, self.upload_memory)
+        self.previews: ExpiringStore[OpenedPreview] = ExpiringStore(
+            limits.previews_bytes, limits.keep_seconds, lambda each: each.nbytes
+        )
+        self.jobs: ExpiringStore[StoredJob] = ExpiringStore(
+            limits.results_bytes, limits.keep_seconds, lambda each: each.nbytes, lambda each: not each.over
+        )
         self.ready = self.ending = self.ended = False
         for name, says, value in (
-            ("queue_waiting", "Pictures that wait.", lambda: self.engine.waiting),
-            ("queue_working", "Pictures in work.", lambda: self.engine.working),
-            ("upload_bytes", "Bytes of uploads and answers in memory.", lambda: self.room.used),
+            ("queue_waiting", "Pictures that wait.", lambda: self.queue.waiting),
+            ("queue_working", "Pictures in work.", lambda: self.queue.working),
+            ("upload_bytes", "Bytes of uploads and answers in memory.", lambda: self.upload_memory.used),
             ("previews", "Previews in memory.", lambda: len(self.previews)),
             ("preview_bytes", "About what previews hold in memory.", lambda: self.previews.bytes),
             ("jobs", "Jobs in memory.", lambda: len(self.jobs)),
         ):
-            self.measures.watch(name, says, value)
+            self.metrics.watch(name, says, value)
 
     # --- its life ---------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Warm up, then drop what is too old, until cancelled."""
         with suppress(Exception):  # the log says which; /readyz says no, and what is kept is still to be dropped
-            await asyncio.wrap_future(self.engine.submit(self._warm_up, NOW).outcome)
+            await asyncio.wrap_future(self.queue.submit(self._warm_up, RENDER_LEVEL).outcome)
             self.ready = True
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
@@ -84,24 +87,24 @@ class Service:
 
     def _warm_up(self, _: Callable[[float], None]) -> None:
         """The first picture takes longest: let it be none of anybody's."""
-        self.networks.get(self.networks.default).enhance(np.full((64, 64, 3), 60, np.uint8))
+        self.enhancers.get(self.enhancers.default).enhance(np.full((64, 64, 3), 60, np.uint8))
 
     async def end(self, idle: Callable[[], bool]) -> None:
         """Refuse what is new; let what can finish in time finish, until `idle()`; answer the rest."""
         self.ending = True
-        self.engine.close()
+        self.queue.close()
         began = time.monotonic()
         while time.monotonic() < began + self.limits.grace_seconds:
-            if self.engine.idle and idle() and not self._waited_for(began):
+            if self.queue.idle and idle() and not self._waited_for(began):
                 break
             await asyncio.sleep(0.02)
         self.ended = True
-        reason = Ending("The service ended before this was done; try again when it is back.")
-        self.engine.stop(reason, seconds=0)
+        reason = ShuttingDown("The service ended before this was done; try again when it is back.")
+        self.queue.stop(reason, seconds=0)
 
     def _waited_for(self, since: float) -> bool:
         """Whether a job was done since then, and nobody has come for its result yet."""
-        return any(job.enhanced and not job.fetched and job.ticket.ended >= since for job in self.jobs.items())
+        return any(job.enhanced and not job.fetched and job.queued.ended >= since for job in self.jobs.items())
 
     # --- a request --------------------------------------------------------------------------------
 
@@ -109,7 +112,7 @@ class Service:
         """The options of a request. Raises SettingsError, WeightsError."""
         found = options.chosen(known, request.query_params.multi_items(), upload.fields if upload else {})
         if "weights" in known:
-            found["weights"] = self.networks.name(found.get("weights"))
+            found["weights"] = self.enhancers.name(found.get("weights"))
         return found
 
     def settings(self, found: Mapping[str, Any], upload: Upload) -> Settings:
@@ -119,10 +122,10 @@ class Service:
     async def read(self, request: Request) -> Upload:
         """The body, where there is room in the queue for what it asks. Raises Problem, Full, Ending."""
         self.reader.refuse_early(request)
-        self.engine.refuse_if_full()
+        self.queue.refuse_if_full()
         started = time.monotonic()
         upload = await self.reader.read(request, self.limits.time_limit_seconds)
-        self.measures.stage("upload", time.monotonic() - started)
+        self.metrics.stage("upload", time.monotonic() - started)
         return upload
 
     def deadline(self) -> float:
@@ -146,21 +149,21 @@ class Service:
                 return False
 
             with self.memory.share(content, told_to_stop):
-                enhanced = self.networks.get(weights).enhance_bytes(content, settings, report)
-            self.measures.pixels(enhanced.width * enhanced.height)
+                enhanced = self.enhancers.get(weights).enhance_bytes(content, settings, report)
+            self.metrics.pixels(enhanced.width * enhanced.height)
             return replace(enhanced, settings=replace(settings, match=None))  # a photo to match is not kept
 
         return work
 
-    async def done(self, request: Request, work: Work[T], deadline: float, level: int = LATER,
-                   submitted: Callable[[Ticket[T]], None] = lambda ticket: None) -> T:  # fmt: skip
+    async def done(self, request: Request, work: Work[T], deadline: float, level: int = WHOLE_LEVEL,
+                   submitted: Callable[[QueuedJob[T]], None] = lambda queued: None) -> T:  # fmt: skip
         """Put work into the queue and wait for it; a client that hangs up, or the time limit, ends it.
 
         To be called when the body was read. Raises Full, Late, Ending, ClientDisconnect, and what the work raises.
         """
-        ticket = self.engine.submit(work, level)
-        submitted(ticket)
-        outcome: asyncio.Future[T] = asyncio.wrap_future(ticket.outcome)
+        queued = self.queue.submit(work, level)
+        submitted(queued)
+        outcome: asyncio.Future[T] = asyncio.wrap_future(queued.outcome)
         gone = asyncio.create_task(uploads.gone(request.receive))
         try:
             either: list[asyncio.Future[Any]] = [outcome, gone]
@@ -173,12 +176,14 @@ class Service:
         finally:
             gone.cancel()
             _listen(outcome)
-            if not ticket.outcome.done():
-                self.engine.cancel(ticket, Cancelled("Nobody waits for this picture any more."))
+            if not queued.outcome.done():
+                self.queue.cancel(queued, Cancelled("Nobody waits for this picture any more."))
 
-    def _late(self) -> Late:
-        return Late(f"The picture was not done within {self.limits.time_limit_seconds:g} s; send a smaller one, or "
-                    "send it to /v1/jobs, where waiting does not count.")  # fmt: skip
+    def _late(self) -> TimedOut:
+        return TimedOut(
+            f"The picture was not done within {self.limits.time_limit_seconds:g} s; send a smaller one, or "
+            "send it to /v1/jobs, where waiting does not count."
+        )
 
 
 def _listen(outcome: "asyncio.Future[Any]") -> None:

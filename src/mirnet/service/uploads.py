@@ -20,7 +20,7 @@ MULTIPART = b"multipart/form-data"
 NOT_PICTURES = (b"application/x-www-form-urlencoded", b"application/json")
 
 
-class Room:
+class MemoryBudget:
     """Memory for everything uploaded, together: who takes more than is left is told to come again."""
 
     def __init__(self, room_bytes: int) -> None:
@@ -41,7 +41,7 @@ class Room:
 class Upload:
     """What a body held. Its bytes count against the room until `release`, which the context calls at its end."""
 
-    room: Room
+    memory: MemoryBudget
     file: bytes | None = None
     match: bytes | None = None
     fields: dict[str, str] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Upload:
         """Forget what was sent, and give its room back. May be called again."""
         self.file = self.match = None  # whoever still holds the upload shall not hold a picture
         taken, self.taken = self.taken, 0
-        self.room.give_back(taken)
+        self.memory.give_back(taken)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Reader:
 
     max_bytes: int
     stall_seconds: float
-    room: Room
+    memory: MemoryBudget
 
     def refuse_early(self, request: Request) -> None:
         """Raises Problem 413, 415 or 400 for what the head says of the body, before a byte of it is read."""
@@ -89,7 +89,7 @@ class Reader:
     async def read(self, request: Request, seconds: float) -> Upload:
         """The whole body, within so many seconds. Raises Problem, ClientDisconnect; then nothing counts any more."""
         self.refuse_early(request)
-        upload = Upload(self.room)
+        upload = Upload(self.memory)
         try:
             async with asyncio.timeout(seconds):
                 await self._fill(upload, request)
@@ -135,7 +135,7 @@ class Reader:
             piece: bytes = message.get("body", b"")
             if upload.taken + len(piece) > self.max_bytes:
                 raise self._too_large()
-            self.room.take(len(piece))
+            self.memory.take(len(piece))
             upload.taken += len(piece)
             if piece:
                 yield piece

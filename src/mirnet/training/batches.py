@@ -11,9 +11,16 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from mirnet.datasets.counter_rng import Draws
-from mirnet.datasets.low_light_synthesis import DULLED_SHARE, MOST_STOPS, dark_twin, drawn_jpeg, dulled, noisy_twin
-from mirnet.datasets.pair_store import Flat, Pairs, reflect
+from mirnet.datasets.counter_rng import CounterRNG
+from mirnet.datasets.low_light_synthesis import (
+    DESATURATED_SHARE,
+    MOST_STOPS,
+    add_camera_noise,
+    compress_as_drawn_jpeg,
+    darken_images,
+    desaturate,
+)
+from mirnet.datasets.pair_store import PairStore, PixelStore, reflect
 from mirnet.datasets.target_exposure import solve_stops
 from mirnet.errors import DataError, SettingsError
 from mirnet.network.lite import expose
@@ -22,7 +29,7 @@ SHARES = ("real", "bright", "darkened", "noisy")  # what a crop can be; their sh
 
 
 @dataclass(frozen=True)
-class Feed:
+class CropMix:
     """What a recipe feeds: shares of each kind of crop, and what is done to them.
 
     `real` pairs; `bright` pictures with themselves; their dark twins; their noisy twins (exposed as they are). The
@@ -35,7 +42,7 @@ class Feed:
     noisy: float = 0.0
     jitter_stops: float = 0.0  # standard deviation of the exposure error that each crop draws, where stops are fed
     local: bool = False  # stops of real pairs lie anywhere between the picture's one number and its map
-    dulled: float = DULLED_SHARE  # share of the darkened crops that are to come back duller than the photograph is
+    dulled: float = DESATURATED_SHARE  # share of the darkened crops that are to come back duller than the photograph is
     jpeg: float = 0.0  # share of the real and darkened crops that went through a JPEG file
     gamma: float = 0.0  # standard deviation of log2 of an exponent on the input's values
     mixup: float = 0.0  # share of crops that are mixed with another
@@ -51,7 +58,7 @@ class Feed:
         if wrong:
             raise SettingsError("What is fed cannot work: " + "; ".join(wrong) + ".")
 
-    def with_synthetic(self, weight: float) -> "Feed":
+    def with_synthetic(self, weight: float) -> "CropMix":
         """The same with `weight` of the crops made of good photos, split among their kinds as before."""
         made = 1 - self.real
         if not made:
@@ -59,12 +66,12 @@ class Feed:
         parts = {name: getattr(self, name) / made * weight for name in SHARES[1:]}
         return replace(self, real=1 - weight, **parts)
 
-    def noise_only(self) -> "Feed":
+    def noise_only(self) -> "CropMix":
         """The same with noisy twins instead of everything that is dark; some clean ones stay, to be left alone."""
         return replace(self, real=0.0, bright=0.03, darkened=0.0, noisy=0.97, jitter_stops=0.0, jpeg=0.0)
 
 
-def is_noise_only(feed: Feed) -> bool:
+def is_noise_only(feed: CropMix) -> bool:
     """Whether a network learns to denoise at the exposure that a picture has, and nothing else."""
     return feed.real + feed.darkened == 0
 
@@ -79,8 +86,8 @@ class Batch:
     real: int = 0  # how many crops of the global batch were of real pairs
 
 
-def make_batch(pairs: Pairs, seed: int, step: int, device: torch.device, *, crop: int, index: Sequence[int],
-               feed: Feed = Feed(), takes_exposure: bool = True, total: int | None = None, seen: int = 0,
+def make_batch(pairs: PairStore, seed: int, step: int, device: torch.device, *, crop: int, index: Sequence[int],
+               feed: CropMix = CropMix(), takes_exposure: bool = True, total: int | None = None, seen: int = 0,
                ) -> Batch:  # fmt: skip
     """The crops at places `index` of the global batch of this step; every draw is a function of (seed, step, place).
 
@@ -93,70 +100,70 @@ def make_batch(pairs: Pairs, seed: int, step: int, device: torch.device, *, crop
     total = total or int(places.max()) + 1
     if feed.real and not len(pairs):
         raise DataError("Crops of real pairs are to be fed, and there are no pairs; feed what is made of photos alone.")
-    kinds = _kinds(Draws(seed, step, torch.arange(total, device=device)), feed)
+    kinds = _kinds(CounterRNG(seed, step, torch.arange(total, device=device)), feed)
     order = seen + (kinds == 0).cumsum(0) - 1  # of the real crops, how many came before
-    batch = _crops(pairs, Draws(seed, step, places), kinds[places], order[places], crop, feed, takes_exposure)
+    batch = _crops(pairs, CounterRNG(seed, step, places), kinds[places], order[places], crop, feed, takes_exposure)
     if feed.mixup:
         # the other crop is drawn beside, not taken from this batch: processes that share a batch must agree
-        other = _crops(pairs, Draws(~seed, step, places), kinds[places], None, crop, feed, takes_exposure)
-        batch = _mixed(batch, other, Draws(seed, step, places), feed.mixup)
+        other = _crops(pairs, CounterRNG(~seed, step, places), kinds[places], None, crop, feed, takes_exposure)
+        batch = _mixed(batch, other, CounterRNG(seed, step, places), feed.mixup)
     return replace(batch, real=int((kinds == 0).sum()))
 
 
-def _kinds(draws: Draws, feed: Feed) -> Tensor:  # (B,) int64, numbers of SHARES
-    bounds = torch.tensor([getattr(feed, name) for name in SHARES], device=draws.index.device).cumsum(0)[:3]
-    return (draws.uniform(0)[:, None] >= bounds).sum(1)
+def _kinds(rng: CounterRNG, feed: CropMix) -> Tensor:  # (B,) int64, numbers of SHARES
+    bounds = torch.tensor([getattr(feed, name) for name in SHARES], device=rng.index.device).cumsum(0)[:3]
+    return (rng.uniform(0)[:, None] >= bounds).sum(1)
 
 
-def _crops(pairs: Pairs, draws: Draws, kind: Tensor, order: Tensor | None, crop: int, feed: Feed,
+def _crops(pairs: PairStore, rng: CounterRNG, kind: Tensor, order: Tensor | None, crop: int, feed: CropMix,
            takes_exposure: bool) -> Batch:  # fmt: skip
     device = kind.device
     real, darkened, noisy = (kind == SHARES.index(name) for name in ("real", "darkened", "noisy"))
-    pair = _pair_of(pairs, draws, order)
-    clean = draws.below(2, torch.full_like(kind, max(len(pairs.photos or pairs.pairs), 1)))
+    pair = _pair_of(pairs, rng, order)
+    clean = rng.below(2, torch.full_like(kind, max(len(pairs.photos or pairs.pairs), 1)))
     clean = clean + (2 if pairs.photos else 1) * len(pairs)
     bright = torch.where(real, pair + len(pairs), clean)
     flat, places = pairs.fetch(torch.cat([torch.where(real, pair, bright), bright]), device)
     dark_place, bright_place = places.chunk(2)
 
-    window = _Window.draw(draws, flat.heights[bright_place], flat.widths[bright_place], crop)
+    window = _Window.draw(rng, flat.heights[bright_place], flat.widths[bright_place], crop)
     target = window.cut(flat, bright_place)
     picture = target.clone()
     picture[real] = window.of(real).cut(flat, dark_place[real])
     number = torch.zeros(len(kind), 1, 1, 1, device=device)  # the stops from the picture to its target
     if darkened.any():
-        some = draws.of(darkened)
-        target[darkened] = dulled(target[darkened], some, feed.dulled)
-        picture[darkened] = dark_twin(target[darkened], some.between(4, 0, MOST_STOPS)[:, None, None, None], some)
+        some = rng.of(darkened)
+        target[darkened] = desaturate(target[darkened], some, feed.dulled)
+        picture[darkened] = darken_images(target[darkened], some.between(4, 0, MOST_STOPS)[:, None, None, None], some)
     if noisy.any():
-        picture[noisy] = noisy_twin(target[noisy], draws.of(noisy))
+        picture[noisy] = add_camera_noise(target[noisy], rng.of(noisy))
     if feed.jpeg:
-        stored = (real | darkened) & (draws.uniform(7) < feed.jpeg)
+        stored = (real | darkened) & (rng.uniform(7) < feed.jpeg)
         if stored.any():
-            picture[stored] = drawn_jpeg(picture[stored], draws.of(stored))
+            picture[stored] = compress_as_drawn_jpeg(picture[stored], rng.of(stored))
     if feed.gamma:
-        picture = picture ** torch.exp2(feed.gamma * draws.normal(8))[:, None, None, None]
+        picture = picture ** torch.exp2(feed.gamma * rng.normal(8))[:, None, None, None]
     if not takes_exposure:
         return Batch((picture,), target, bright)
 
     unknown = torch.ones_like(darkened) if feed.gamma else darkened  # whatever was bent, or went through a camera
     if unknown.any():
         number[unknown] = solve_stops(picture[unknown], target[unknown])
-    jitter = (draws.normal(3) * feed.jitter_stops)[:, None, None, None]
+    jitter = (rng.normal(3) * feed.jitter_stops)[:, None, None, None]
     stops = (number + jitter).expand(-1, 1, crop, crop).clone()
     known = real & ~unknown
     if known.any():
-        stops[known] += _truth_stops(pairs, pair[known], window.of(known), draws.of(known), feed)
+        stops[known] += _truth_stops(pairs, pair[known], window.of(known), rng.of(known), feed)
     return Batch((expose(picture, stops), stops), expose(target, jitter), bright)
 
 
-def _pair_of(pairs: Pairs, draws: Draws, order: Tensor | None) -> Tensor:
+def _pair_of(pairs: PairStore, rng: CounterRNG, order: Tensor | None) -> Tensor:
     """(B,): in shuffled order without repetition where the number of each real crop is known, else drawn."""
     count = max(len(pairs), 1)
     if order is None:
-        return draws.below(1, torch.full_like(draws.index, count))
+        return rng.below(1, torch.full_like(rng.index, count))
     order = order.clamp(min=0)  # crops that are not real have none of their own
-    return torch.stack([_shuffled(draws.seed, epoch, count)[place]
+    return torch.stack([_shuffled(rng.seed, epoch, count)[place]
                         for epoch, place in zip((order // count).tolist(), (order % count).tolist(), strict=True)]
                        ).to(order.device)  # fmt: skip
 
@@ -164,26 +171,30 @@ def _pair_of(pairs: Pairs, draws: Draws, order: Tensor | None) -> Tensor:
 @lru_cache(maxsize=4)
 def _shuffled(seed: int, epoch: int, count: int) -> Tensor:
     """The numbers 0 to `count` - 1 in this epoch's order."""
-    return Draws(seed, epoch, torch.arange(count)).uniform(9).argsort()
+    return CounterRNG(seed, epoch, torch.arange(count)).uniform(9).argsort()
 
 
-def _mixed(batch: Batch, other: Batch, draws: Draws, share: float) -> Batch:
+def _mixed(batch: Batch, other: Batch, rng: CounterRNG, share: float) -> Batch:
     """MixUp (Zhang et al., ICLR 2018): `share` of the crops are a weighted mean with another, target too."""
-    mixes = (draws.uniform(250) < share)[:, None, None, None]
-    weight = torch.where(mixes, draws.uniform(251)[:, None, None, None], torch.ones(()).to(batch.target))
+    mixes = (rng.uniform(250) < share)[:, None, None, None]
+    weight = torch.where(mixes, rng.uniform(251)[:, None, None, None], torch.ones(()).to(batch.target))
     inputs = tuple(torch.lerp(theirs, ours, weight) for ours, theirs in zip(batch.inputs, other.inputs, strict=True))
     return replace(batch, inputs=inputs, target=torch.lerp(other.target, batch.target, weight))
 
 
-def _truth_stops(pairs: Pairs, pair: Tensor, window: "_Window", draws: Draws, feed: Feed) -> Tensor:  # (B, 1, c, c)
-    if pairs.truths is None:
+def _truth_stops(
+    pairs: PairStore, pair: Tensor, window: "_Window", rng: CounterRNG, feed: CropMix
+) -> Tensor:  # (B, 1, c, c)
+    if pairs.target_exposures is None:
         raise DataError("The truth's stops of these pairs are not known yet; call Pairs.solve() first.")
     device = pair.device
-    number = pairs.truths.stops.to(device)[pair][:, None, None]
+    number = pairs.target_exposures.stops.to(device)[pair][:, None, None]
     stops = number.expand(-1, *window.shape)
     if feed.local:
-        share = draws.uniform(6)[:, None, None]
-        spread_map = window.spread(pairs.truths.maps.to(device)[pair], pairs.truths.sizes.to(device)[pair])
+        share = rng.uniform(6)[:, None, None]
+        spread_map = window.spread(
+            pairs.target_exposures.maps.to(device)[pair], pairs.target_exposures.sizes.to(device)[pair]
+        )
         stops = number + share * (spread_map - number)
     return stops[:, None]
 
@@ -207,17 +218,17 @@ class _Window:
         return _Window(*(getattr(self, f.name)[chosen] for f in fields(self)))
 
     @staticmethod
-    def draw(draws: Draws, heights: Tensor, widths: Tensor, crop: int) -> "_Window":
+    def draw(rng: CounterRNG, heights: Tensor, widths: Tensor, crop: int) -> "_Window":
         inside = torch.arange(crop, device=heights.device)
 
         def positions(purpose: int, size: Tensor) -> Tensor:
-            start = draws.below(purpose, (size - crop).clamp(min=0) + 1)
-            flipped = draws.uniform(purpose + 1) < 0.5
+            start = rng.below(purpose, (size - crop).clamp(min=0) + 1)
+            flipped = rng.uniform(purpose + 1) < 0.5
             return start[:, None] + torch.where(flipped[:, None], crop - 1 - inside, inside)
 
-        return _Window(positions(20, heights), positions(22, widths), draws.uniform(24) < 0.5, heights, widths)
+        return _Window(positions(20, heights), positions(22, widths), rng.uniform(24) < 0.5, heights, widths)
 
-    def cut(self, flat: Flat, which: Tensor) -> Tensor:
+    def cut(self, flat: PixelStore, which: Tensor) -> Tensor:
         """(B, 3, c, c)."""
         return self._turned(flat.crops(which, self.rows, self.columns))
 

@@ -7,23 +7,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mirnet.datasets.counter_rng import Draws
-from mirnet.datasets.pair_store import Pairs
-from mirnet.datasets.reading import Picture, to_unit
+from mirnet.datasets.counter_rng import CounterRNG
+from mirnet.datasets.pair_store import PairStore
+from mirnet.datasets.reading import ImageArray, to_unit
 from mirnet.errors import DataError
-from mirnet.network.lite import VIEWS, ExposureHead, expose
+from mirnet.network.lite import AUGMENTED_VIEWS, ExposureHead, expose
 from mirnet.thumbnail import CELL_PX, thumbnail
 
 BATCH = 32
 # A cell is guessed less well than the picture's number, and what is wrong with it shows as a cloud: on unseen pairs
 # PSNR with the truth's mean rises by a quarter of a decibel with half of the map, and back-lit scenes keep some.
-KEPT_OF_MAP = 0.5
+MAP_SHARE = 0.5
 # Small proposals shrink in training as they do in use, but only those of less than this: inside a wide zone a head
 # that asks for a little is not corrected, and learns to ask for more.
-ZONE_STOPS = 0.5
+DEAD_ZONE_STOPS = 0.5
 # What depends on how the thumbnail's pixels fall is not the scene: without this the number moves more when a picture is
 # cropped by a few pixels, and is no better.
-UNREST_WEIGHT = 0.2
+CONSISTENCY_WEIGHT = 0.2
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Thumbnails:
     bright: Tensor  # (Q, 3, h, w)
 
 
-def collect(pairs: Pairs, progress: Callable[[float], None] = lambda done: None) -> list[Thumbnails]:
+def collect_thumbnails(pairs: PairStore, progress: Callable[[float], None] = lambda done: None) -> list[Thumbnails]:
     """The thumbnails of all pairs (whose truths must be known) and photos, grouped by size."""
-    if pairs.truths is None:
+    if pairs.target_exposures is None:
         raise DataError("The truth's stops of these pairs are not known yet; call Pairs.solve() first.")
     total = 2 * len(pairs) + len(pairs.photos)
     dark: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
@@ -45,8 +45,8 @@ def collect(pairs: Pairs, progress: Callable[[float], None] = lambda done: None)
     for number in range(len(pairs)):
         small_dark, small_bright = _small(pairs.picture(number)), _small(pairs.picture(len(pairs) + number))
         size = _cells(small_dark)
-        height, width = pairs.truths.sizes[number].tolist()
-        cells = pairs.truths.maps[number, :height, :width][None, None]
+        height, width = pairs.target_exposures.sizes[number].tolist()
+        cells = pairs.target_exposures.maps[number, :height, :width][None, None]
         fitted = F.interpolate(cells, size=size, mode="bilinear", align_corners=False)[0]
         dark.setdefault(size, []).append((small_dark, fitted))
         bright.setdefault(size, []).append(small_bright)
@@ -66,7 +66,7 @@ def _stacked(size: tuple[int, int], dark: Sequence[tuple[Tensor, Tensor]], brigh
     return Thumbnails(torch.stack([t for t, _ in dark]), torch.stack([m for _, m in dark]), torch.stack(list(bright)))
 
 
-def _small(picture: Picture) -> Tensor:  # (3, H, W) integers -> (3, h, w) float32
+def _small(picture: ImageArray) -> Tensor:  # (3, H, W) integers -> (3, h, w) float32
     return torch.from_numpy(thumbnail(to_unit(picture)).transpose(2, 0, 1).copy())
 
 
@@ -82,63 +82,67 @@ def head_batch(groups: Sequence[Thumbnails], seed: int, step: int, device: torch
     across a smooth edge; white balance, flips and a slight exposure jitter on all that are not bright.
     Without `darkness` all are bright: for a network that shall denoise and leave the exposure alone.
     """
-    group_draw = Draws(seed, step, torch.zeros(1, dtype=torch.int64))
+    group_draw = CounterRNG(seed, step, torch.zeros(1, dtype=torch.int64))
     weights = torch.tensor([float(len(group.dark) + len(group.bright)) for group in groups])
     group = groups[int((weights.cumsum(0) / weights.sum() < group_draw.uniform(100)).sum())]
 
-    draws = Draws(seed, step, torch.arange(BATCH))
-    kind = draws.uniform(101) if darkness else torch.full((BATCH,), 0.5)
+    rng = CounterRNG(seed, step, torch.arange(BATCH))
+    kind = rng.uniform(101) if darkness else torch.full((BATCH,), 0.5)
     has_dark = len(group.dark) > 0
     real = (kind < 0.40) & has_dark
     plain = (kind >= 0.40) & (kind < 0.64)
     half = kind >= 0.84
 
-    light = group.bright[draws.below(102, torch.full((BATCH,), len(group.bright)))]
+    light = group.bright[rng.below(102, torch.full((BATCH,), len(group.bright)))]
     cells = torch.zeros(BATCH, 1, light.shape[2] // CELL_PX, light.shape[3] // CELL_PX)
-    added = draws.between(103, 0.3, 7.5)[:, None, None, None] * ~(real | plain)[:, None, None, None]
-    edge = torch.where(half[:, None, None, None], _edge(draws, light.shape[2:]), torch.ones(()))
+    added = rng.between(103, 0.3, 7.5)[:, None, None, None] * ~(real | plain)[:, None, None, None]
+    edge = torch.where(half[:, None, None, None], _edge(rng, light.shape[2:]), torch.ones(()))
     stops = added * edge  # (N, 1, h, w)
     picture = expose(light, -stops)
     cells = cells + F.avg_pool2d(stops.expand(-1, 1, *light.shape[2:]), CELL_PX)
     if has_dark:
-        chosen = draws.below(104, torch.full((BATCH,), len(group.dark)))
-        jitter = (draws.normal(105) * 0.7)[:, None, None, None]
+        chosen = rng.below(104, torch.full((BATCH,), len(group.dark)))
+        jitter = (rng.normal(105) * 0.7)[:, None, None, None]
         picture = torch.where(real[:, None, None, None], expose(group.dark[chosen], jitter), picture)
         cells = torch.where(real[:, None, None, None], group.maps[chosen] - jitter, cells)
-    balance = (draws.normal(106, 3) * 0.15)[:, :, None, None] * ~plain[:, None, None, None]
+    balance = (rng.normal(106, 3) * 0.15)[:, :, None, None] * ~plain[:, None, None, None]
     picture = expose(picture, balance - balance.mean(1, keepdim=True))
     for purpose, dim in ((107, 2), (108, 3)):
-        flip = (draws.uniform(purpose) < 0.5)[:, None, None, None]
+        flip = (rng.uniform(purpose) < 0.5)[:, None, None, None]
         picture, cells = torch.where(flip, picture.flip(dim), picture), torch.where(flip, cells.flip(dim), cells)
     return picture.to(device), cells.to(device)
 
 
-def _edge(draws: Draws, size: Sequence[int]) -> Tensor:  # (N, 1, h, w) in [0, 1]: from lit to dark along a direction
+def _edge(rng: CounterRNG, size: Sequence[int]) -> Tensor:  # (N, 1, h, w) in [0, 1]: from lit to dark along a direction
     rows, columns = (torch.linspace(-1, 1, side) for side in size)
-    angle = draws.between(109, 0, 2 * torch.pi)[:, None, None, None]
+    angle = rng.between(109, 0, 2 * torch.pi)[:, None, None, None]
     across = rows[:, None] * angle.sin() + columns * angle.cos()
-    softness = draws.between(110, 0.05, 0.5)[:, None, None, None]
-    return torch.sigmoid((across - draws.between(111, -0.5, 0.5)[:, None, None, None]) / softness)
+    softness = rng.between(110, 0.05, 0.5)[:, None, None, None]
+    return torch.sigmoid((across - rng.between(111, -0.5, 0.5)[:, None, None, None]) / softness)
 
 
-def two_looks(head: ExposureHead, thumbnails: Tensor, seed: int, step: int) -> Tensor:
+def propose_two_views(head: ExposureHead, thumbnails: Tensor, seed: int, step: int) -> Tensor:
     """What two of the views in which `head` looks at thumbnails (N, 3, h, w) ask for, (2, N, 1, h/8, w/8).
 
     Which two is a function of (seed, step).
     """
-    first, second = Draws(seed, step, torch.zeros(1, dtype=torch.int64)).uniform(113, len(VIEWS))[0].argsort()[:2]
-    return torch.stack([view.back(head.look(view.of(thumbnails))) for view in (VIEWS[first], VIEWS[second])])
+    first, second = (
+        CounterRNG(seed, step, torch.zeros(1, dtype=torch.int64)).uniform(113, len(AUGMENTED_VIEWS))[0].argsort()[:2]
+    )
+    return torch.stack(
+        [view.undo(head.propose_raw(view.of(thumbnails))) for view in (AUGMENTED_VIEWS[first], AUGMENTED_VIEWS[second])]
+    )
 
 
-def unrest(asked: Tensor) -> Tensor:
+def consistency_loss(asked: Tensor) -> Tensor:
     """By how much two looks (2, N, 1, h, w) at one scene contradict each other, in the pictures' numbers, weighted."""
     first, second = asked.mean((2, 3, 4))
-    return UNREST_WEIGHT * (first - second).abs().mean()
+    return CONSISTENCY_WEIGHT * (first - second).abs().mean()
 
 
-def darker(thumbnails: Tensor, seed: int, step: int) -> tuple[Tensor, Tensor]:
+def darken_thumbnails(thumbnails: Tensor, seed: int, step: int) -> tuple[Tensor, Tensor]:
     """The same thumbnails (N, 3, h, w) 0.1 to 1 stops darker, and by how many (N,): a function of (seed, step)."""
-    stops = Draws(seed, step, torch.arange(len(thumbnails))).between(112, 0.1, 1.0).to(thumbnails.device)
+    stops = CounterRNG(seed, step, torch.arange(len(thumbnails))).between(112, 0.1, 1.0).to(thumbnails.device)
     return expose(thumbnails, -stops[:, None, None, None]), stops
 
 

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 
-class Watch(Protocol):
+class ProgressObserver(Protocol):
     """`phase` is one of "load", "check", "exposure", "head", "train", "validate"; `done` runs from 0 to 1."""
 
     def progress(self, phase: str, done: float, note: str = "") -> None:
@@ -25,4 +25,4 @@ class Silent:
         pass
 
 
-NOBODY = Silent()
+SILENT = Silent()

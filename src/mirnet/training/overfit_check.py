@@ -12,17 +12,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mirnet.datasets.checks import quick
-from mirnet.datasets.pair_store import Pairs
+from mirnet.datasets.checks import check_sample
+from mirnet.datasets.pair_store import PairStore
 from mirnet.errors import Cancelled
 from mirnet.network import Lite, SceneNetwork
 from mirnet.training import pipeline, warm_start
 from mirnet.training.batches import Batch, make_batch
-from mirnet.training.observer import NOBODY, Watch
+from mirnet.training.observer import SILENT, ProgressObserver
 from mirnet.training.optimisation import Optimisation
 from mirnet.training.runs.folder import RunFolder
 from mirnet.training.settings import TrainSettings, find_device
-from mirnet.training.sources import Sources, choose, fed
+from mirnet.training.sources import Sources, choose, with_crop_mix
 
 SECONDS = 180.0
 SIZES = ((64, 8), (32, 4))  # pixels and number of crops: the first with which enough steps fit into the time
@@ -60,7 +60,7 @@ class Verdict:
         )
 
 
-def check(sources: Sources, settings: TrainSettings, *, seconds: float = SECONDS, watch: Watch = NOBODY,
+def check(sources: Sources, settings: TrainSettings, *, seconds: float = SECONDS, observer: ProgressObserver = SILENT,
           stop: Callable[[], bool] = lambda: False) -> Verdict:  # fmt: skip
     """Learn one batch of the first stage's feed by heart, for `seconds`; nothing is written.
 
@@ -69,14 +69,14 @@ def check(sources: Sources, settings: TrainSettings, *, seconds: float = SECONDS
     device = find_device(settings.device)
     with tempfile.TemporaryDirectory() as folder, pipeline.threads_of(settings):
         chosen = choose(sources, RunFolder(Path(folder)), settings, resumed=False, progress=_silent)
-        settings = fed(settings, chosen)
-        findings = quick(chosen.training, chosen.validation)
-        few = Pairs(chosen.training[: SIZES[0][1]], chosen.photos[: SIZES[0][1]])
+        settings = with_crop_mix(settings, chosen)
+        findings = check_sample(chosen.training, chosen.validation)
+        few = PairStore(chosen.training[: SIZES[0][1]], chosen.photos[: SIZES[0][1]])
     network = pipeline.define(settings, device)
     if sources.start is not None:
-        warm_start.adopt(network, warm_start.read(sources.start), sources.start)
+        warm_start.copy_weights(network, warm_start.read(sources.start), sources.start)
     if isinstance(network, Lite):
-        few.solve(_silent)
+        few.solve_exposures(_silent)
         network.head.requires_grad_(False)
     recipe = settings.recipe
     with pipeline.threads_of(settings):
@@ -100,12 +100,12 @@ def check(sources: Sources, settings: TrainSettings, *, seconds: float = SECONDS
             unreached = [name for name, parameter in named.items() if parameter.grad is None]
             optimisation.update(recipe.rate(steps, 0.0))
             steps += 1
-            watch.progress("train", spent / seconds, f"{psnr:.2f} dB")
+            observer.progress("train", spent / seconds, f"{psnr:.2f} dB")
     fits = psnr - before >= LEAST_GAIN_DB and not unreached and not findings
     return Verdict(fits, before, psnr, steps, spent, tuple(unreached), tuple(findings))
 
 
-def _batch(few: Pairs, network: SceneNetwork, settings: TrainSettings, seconds: float) -> Batch:
+def _batch(few: PairStore, network: SceneNetwork, settings: TrainSettings, seconds: float) -> Batch:
     """As many crops as the network can learn by heart in the time."""
     device = next(network.parameters()).device
     feed = replace(settings.recipe.feed, mixup=0.0)

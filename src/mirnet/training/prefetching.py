@@ -12,7 +12,7 @@ from mirnet.training.batches import Batch
 
 
 @dataclass(frozen=True)
-class Order:
+class BatchRequest:
     """Which batch: the step, the real crops that came before it, and the recipe's stage by its crop and size."""
 
     step: int
@@ -21,20 +21,20 @@ class Order:
     batch: int
 
 
-Meal = list[Batch]  # the batches of one update
+Batches = list[Batch]  # the batches of one update
 
 
-class Feeder:
+class BatchPrefetcher:
     """Makes batches by `make(order)`, one ahead, in a thread of its own; what was made in vain is dropped."""
 
-    def __init__(self, make: Callable[[Order], Meal], threads: int) -> None:
+    def __init__(self, make: Callable[[BatchRequest], Batches], threads: int) -> None:
         self._make = make
         # a thread's computations use all cores unless it is told otherwise
         self._pool = ThreadPoolExecutor(1, "feeder", initializer=torch.set_num_threads, initargs=(threads,))
-        self._ahead: tuple[Order, Future[Meal]] | None = None
+        self._ahead: tuple[BatchRequest, Future[Batches]] | None = None
         self.seconds_waited = 0.0
 
-    def __enter__(self) -> "Feeder":
+    def __enter__(self) -> "BatchPrefetcher":
         return self
 
     def __exit__(
@@ -42,21 +42,21 @@ class Feeder:
     ) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def take(self, order: Order) -> Meal:
+    def take(self, request: BatchRequest) -> Batches:
         """The batches of that order; raises what their making raised."""
         started = time.monotonic()
-        if self._ahead is None or self._ahead[0] != order:
-            self.prepare(order)
+        if self._ahead is None or self._ahead[0] != request:
+            self.prepare(request)
         assert self._ahead is not None
-        meal = self._ahead[1].result()
+        batches = self._ahead[1].result()
         self._ahead = None
         self.seconds_waited += time.monotonic() - started
-        return meal
+        return batches
 
-    def prepare(self, order: Order) -> None:
+    def prepare(self, request: BatchRequest) -> None:
         """Begin with a batch that will probably be asked for next."""
-        self._ahead = order, self._pool.submit(self._made, order)
+        self._ahead = request, self._pool.submit(self._made, request)
 
-    def _made(self, order: Order) -> Meal:
+    def _made(self, request: BatchRequest) -> Batches:
         with torch.no_grad():
-            return self._make(order)
+            return self._make(request)

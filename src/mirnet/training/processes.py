@@ -56,7 +56,7 @@ def share_of_batch(fabric: Fabric, recipe: Recipe, batch: int) -> list[range]:
     return [range(start + first, start + first + mine) for start in range(0, batch * recipe.accumulate, batch)]
 
 
-def agree(fabric: Fabric, *values: float) -> list[float]:
+def mean_over_processes(fabric: Fabric, *values: float) -> list[float]:
     """The means of the processes' values: each of them goes on with the same numbers."""
     if fabric.world_size == 1:
         return list(values)
@@ -67,7 +67,7 @@ def agree(fabric: Fabric, *values: float) -> list[float]:
 
 
 @contextlib.contextmanager
-def told_once(fabric: Fabric, run: Path) -> Iterator[None]:
+def report_once(fabric: Fabric, run: Path) -> Iterator[None]:
     """Of the processes that an error ends, the first to have one tells the person; the others' is marked as told.
 
     A process that fails alone ends the others as well: they lose their partner. Where it could say nothing any more,
@@ -81,7 +81,7 @@ def told_once(fabric: Fabric, run: Path) -> Iterator[None]:
     try:
         yield
     except MirnetError as error:
-        error.told = not _is_first_to_speak(store, run)
+        error.is_reported = not _is_first_to_report(store, run)
         raise
     except RuntimeError as error:
         if not (isinstance(error, DistError) or "onnection" in str(error)):
@@ -90,11 +90,11 @@ def told_once(fabric: Fabric, run: Path) -> Iterator[None]:
             "Another process of this run is gone: killed, perhaps, or out of memory. The last checkpoint is kept; the "
             "same command with --resume goes on from there."
         )
-        lost.told = not _is_first_to_speak(store, run)
+        lost.is_reported = not _is_first_to_report(store, run)
         raise lost from error
 
 
-def _is_first_to_speak(store: TCPStore, run: Path) -> bool:
+def _is_first_to_report(store: TCPStore, run: Path) -> bool:
     """Whether no process of the run has asked this before; in doubt True."""
     try:
         return store.add(f"told of {run}, start {os.environ.get('TORCHELASTIC_RESTART_COUNT')}", 1) == 1

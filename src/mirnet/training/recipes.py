@@ -13,7 +13,7 @@ from typing import Literal
 from torch import Tensor
 
 from mirnet.errors import SettingsError
-from mirnet.training.batches import Feed
+from mirnet.training.batches import CropMix
 from mirnet.training.losses import restoration_loss
 
 
@@ -44,7 +44,7 @@ class Recipe:
     gt_mean_weight: float = 0.0  # how much of that loss is taken at the target's mean brightness, 0 to 1
     accumulate: int = 1  # batches whose gradients are averaged in one update
     stages: tuple[Stage, ...] = (Stage(1.0, 128, 8),)
-    feed: Feed = Feed()
+    feed: CropMix = CropMix()
 
     def __post_init__(self) -> None:
         wrong = []
@@ -121,7 +121,7 @@ LITE = Recipe(
     average=0.999,
     ssim_weight=0.1,
     stages=(Stage(0.45, 128, 8), Stage(0.30, 192, 4), Stage(0.25, 320, 2)),
-    feed=Feed(real=0.62, bright=0.10, darkened=0.28, jitter_stops=0.4, local=True, jpeg=0.3),
+    feed=CropMix(real=0.62, bright=0.10, darkened=0.28, jitter_stops=0.4, local=True, jpeg=0.3),
 )
 
 RECIPES = {"plain": PLAIN, "paper": PAPER, "lite": LITE}
@@ -170,14 +170,20 @@ def adapted(recipe: Recipe, *, learning_rate: float | None = None, schedule: str
     if crop_px is not None or batch is not None:
         first = stages[0]
         stages = (Stage(1.0, first.crop_px if crop_px is None else crop_px, first.batch if batch is None else batch),)
-    fed = recipe.feed.noise_only() if noise_only else recipe.feed
+    with_crop_mix = recipe.feed.noise_only() if noise_only else recipe.feed
     if synthetic_weight is not None:
         if not 0 <= synthetic_weight <= 1:
             raise SettingsError(f"The weight of synthetic crops lies in 0 to 1, not at {synthetic_weight:g}.")
         if noise_only:
             raise SettingsError("With --noise-only every crop is synthetic; leave --synthetic-weight out.")
-        fed = fed.with_synthetic(synthetic_weight)
-    fed = replace(fed, **{name: value for name, value in feed.items() if value is not None})  # type: ignore[arg-type]
+        with_crop_mix = with_crop_mix.with_synthetic(synthetic_weight)
+    with_crop_mix = replace(with_crop_mix, **{name: value for name, value in feed.items() if value is not None})  # type: ignore[arg-type]
     given = {name: value for name, value in changes.items() if value is not None}
-    shaped = {"learning_rate": rate, "final_learning_rate": rate * fall, "stages": stages, "feed": fed, **given}
+    shaped = {
+        "learning_rate": rate,
+        "final_learning_rate": rate * fall,
+        "stages": stages,
+        "feed": with_crop_mix,
+        **given,
+    }
     return replace(recipe, **shaped)  # type: ignore[arg-type]

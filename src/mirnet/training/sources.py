@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mirnet.datasets import checks
 from mirnet.datasets.darkened_folder import darken
-from mirnet.datasets.pair_store import Pairs
+from mirnet.datasets.pair_store import PairStore
 from mirnet.datasets.reading import find_photos, pair_shape
 from mirnet.datasets.scene_split import split_by_scene
 from mirnet.errors import DataError, SettingsError
@@ -99,7 +99,7 @@ def _without_pairs(sources: Sources, run: RunFolder, settings: TrainSettings, ph
     return find_pairs(folder), [photo for photo in photos if photo not in held_out]
 
 
-def fed(settings: TrainSettings, chosen: Chosen) -> TrainSettings:
+def with_crop_mix(settings: TrainSettings, chosen: Chosen) -> TrainSettings:
     """The settings with what there is to feed: without pairs everything is made of photos."""
     feed = settings.recipe.feed
     if not chosen.training and feed.real:
@@ -109,10 +109,10 @@ def fed(settings: TrainSettings, chosen: Chosen) -> TrainSettings:
     return replace(settings, recipe=replace(settings.recipe, feed=feed))
 
 
-def warnings_about(pairs: Pairs, validation: Sequence[Pair], settings: TrainSettings,
+def warnings_about(pairs: PairStore, validation: Sequence[Pair], settings: TrainSettings,
                    progress: Callable[[float], None]) -> list[str]:  # fmt: skip
     """What may spoil the run, or what its numbers say, in sentences; nothing of it is refused."""
-    found = checks.quick(pairs.pairs, validation, progress)
+    found = checks.check_sample(pairs.pairs, validation, progress)
     batch = max(stage.batch for stage in settings.recipe.stages)
     if 0 < len(pairs) < batch:
         found.append(

@@ -18,8 +18,8 @@ from mirnet.network.lite import spread
 from mirnet.pairs import Pair
 from mirnet.thumbnail import thumbnail
 
-Picture = NDArray[np.float32]  # (H, W, 3) in [0, 1]
-Render = Callable[[float], Picture]  # the 8-bit rounded result with so many stops added to the proposal
+ImageArray = NDArray[np.float32]  # (H, W, 3) in [0, 1]
+Render = Callable[[float], ImageArray]  # the 8-bit rounded result with so many stops added to the proposal
 
 
 @dataclass(frozen=True)
@@ -84,40 +84,40 @@ def _score(network: SceneNetwork, pair: Pair, device: torch.device, loss: Callab
     psnr_gt_mean = metrics.psnr(metrics.with_gt_mean(result, truth), truth)
     if not isinstance(network, Lite):
         return Scores(psnr, ssim, psnr_gt_mean, validation_loss=_loss(loss, result, truth))
-    true = metrics.at_truths_exposure(render, result, truth)
+    true = metrics.score_at_ground_truth_exposure(render, result, truth)
     return Scores(
         psnr, ssim, psnr_gt_mean, metrics.psnr(true.result, truth), metrics.ssim(true.result, truth), true.error_stops,
         _loss(loss, true.result, truth),
     )  # fmt: skip
 
 
-def _loss(loss: Callable[[Tensor, Tensor], Tensor], result: metrics.Picture, truth: Picture) -> float:
+def _loss(loss: Callable[[Tensor, Tensor], Tensor], result: metrics.ImageArray, truth: ImageArray) -> float:
     return float(loss(*(to_tensor(picture, torch.device("cpu")) for picture in (result, truth))))
 
 
 @torch.inference_mode()
-def renderer(network: SceneNetwork, dark: Picture, device: torch.device) -> Render:
+def renderer(network: SceneNetwork, dark: ImageArray, device: torch.device) -> Render:
     """How the network brightens a dark picture; added stops change nothing where it takes no exposure."""
     if not isinstance(network, Lite):
-        result = metrics.rounded(_to_array(network(to_tensor(dark, device))))
+        result = metrics.round_to_8_bit(_to_array(network(to_tensor(dark, device))))
         return lambda added: result
 
     proposal = network.propose(to_tensor(thumbnail(dark), device)).cpu()
     stops_map = spread(proposal, *dark.shape[:2])[0, 0].numpy()
 
     @torch.inference_mode()
-    def render(added: float) -> Picture:
+    def render(added: float) -> ImageArray:
         stops = stops_map + np.float32(added)
         exposed = expose(dark, stops[:, :, None])
         result = network(to_tensor(exposed, device), torch.from_numpy(stops)[None, None].to(device))
-        return metrics.rounded(_to_array(result))
+        return metrics.round_to_8_bit(_to_array(result))
 
     return render
 
 
-def to_tensor(picture: metrics.Picture, device: torch.device) -> Tensor:  # (H, W, 3) -> (1, 3, H, W)
+def to_tensor(picture: metrics.ImageArray, device: torch.device) -> Tensor:  # (H, W, 3) -> (1, 3, H, W)
     return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1), dtype=np.float32))[None].to(device)
 
 
-def _to_array(pictures: Tensor) -> Picture:  # (1, 3, H, W) -> (H, W, 3)
+def _to_array(pictures: Tensor) -> ImageArray:  # (1, 3, H, W) -> (H, W, 3)
     return pictures[0].permute(1, 2, 0).cpu().numpy()

@@ -55,7 +55,7 @@ def described(start: Path) -> dict[str, str]:
     return {"file": str(path.resolve()), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
-def adopt(network: SceneNetwork, entries: dict[str, Tensor], start: Path) -> list[str]:
+def copy_weights(network: SceneNetwork, entries: dict[str, Tensor], start: Path) -> list[str]:
     """Give the network all entries that fit by name and shape; gives sentences that name the others.
 
     Raises SettingsError where nothing fits.

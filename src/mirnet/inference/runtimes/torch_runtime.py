@@ -41,9 +41,9 @@ class TorchRuntime:
         with self._exactly():
             inputs = [self._tensor(x) for x in (picture, stops) if x is not None]
             if scene is not None:
-                given = self._pooling.Given(self._tensor(scene))
+                given = self._pooling.GivenPooling(self._tensor(scene))
                 return self._array(self._network.restore(given, *inputs)), scene
-            survey = self._pooling.Survey()
+            survey = self._pooling.MeasuringPooling()
             restored = self._network.restore(survey, *inputs)
             return self._array(restored), self._array(survey.scene)
 

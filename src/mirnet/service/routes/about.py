@@ -28,9 +28,9 @@ def routes(service: Service) -> APIRouter:
     @router.get("/v1/weights", summary="The weights that there are", responses=openapi.problems())
     async def weights() -> WeightsList:
         """Named as the option `weights` takes them, with what their cards say."""
-        networks = service.networks
-        named = sorted(networks.weights.items())
-        return WeightsList([weights_facts(name, each, default=name == networks.default) for name, each in named])
+        enhancers = service.enhancers
+        named = sorted(enhancers.weights.items())
+        return WeightsList([weights_facts(name, each, default=name == enhancers.default) for name, each in named])
 
     @router.get("/v1/limits", summary="What the service takes and gives", responses=openapi.problems())
     async def limits() -> LimitsState:
@@ -54,7 +54,7 @@ def routes(service: Service) -> APIRouter:
                 responses=METRICS | openapi.problems())  # fmt: skip
     async def metrics() -> Response:
         """Requests, seconds by stage, the queue, pixels, memory; nothing of a picture."""
-        return Response(service.measures.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return router
 
@@ -68,5 +68,5 @@ def openapi_route(app: FastAPI, service: Service) -> None:
         return json.dumps(said, ensure_ascii=False).encode()
 
     @app.get("/openapi.json", include_in_schema=False)
-    async def openapi() -> Response:
+    async def serve_document() -> Response:
         return Response(document(), headers={"Cache-Control": "no-cache"}, media_type="application/json")

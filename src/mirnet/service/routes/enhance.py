@@ -6,7 +6,7 @@ from starlette.responses import Response
 from mirnet.service import openapi
 from mirnet.service.options import ENHANCE
 from mirnet.service.problems import Problem
-from mirnet.service.responses import MEDIA_TYPES, Picture, facts
+from mirnet.service.responses import MEDIA_TYPES, ImageResponse, facts
 from mirnet.service.service import Service
 from mirnet.service.uploads import Upload
 
@@ -30,15 +30,20 @@ def routes(service: Service) -> APIRouter:
         with await service.read(request) as upload:
             found = service.choose(ENHANCE, request, upload)
             settings, weights = service.settings(found, upload), found["weights"]
-            work = service.enhancing(picture_of(upload), settings, weights)
+            work = service.enhancing(image_of(upload), settings, weights)
             enhanced = await service.done(request, work, deadline)
-        return Picture(enhanced.content, MEDIA_TYPES[enhanced.format], facts(enhanced, weights), service.room,
-                       service.measures.stage)  # fmt: skip
+        return ImageResponse(
+            enhanced.content,
+            MEDIA_TYPES[enhanced.format],
+            facts(enhanced, weights),
+            service.upload_memory,
+            service.metrics.stage,
+        )
 
     return router
 
 
-def picture_of(upload: Upload) -> bytes:
+def image_of(upload: Upload) -> bytes:
     """Raises Problem where no picture came."""
     if upload.file is None:
         raise Problem("settings", "Expected a picture: multipart/form-data with a part `file`, or its bytes as the "

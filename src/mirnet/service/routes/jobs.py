@@ -12,13 +12,13 @@ from mirnet.errors import Cancelled
 from mirnet.service import openapi
 from mirnet.service.options import ENHANCE, PREVIEW
 from mirnet.service.problems import Problem
-from mirnet.service.responses import MEDIA_TYPES, JobState, Picture, event, facts
-from mirnet.service.routes.enhance import picture_of
+from mirnet.service.responses import MEDIA_TYPES, ImageResponse, JobState, event, facts
+from mirnet.service.routes.enhance import image_of
 from mirnet.service.routes.previews import refuse_other_weights
 from mirnet.service.service import Service
-from mirnet.service.stored_items import Job, Opened
+from mirnet.service.stored_items import OpenedPreview, StoredJob
 
-LOOK_SECONDS = 0.1  # how often an event stream looks at its job
+POLL_SECONDS = 0.1  # how often an event stream looks at its job
 COMMENT_SECONDS = 10.0  # so that nobody on the way takes the line for dead
 LEAST_PROGRESS = 0.01  # that is worth an event
 KNOWN = {**ENHANCE, **PREVIEW}
@@ -45,20 +45,20 @@ def routes(service: Service) -> APIRouter:
             found = service.choose(KNOWN, request, upload)
             preview = _preview(service, found.get("preview"))
             if preview is None:
-                content, weights = picture_of(upload), found["weights"]
+                content, weights = image_of(upload), found["weights"]
             else:
                 content, weights = preview.preview.content, preview.weights
                 refuse_other_weights(preview, request, upload.fields, found["weights"])
                 found.setdefault("clip", preview.preview.clip)
             settings = service.settings(found, upload)
             work = service.enhancing(content, settings, weights, service.limits.time_limit_seconds)
-            ticket = service.engine.submit(work)
+            queued = service.queue.submit(work)
         except BaseException:
             upload.release()
             raise
         loop = asyncio.get_running_loop()
-        ticket.outcome.add_done_callback(lambda _: loop.call_soon_threadsafe(upload.release))
-        job = Job(service.engine, ticket, weights)
+        queued.outcome.add_done_callback(lambda _: loop.call_soon_threadsafe(upload.release))
+        job = StoredJob(service.queue, queued, weights)
         name = service.jobs.put(job)
         response.headers["Location"] = f"/v1/jobs/{name}"
         return job.state(name)
@@ -80,10 +80,15 @@ def routes(service: Service) -> APIRouter:
         found = _job(service, job)
         if not found.over:
             raise Problem("not-done", "The job is not done yet; its events say when it is.")
-        enhanced = found.ticket.outcome.result()
+        enhanced = found.queued.outcome.result()
         found.fetched = True
-        return Picture(enhanced.content, MEDIA_TYPES[enhanced.format], facts(enhanced, found.weights), service.room,
-                       service.measures.stage)  # fmt: skip
+        return ImageResponse(
+            enhanced.content,
+            MEDIA_TYPES[enhanced.format],
+            facts(enhanced, found.weights),
+            service.upload_memory,
+            service.metrics.stage,
+        )
 
     @router.delete("/v1/jobs/{job}", summary="Cancel and forget a job", status_code=204, response_class=Response,
                    responses=openapi.problems(404, 422))  # fmt: skip
@@ -91,13 +96,13 @@ def routes(service: Service) -> APIRouter:
         found = service.jobs.drop(job)
         if found is None:
             raise _gone()
-        service.engine.cancel(found.ticket, Cancelled("The job was cancelled."))
+        service.queue.cancel(found.queued, Cancelled("The job was cancelled."))
         return Response(status_code=204)
 
     return router
 
 
-def _job(service: Service, name: str) -> Job:
+def _job(service: Service, name: str) -> StoredJob:
     job = service.jobs.get(name)
     if job is None:
         raise _gone()
@@ -108,7 +113,7 @@ def _gone() -> Problem:
     return Problem("job-gone", "This job is no longer in memory; send the picture again.")
 
 
-def _preview(service: Service, name: str | None) -> Opened | None:
+def _preview(service: Service, name: str | None) -> OpenedPreview | None:
     """The preview that was named; None where none was. Raises Problem."""
     if name is None:
         return None
@@ -118,7 +123,7 @@ def _preview(service: Service, name: str | None) -> Opened | None:
     return opened
 
 
-async def _events(service: Service, name: str, job: Job) -> AsyncIterator[bytes]:
+async def _events(service: Service, name: str, job: StoredJob) -> AsyncIterator[bytes]:
     told, last = None, time.monotonic()
     while True:
         state = job.state(name)
@@ -130,7 +135,7 @@ async def _events(service: Service, name: str, job: Job) -> AsyncIterator[bytes]
             last = time.monotonic()
         if job.over or service.ended:
             return
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)
 
 
 def _is_news(told: JobState, state: JobState) -> bool:

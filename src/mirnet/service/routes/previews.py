@@ -15,10 +15,10 @@ from mirnet.service import openapi
 from mirnet.service.options import LAYERS, SETTINGS, VIEW, WEIGHTS, view_of
 from mirnet.service.problems import Problem
 from mirnet.service.responses import PreviewState
-from mirnet.service.routes.enhance import picture_of
+from mirnet.service.routes.enhance import image_of
 from mirnet.service.service import Service
-from mirnet.service.stored_items import Opened
-from mirnet.service.work_queue import NOW, SOON, Ticket
+from mirnet.service.stored_items import OpenedPreview
+from mirnet.service.work_queue import OPEN_LEVEL, RENDER_LEVEL, QueuedJob
 
 OPEN = {**{name: SETTINGS[name] for name in ("max_megapixels", "clip")}, **WEIGHTS}
 RENDER = {**SETTINGS, **WEIGHTS, **VIEW, **LAYERS}
@@ -43,13 +43,13 @@ def routes(service: Service) -> APIRouter:
         with await service.read(request) as upload:
             known = {**SETTINGS, **WEIGHTS}
             found = service.choose(known, request, upload)
-            content, settings, weights = picture_of(upload), service.settings(found, upload), found["weights"]
+            content, settings, weights = image_of(upload), service.settings(found, upload), found["weights"]
 
             def work(progress: Callable[[float], None]) -> Preview:
-                return Preview(content, service.networks.get(weights), settings, progress)
+                return Preview(content, service.enhancers.get(weights), settings, progress)
 
-            preview = await service.done(request, work, deadline, SOON)
-        opened = Opened(preview, weights)
+            preview = await service.done(request, work, deadline, OPEN_LEVEL)
+        opened = OpenedPreview(preview, weights)
         name = service.previews.put(opened)
         response.headers["Location"] = f"/v1/previews/{name}"
         return _state(service, name, opened)
@@ -79,7 +79,7 @@ def routes(service: Service) -> APIRouter:
             pixels = opened.preview.original(view, progress)
             return as_png(pixels), _size(pixels)
 
-        content, headers = await service.done(request, work, service.deadline(), NOW)
+        content, headers = await service.done(request, work, service.deadline(), RENDER_LEVEL)
         return Response(content, 200, {"Cache-Control": "no-store", **headers}, PNG)
 
     @router.post(
@@ -114,15 +114,15 @@ def routes(service: Service) -> APIRouter:
                     "Mirnet-Seconds": f"{time.monotonic() - started:.3f}",
                 }
 
-            def supersede(ticket: Ticket[Any]) -> None:
+            def supersede(queued: QueuedJob[Any]) -> None:
                 if request.headers.get("mirnet-render") == "latest":
                     if opened.latest is not None and opened.latest.waiting:
-                        service.engine.cancel(opened.latest, Superseded("A newer request for this preview came."))
-                    opened.latest = ticket
-                    ticket.outcome.add_done_callback(lambda _: opened.forget(ticket))  # it holds a picture
+                        service.queue.cancel(opened.latest, Superseded("A newer request for this preview came."))
+                    opened.latest = queued
+                    queued.outcome.add_done_callback(lambda _: opened.forget(queued))  # it holds a picture
 
             try:
-                content, headers = await service.done(request, work, deadline, NOW, supersede)
+                content, headers = await service.done(request, work, deadline, RENDER_LEVEL, supersede)
             except Superseded as error:
                 raise Problem("superseded", f"{error}") from error
         return Response(content, 200, {"Cache-Control": "no-store", **headers}, PNG)
@@ -134,7 +134,7 @@ class Superseded(Cancelled):
     """A newer request took the place of this one, which still waited."""
 
 
-def _opened(service: Service, name: str) -> Opened:
+def _opened(service: Service, name: str) -> OpenedPreview:
     opened = service.previews.get(name)
     if opened is None:
         raise _gone()
@@ -145,7 +145,7 @@ def _gone() -> Problem:
     return Problem("preview-gone", "This preview is no longer in memory; upload the picture again.")
 
 
-def _state(service: Service, name: str, opened: Opened) -> PreviewState:
+def _state(service: Service, name: str, opened: OpenedPreview) -> PreviewState:
     preview = opened.preview
     return PreviewState(
         id=name, width=preview.width, height=preview.height, format=preview.format, depth=preview.depth,
@@ -169,7 +169,7 @@ def _size(pixels: Any) -> dict[str, str]:
     return {"Mirnet-Width": str(pixels.shape[1]), "Mirnet-Height": str(pixels.shape[0])}
 
 
-def refuse_other_weights(opened: Opened, request: Request, fields: Any, weights: str) -> None:
+def refuse_other_weights(opened: OpenedPreview, request: Request, fields: Any, weights: str) -> None:
     """Raises Problem where other weights are asked for than those that looked at the picture."""
     asked = request.query_params.get("weights") or fields.get("weights")
     if asked and weights != opened.weights:

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from mirnet._version import __version__
-from mirnet.datasets.pair_store import Pairs
+from mirnet.datasets.pair_store import PairStore
 from mirnet.datasets.reading import fingerprint
 from mirnet.errors import SettingsError
 from mirnet.pairs import Pair
 from mirnet.training import warm_start
-from mirnet.training.observer import Watch
+from mirnet.training.observer import ProgressObserver
 from mirnet.training.runs.folder import RunFolder
 from mirnet.training.settings import TrainSettings, find_device
 from mirnet.training.sources import Sources, is_test_set
@@ -30,8 +30,8 @@ INEXACT = (
 )
 
 
-def describe(run: RunFolder, settings: TrainSettings, sources: Sources, pairs: Pairs, validation: Sequence[Pair],
-             warnings: Sequence[str], resumed: bool, override: bool, watch: Watch) -> None:  # fmt: skip
+def describe(run: RunFolder, settings: TrainSettings, sources: Sources, pairs: PairStore, validation: Sequence[Pair],
+             warnings: Sequence[str], resumed: bool, override: bool, observer: ProgressObserver) -> None:  # fmt: skip
     """Write `run.json` and the names of both sides, or hold a resumed run against them. Raises SettingsError."""
     fresh = {
         "settings": json.loads(json.dumps(asdict(settings))),  # tuples as the lists that a file gives back
@@ -56,7 +56,7 @@ def describe(run: RunFolder, settings: TrainSettings, sources: Sources, pairs: P
                 "Give what the run began with, add --override, or start another run folder."
             )
         for change in changed:
-            watch.say(f"Overridden: {change}.")
+            observer.say(f"Overridden: {change}.")
         again = {"from": str(run.last()), "versions": fresh["versions"], "at": fresh["started"], "overridden": changed}
         if settings.hours:
             again["end"] = INEXACT

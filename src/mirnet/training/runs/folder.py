@@ -38,7 +38,7 @@ OURS = {"run.json", "card.json", "train.txt", "val.txt", "log.csv", "checkpoints
 
 
 @dataclass
-class Place:
+class RunPosition:
     """Where a run is; saved with every checkpoint."""
 
     phase: str = "head"
@@ -60,7 +60,7 @@ class RunFolder:
     def __init__(self, path: Path, *, writes: bool = True) -> None:
         self.path = path
         self.writes = writes
-        self.echo: Callable[[Place, Mapping[str, float]], None] | None = None  # is told every row of the log
+        self.echo: Callable[[RunPosition, Mapping[str, float]], None] | None = None  # is told every row of the log
         self.checkpoints = path / "checkpoints"
         self.best = path / "best.safetensors"
         self.log_file = path / "log.csv"
@@ -131,23 +131,23 @@ class RunFolder:
         """The newest checkpoint, None before the first."""
         return next(reversed(self.all()), None)
 
-    def save(self, network: SceneNetwork, optimiser_state: dict[str, Tensor], place: Place) -> None:
+    def save(self, network: SceneNetwork, optimiser_state: dict[str, Tensor], position: RunPosition) -> None:
         """A checkpoint; the newest two are kept."""
         if not self.writes:
             return
         tensors = {f"network/{name}": tensor for name, tensor in checkpoints.entries(network).items()}
-        header = {**checkpoints.describe(network.config), "place": asdict(place)}  # type: ignore[arg-type]
-        _write(self._checkpoint(place), checkpoints.to_bytes(tensors | optimiser_state, header))
+        header = {**checkpoints.describe(network.config), "place": asdict(position)}  # type: ignore[arg-type]
+        _write(self._checkpoint(position), checkpoints.to_bytes(tensors | optimiser_state, header))
         for old in self.all()[:-2]:
             old.unlink()
 
-    def _checkpoint(self, place: Place) -> Path:
-        return self.checkpoints / f"{PHASES.index(place.phase)}-{place.phase}-{place.step:08d}.safetensors"
+    def _checkpoint(self, position: RunPosition) -> Path:
+        return self.checkpoints / f"{PHASES.index(position.phase)}-{position.phase}-{position.step:08d}.safetensors"
 
-    def set_aside(self, place: Place) -> None:
+    def set_aside(self, position: RunPosition) -> None:
         """Not to go on from the checkpoint of this place, if there is one and an older one too."""
-        if self.writes and self.all()[1:] and self.last() == self._checkpoint(place):
-            _set_aside(self._checkpoint(place))
+        if self.writes and self.all()[1:] and self.last() == self._checkpoint(position):
+            _set_aside(self._checkpoint(position))
 
     def set_aside_damaged(self) -> list[str]:
         """Not to go on from a newest checkpoint that cannot be read; a sentence says so. WeightsError without another.
@@ -173,7 +173,7 @@ class RunFolder:
                 found.pop()
         return told
 
-    def load(self, network: SceneNetwork) -> tuple[Place, dict[str, Tensor]]:
+    def load(self, network: SceneNetwork) -> tuple[RunPosition, dict[str, Tensor]]:
         """Put the newest checkpoint's weights into the network; gives its place and all its tensors.
 
         Raises SettingsError where it is of another network.
@@ -186,18 +186,18 @@ class RunFolder:
                 f"{newest}: holds another network than the one that is asked for; no --override can change a run's "
                 f"--preset. Begin a new run --from {self.path} instead."
             )
-        place = header["place"]
-        assert isinstance(place, dict)
+        position = header["place"]
+        assert isinstance(position, dict)
         with torch.no_grad():
             for name, parameter in network.named_parameters():
                 parameter.copy_(tensors[f"network/{name}"])
-        return Place(**place), tensors
+        return RunPosition(**position), tensors
 
-    def save_best(self, network: SceneNetwork, place: Place, scores: Scores) -> None:
+    def save_best(self, network: SceneNetwork, position: RunPosition, scores: Scores) -> None:
         """The network as it is now validated best."""
         if not self.writes:
             return
-        header = {**checkpoints.describe(network.config), "place": asdict(place), "scores": asdict(scores)}  # type: ignore[arg-type]
+        header = {**checkpoints.describe(network.config), "place": asdict(position), "scores": asdict(scores)}  # type: ignore[arg-type]
         _write(self.best, checkpoints.to_bytes(checkpoints.entries(network), header))
 
     def best_scores(self) -> Scores | None:
@@ -210,17 +210,17 @@ class RunFolder:
 
     # --- the log ---
 
-    def log(self, place: Place, values: Mapping[str, float]) -> None:
+    def log(self, position: RunPosition, values: Mapping[str, float]) -> None:
         """Append a row; numbers that are none stay empty."""
         if not self.writes:
             return
         if self.echo:
-            self.echo(place, values)
+            self.echo(position, values)
         row = {
-            "phase": place.phase,
-            "step": place.step,
-            "seconds": f"{place.seconds:.1f}",
-            "crop_pixels": place.crop_pixels,
+            "phase": position.phase,
+            "step": position.step,
+            "seconds": f"{position.seconds:.1f}",
+            "crop_pixels": position.crop_pixels,
         }
         numbers = {name: f"{value:.6g}" for name, value in values.items() if not math.isnan(value)}
         new = not self.log_file.exists()
@@ -241,11 +241,11 @@ class RunFolder:
             # a column that an older log doesn't have is empty, and so is the tail of a half-written last row
             return [{name: row.get(name) or "" for name in LOG_COLUMNS} for row in csv.DictReader(file)]
 
-    def rewind_log(self, place: Place) -> None:
+    def rewind_log(self, position: RunPosition) -> None:
         """Drop what an interrupted process logged after the checkpoint from which the run goes on."""
         if not self.writes:
             return
-        here = (PHASES.index(place.phase), place.step)
+        here = (PHASES.index(position.phase), position.step)
         if self.log_file.exists():  # a full disk may have cut the last row
             whole = self.log_file.read_bytes()
             _write(self.log_file, whole[: whole.rfind(b"\n") + 1])
@@ -253,13 +253,13 @@ class RunFolder:
         lines = [",".join(LOG_COLUMNS), *(",".join(row.values()) for row in kept)]
         _write(self.log_file, "".join(line + "\r\n" for line in lines).encode())
         for crops in (self.path / "strip").glob("*.png"):  # they follow the restorer's steps
-            if crops.stem > f"{place.step if place.phase == 'restorer' else 0:08d}":
+            if crops.stem > f"{position.step if position.phase == 'restorer' else 0:08d}":
                 crops.unlink()
 
-    def has_scores(self, place: Place) -> bool:
+    def has_scores(self, position: RunPosition) -> bool:
         """Whether the log says how the network validated at this place."""
         return any(
-            row["phase"] == place.phase and row["step"] == str(place.step) and row["psnr"] for row in self.rows()
+            row["phase"] == position.phase and row["step"] == str(position.step) and row["psnr"] for row in self.rows()
         )
 
 

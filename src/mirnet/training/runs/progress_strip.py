@@ -23,7 +23,7 @@ MOST_STEPS = 8  # in the figure; the folder keeps all
 GAP_PX, TEXT_PX, LABELS_PX = 8, 18, 96
 DOTS_PER_INCH = 100
 
-Rows = dict[str, list[metrics.Picture]]  # crops by what they show
+Rows = dict[str, list[metrics.ImageArray]]  # crops by what they show
 
 
 def add(run: RunFolder, network: SceneNetwork, pairs: Sequence[Pair], step: int, device: torch.device) -> None:
@@ -69,7 +69,7 @@ def figure(run: RunFolder) -> Figure | None:
     return _laid_out([pair.name for pair in pairs], rows | {"truth": truth}, truth)
 
 
-def _laid_out(names: Sequence[str], rows: Rows, truth: Sequence[metrics.Picture]) -> Figure:
+def _laid_out(names: Sequence[str], rows: Rows, truth: Sequence[metrics.ImageArray]) -> Figure:
     """Crops pixel for pixel, since noise is what one looks for, each with its PSNR."""
     column_px, row_px, head_px = CROP_PX + GAP_PX, CROP_PX + TEXT_PX + GAP_PX, TEXT_PX + GAP_PX
     width, height = LABELS_PX + column_px * len(names) + GAP_PX, head_px + row_px * len(rows) - TEXT_PX
@@ -121,14 +121,14 @@ def _chosen(pairs: Sequence[Pair]) -> list[Pair]:
     return [pairs[number * len(pairs) // count] for number in range(count)]
 
 
-def _picture(path: Path) -> metrics.Picture:
+def _picture(path: Path) -> metrics.ImageArray:
     return to_unit(read_rgb(path))
 
 
-def _middle(picture: metrics.Picture) -> metrics.Picture:
+def _middle(picture: metrics.ImageArray) -> metrics.ImageArray:
     top, left = (max(0, (side - CROP_PX) // 2) for side in picture.shape[:2])
     return picture[top : top + CROP_PX, left : left + CROP_PX]
 
 
-def _square(crop: metrics.Picture) -> metrics.Picture:
+def _square(crop: metrics.ImageArray) -> metrics.ImageArray:
     return np.pad(crop, [(0, CROP_PX - side) for side in crop.shape[:2]] + [(0, 0)])

@@ -6,11 +6,11 @@ from contextlib import ExitStack, contextmanager
 
 from mirnet.errors import SettingsError
 from mirnet.images import read_image
-from mirnet.training.runs.folder import PHASES, Place, RunFolder
+from mirnet.training.runs.folder import PHASES, RunFolder, RunPosition
 
 
 @contextmanager
-def journal(run: RunFolder, wanted: bool, place: Place) -> Iterator[None]:
+def tensorboard_log(run: RunFolder, wanted: bool, position: RunPosition) -> Iterator[None]:
     """Inside this context every row of the log also goes to `tensorboard/`, where that is wanted.
 
     A folder for each phase: TensorBoard hides what an interrupted process wrote after its checkpoint, by the step
@@ -25,11 +25,11 @@ def journal(run: RunFolder, wanted: bool, place: Place) -> Iterator[None]:
         raise SettingsError(
             'TensorBoard is asked for and not installed; run: pip install "mirnet[tensorboard]", or leave it out.'
         ) from error
-    hidden = {phase: _hidden_from(place, phase) for phase in PHASES}  # now: the place moves on with the run
+    hidden = {phase: _hidden_from(position, phase) for phase in PHASES}  # now: the place moves on with the run
     with ExitStack() as stack:
         writers: dict[str, SummaryWriter] = {}
 
-        def echo(here: Place, values: Mapping[str, float]) -> None:
+        def echo(here: RunPosition, values: Mapping[str, float]) -> None:
             if here.phase not in writers:
                 folder = run.path / "tensorboard" / here.phase
                 writers[here.phase] = stack.enter_context(SummaryWriter(folder, purge_step=hidden[here.phase]))
@@ -48,6 +48,12 @@ def journal(run: RunFolder, wanted: bool, place: Place) -> Iterator[None]:
             run.echo = None
 
 
-def _hidden_from(place: Place, phase: str) -> int | None:
+def _hidden_from(position: RunPosition, phase: str) -> int | None:
     """The step from which on a phase's older values are no more true, when a run goes on at `place`."""
-    return place.step + 1 if phase == place.phase else 0 if PHASES.index(phase) > PHASES.index(place.phase) else None
+    return (
+        position.step + 1
+        if phase == position.phase
+        else 0
+        if PHASES.index(phase) > PHASES.index(position.phase)
+        else None
+    )
