@@ -1,4 +1,4 @@
-"""Draws the learning curves of docs/weights.md, where the letters are told, from `experiments.csv`.
+"""Draws the learning curves of docs/experiments.md, which explains the letters, from `experiments.csv`.
 
     python benchmarks/experiments.py docs/learning.png
 

@@ -148,7 +148,7 @@ class ExposureHead(nn.Module):
         """What is proposed before small proposals are taken for none: the mean of what sixteen views ask for.
 
         A single look's strides meet other pixels as soon as a few are cropped away: its number moves by up to 0.17
-        stops, that of all views by 0.04 (docs/weights.md).
+        stops, that of all views by 0.04 (docs/experiments.md).
         """
         looks = self.propose_raw(torch.cat([view.of(thumbnail) for view in AUGMENTED_VIEWS])).chunk(
             len(AUGMENTED_VIEWS)
