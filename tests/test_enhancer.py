@@ -4,6 +4,7 @@ import io
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from mirnet.errors import Cancelled, OutputExists, PictureError, SettingsError
 from mirnet.exposure import expose
 from mirnet.inference import second_pass
 from mirnet.inference.enhancer import Enhancer
-from mirnet.inference.settings import Settings
+from mirnet.inference.settings import Settings, describe_setting, setting_info, settings_table
 
 
 @pytest.fixture
@@ -430,3 +431,24 @@ def test_the_shipped_weights_brighten_from_one_call(repository):
     bright = mirnet.enhance(x)
     assert bright.mean() > 1.5 * x.mean()
     assert mirnet.enhance(x, exposure=1).mean() > bright.mean() > mirnet.enhance(x, exposure=-1).mean()
+
+
+def test_every_setting_has_a_help_text_and_a_default_within_its_range():
+    rows = {row.name: row for row in settings_table()}
+    assert list(rows) == [field.name for field in fields(Settings)]
+    for name, row in rows.items():
+        assert row.help.endswith("."), name
+        assert row.default is None or setting_info(name).allows(row.default), name
+    assert (rows["exposure"].range, rows["exposure"].unit) == ("-4 to +4", "stops")
+    assert describe_setting("denoise").endswith("[auto, 0 to 1]")
+    assert describe_setting("clip") == rows["clip"].help
+
+
+@pytest.mark.parametrize("name", [row.name for row in settings_table() if setting_info(row.name).low is not None])
+def test_the_limits_of_a_setting_are_what_settings_accept(name):
+    info = setting_info(name)
+    for limit, beyond in ((info.low, -1), (info.high, 1)):
+        if limit is not None:
+            Settings(**{name: limit})
+            with pytest.raises(SettingsError, match=f"{name} must be"):
+                Settings(**{name: limit + beyond})

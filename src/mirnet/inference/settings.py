@@ -1,88 +1,143 @@
-"""What a person may ask of one picture: shared by the command line, Python, the service and reports."""
+"""`Settings`: what a user may choose for one image; the one declaration of defaults, ranges and help texts.
 
-from dataclasses import dataclass
+The command line, the Python API, the service and the documentation take names, defaults, ranges and texts from here:
+`setting_info("exposure")` gives the parts, `describe_setting("exposure")` a line of help, `settings_table()` all rows.
+"""
+
+from dataclasses import Field, dataclass, field, fields
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mirnet.errors import SettingsError
 from mirnet.formats import WRITABLE, of_suffix
 
-LARGEST_STOPS = 4.0
-LARGEST_WARMTH = 2.0
-SMALLEST_TILE_PX = 64
+ALMOST_0 = 1e-6  # as a lower limit: more than 0
+INFO = "setting"  # the key of a `SettingInfo` in a field's metadata
+
+
+@dataclass(frozen=True)
+class SettingInfo:
+    """What one setting does and which values it takes.
+
+    `low` and `high` are the limits of a number, included; `choices` are the words that the setting takes, alone or
+    instead of a number. A setting with neither is a switch, or takes a photo (`match`).
+    """
+
+    help: str  # sentences for a user, without the range
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+    whole: bool = False  # whole numbers only
+    choices: tuple[str, ...] = ()
+
+    @property
+    def range(self) -> str:
+        """The allowed values in short, as in a line of help: "-4 to +4", "auto, 0 to 1"; "" for a switch."""
+        return ", ".join([*self.choices, *self._limits])
+
+    @property
+    def allowed(self) -> str:
+        """The allowed values in words, as in an error: "a whole number of at least 64 pixels"."""
+        if len(self.choices) > 2:
+            return f"one of {', '.join(self.choices)}"
+        number = f"a {'whole ' if self.whole else ''}number {'of' if self.high is None else 'from'}"
+        numbers = [f"{number} {limits} {self.unit}".rstrip() for limits in self._limits]
+        return " or ".join([*(f'"{each}"' for each in self.choices), *numbers])
+
+    @property
+    def _limits(self) -> list[str]:
+        """The limits of a number as one text; none without a number."""
+        if self.low is None:
+            return []
+        if self.high is None:
+            return ["more than 0" if self.low == ALMOST_0 else f"at least {self.low:g}"]
+        return [f"{self.low:+g} to {self.high:+g}" if self.low < 0 else f"{self.low:g} to {self.high:g}"]
+
+    def allows(self, value: object) -> bool:
+        """Whether `value` is one of `choices` or a number within the limits; NaN is not. Switches allow everything."""
+        if value in self.choices:
+            return True
+        if self.low is None:
+            return not self.choices
+        high = float("inf") if self.high is None else self.high
+        return isinstance(value, Integral if self.whole else Real) and self.low <= float(value) <= high
+
+
+@dataclass(frozen=True)
+class SettingRow:
+    """One row of the documentation's table of settings."""
+
+    name: str
+    default: Any
+    range: str  # "" for a switch and for a photo
+    unit: str
+    help: str
+
+
+_STRENGTH = SettingInfo("0 gives the original, 1 the full effect; blended in the file's own encoded values.", 0, 1)
+_EXPOSURE = SettingInfo("Stops brighter or darker than proposed.", -4, 4, "stops")
+_KEEP_EXPOSURE = SettingInfo("Start from 0 stops instead of the proposed exposure: denoise only.")
+_DENOISE = SettingInfo(
+    "How much of the denoising is kept. auto keeps all of it where one stop or more is proposed, and less where less "
+    "is, down to a share that the weights' card states; with keep-exposure all.", 0, 1, choices=("auto",),
+)  # fmt: skip
+_DENOISE_COLOUR = SettingInfo("How much of the denoising of colour is kept. Without it, as much as denoise says.", 0, 1)
+_MOOD = SettingInfo("day applies all of the proposed stops, night half of them, so that a night scene stays dark.",
+                    choices=("day", "night"))  # fmt: skip
+_MATCH = SettingInfo("A photo whose mean brightness the result gets, instead of the proposed exposure; excludes mood, "
+                     "exposure and keep-exposure.")  # fmt: skip
+_WARMTH = SettingInfo("Stops of red against blue: negative is colder, positive is warmer.", -2, 2, "stops")
+_TILE = SettingInfo("Side of the tiles of large images; the result does not depend on it. Without it, the fastest.",
+                    64, None, "pixels", whole=True)  # fmt: skip
+_CLIP = SettingInfo("Clip float values to [0, 1] instead of refusing those outside.")
+_FORMAT = SettingInfo("Format of the result. Without it, the source's, or as the output's suffix says.",
+                      choices=WRITABLE)  # fmt: skip
+_QUALITY = SettingInfo("Quality of JPEG, AVIF and lossy WebP files.", 1, 100, whole=True)
+_STRIP_LOCATION = SettingInfo("Leave out of the metadata where the photo was taken.")
+_MAX_MEGAPIXELS = SettingInfo("Refuse larger images before they are decoded.", ALMOST_0, None, "megapixels")
+_PROVENANCE = SettingInfo("Write into the file's XMP which mirnet, weights and settings made it.")
+_OVERWRITE = SettingInfo("Replace an earlier result; never an original.")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How one picture is enhanced. Raises SettingsError with everything that is wrong.
+    """How one image is enhanced; `settings_table` lists what each field does, its default and its range.
 
-    strength: 0 gives the original back, 1 the full effect; blended in the file's own encoded values.
-    exposure: stops brighter or darker than proposed, -4 to +4.
-    keep_exposure: start from 0 stops instead of the proposal: denoise only.
-    denoise: how much of what the restorer changes is kept, 0 to 1; "auto" is 1 from one stop of
-        proposal up and fades to a share named on the weights' card at 0 stops (1 with keep_exposure).
-    denoise_colour: the same of colour noise alone, 0 to 1; None: as `denoise`.
-    mood: "day" takes the proposal whole, "night" a share of it, so that a night stays one.
-    match: a photo (its path or bytes) whose mean brightness the result gets, instead of the proposal; then
-        neither mood nor exposure nor keep_exposure may be given.
-    warmth: stops of red against blue, -2 (colder) to +2 (warmer); given with the exposure.
-    tile: side of the tiles of large pictures in pixels, None for the fastest. The result does not depend on it.
-    clip: take floats outside [0, 1] for the nearest value within, instead of refusing them.
-    format: of the result, a name of `mirnet.formats.WRITABLE`; None: the source's, or as the output's suffix says.
-    quality: of JPEG, AVIF and lossy WebP files, 1 to 100.
-    strip_location: leave out where the picture was taken.
-    max_megapixels: refuse pictures with more, before decoding them.
-    provenance: say in the file's XMP which mirnet, weights and settings made it.
-    overwrite: replace an earlier output; never an input.
+    `match` is a path or the bytes of an image file. Raises SettingsError that names every value out of its range.
     """
 
-    strength: float = 1.0
-    exposure: float = 0.0
-    keep_exposure: bool = False
-    denoise: float | Literal["auto"] = "auto"
-    denoise_colour: float | None = None
-    mood: Literal["day", "night"] = "day"
-    match: Path | bytes | None = None
-    warmth: float = 0.0
-    tile: int | None = None
-    clip: bool = False
-    format: str | None = None
-    quality: int = 92
-    strip_location: bool = False
-    max_megapixels: float = 500.0
-    provenance: bool = True
-    overwrite: bool = False
+    strength: float = field(default=1.0, metadata={INFO: _STRENGTH})
+    exposure: float = field(default=0.0, metadata={INFO: _EXPOSURE})
+    keep_exposure: bool = field(default=False, metadata={INFO: _KEEP_EXPOSURE})
+    denoise: float | Literal["auto"] = field(default="auto", metadata={INFO: _DENOISE})
+    denoise_colour: float | None = field(default=None, metadata={INFO: _DENOISE_COLOUR})
+    mood: Literal["day", "night"] = field(default="day", metadata={INFO: _MOOD})
+    match: Path | bytes | None = field(default=None, metadata={INFO: _MATCH})
+    warmth: float = field(default=0.0, metadata={INFO: _WARMTH})
+    tile: int | None = field(default=None, metadata={INFO: _TILE})
+    clip: bool = field(default=False, metadata={INFO: _CLIP})
+    format: str | None = field(default=None, metadata={INFO: _FORMAT})
+    quality: int = field(default=92, metadata={INFO: _QUALITY})
+    strip_location: bool = field(default=False, metadata={INFO: _STRIP_LOCATION})
+    max_megapixels: float = field(default=500.0, metadata={INFO: _MAX_MEGAPIXELS})
+    provenance: bool = field(default=True, metadata={INFO: _PROVENANCE})
+    overwrite: bool = field(default=False, metadata={INFO: _OVERWRITE})
 
     def __post_init__(self) -> None:
         wrong = []
-        if not _is_within(self.strength, 0, 1):
-            wrong.append(f"strength lies in 0 to 1, not at {self.strength}")
-        if not _is_within(self.exposure, -LARGEST_STOPS, LARGEST_STOPS):
-            wrong.append(f"exposure lies in -4 to +4 stops, not at {self.exposure}")
-        if self.denoise != "auto" and not _is_within(self.denoise, 0, 1):
-            wrong.append(f'denoise is "auto" or lies in 0 to 1, not at {self.denoise}')
-        if self.denoise_colour is not None and not _is_within(self.denoise_colour, 0, 1):
-            wrong.append(f"denoise_colour lies in 0 to 1, not at {self.denoise_colour}")
-        if self.mood not in ("day", "night"):
-            wrong.append(f'mood is "day" or "night", not "{self.mood}"')
+        for each in fields(self):
+            value, info = getattr(self, each.name), _info_of(each)
+            if not info.allows(value) and not (value is None and each.default is None):
+                given = f'"{value}"' if isinstance(value, str) else value
+                wrong.append(f"{each.name} must be {info.allowed}, not {given}")
         if self.match is not None and (self.mood != "day" or self.exposure or self.keep_exposure):
-            wrong.append("match gives the exposure by itself, so mood, exposure and keep_exposure exclude it")
-        if not _is_within(self.warmth, -LARGEST_WARMTH, LARGEST_WARMTH):
-            wrong.append(f"warmth lies in -2 to +2 stops, not at {self.warmth}")
-        if self.tile is not None and not (isinstance(self.tile, Integral) and self.tile >= SMALLEST_TILE_PX):
-            wrong.append(f"tile is a whole number of at least {SMALLEST_TILE_PX} pixels, not {self.tile}")
-        if self.format is not None and self.format not in WRITABLE:
-            wrong.append(f'format is one of {", ".join(WRITABLE)}, not "{self.format}"')
-        if not _is_within(self.max_megapixels, 1e-6, float("inf")):
-            wrong.append(f"max_megapixels is a positive number, not {self.max_megapixels}")
-        if not (isinstance(self.quality, Integral) and 1 <= self.quality <= 100):
-            wrong.append(f"quality is a whole number from 1 to 100, not {self.quality}")
+            wrong.append("match sets the exposure by itself, so it excludes mood, exposure and keep_exposure")
         if wrong:
             raise SettingsError("These settings cannot work: " + "; ".join(wrong) + ".")
 
     def described(self) -> str:
-        """The settings that shape the picture, in words for its XMP."""
+        """The settings that shape the image, as the written XMP states them."""
         start = "keep-exposure " if self.keep_exposure else ""
         start += "night mood " if self.mood == "night" else ""
         start += "matched to a photo " if self.match is not None else ""
@@ -91,22 +146,39 @@ class Settings:
         return f"{start}exposure {self.exposure:+g} denoise {self.denoise}{colour}{warmth} strength {self.strength:g}"
 
 
-def _is_within(value: object, low: float, high: float) -> bool:
-    """Whether it is a number from `low` to `high`; NaN is not."""
-    return isinstance(value, Real) and low <= float(value) <= high
+def setting_info(name: str) -> SettingInfo:
+    """The help text, range, unit and choices of the field `name` of `Settings`. Raises KeyError for other names."""
+    return {each.name: _info_of(each) for each in fields(Settings)}[name]
+
+
+def describe_setting(name: str) -> str:
+    """One line of help for the field `name` of `Settings`: what it does, and its range in brackets."""
+    info = setting_info(name)
+    return f"{info.help} [{info.range}]" if info.range else info.help
+
+
+def settings_table() -> list[SettingRow]:
+    """What every field of `Settings` does, with its default and range, in the order of the fields."""
+    rows = ((each, _info_of(each)) for each in fields(Settings))
+    return [SettingRow(each.name, each.default, info.range, info.unit, info.help) for each, info in rows]
 
 
 def parse_denoise(text: str) -> float | Literal["auto"]:
-    """ "auto" or a number. Raises SettingsError."""
+    """The value of `Settings.denoise` that `text` states: "auto" or a number. Raises SettingsError."""
     if text == "auto":
         return "auto"
     try:
         return float(text)
     except ValueError as error:
-        raise SettingsError(f'denoise is "auto" or a number from 0 to 1, not "{text}".') from error
+        raise SettingsError(f'denoise must be {_DENOISE.allowed}, not "{text}".') from error
 
 
 def parse_format(text: str | None) -> str | None:
-    """The name of a format; what people call it by its suffix ("jpg", "tif") is understood."""
+    """The name of a format for its name or a suffix: "jpg" gives "jpeg". An unknown text stays as it is."""
     known = of_suffix(f".{text}") if text else None
     return known.name if known else text
+
+
+def _info_of(setting: "Field[Any]") -> SettingInfo:
+    info: SettingInfo = setting.metadata[INFO]
+    return info

@@ -7,14 +7,7 @@ from typing import Any
 from mirnet.errors import SettingsError
 from mirnet.formats import FORMATS, WRITABLE, of_suffix
 from mirnet.inference.preview import MOST_PX, MOST_REGION_PX, View
-from mirnet.inference.settings import (
-    LARGEST_STOPS,
-    LARGEST_WARMTH,
-    SMALLEST_TILE_PX,
-    Settings,
-    parse_denoise,
-    parse_format,
-)
+from mirnet.inference.settings import Settings, parse_denoise, parse_format, setting_info
 
 LARGEST_TILE_PX = 1024  # a tile is in memory with all that the network makes of it: strangers choose no giants
 
@@ -73,6 +66,11 @@ def _between(low: float, high: float, default: float | None = None) -> dict[str,
     return said if default is None else said | {"default": default}
 
 
+def _limits(name: str, default: float) -> dict[str, Any]:
+    info = setting_info(name)
+    return {"type": "number", "minimum": info.low, "maximum": info.high, "default": default}
+
+
 _SUFFIXES = [suffix[1:] for name in WRITABLE for suffix in FORMATS[name].suffixes]
 _FORMATS = [*WRITABLE, *(each for each in _SUFFIXES if each not in WRITABLE and of_suffix(f".{each}"))]
 _BOOLEAN = {"type": "boolean", "default": False}
@@ -80,14 +78,14 @@ SHARE = {"oneOf": [{"const": "auto"}, _between(0, 1)], "default": "auto"}
 
 SETTINGS: Mapping[str, Option] = {  # named as the fields of Settings
     "strength": Option(_number, _between(0, 1, 1), "0 gives the original back, 1 the full effect."),
-    "exposure": Option(_number, _between(-LARGEST_STOPS, LARGEST_STOPS, 0), "Stops brighter or darker than proposed."),
+    "exposure": Option(_number, _limits("exposure", 0), "Stops brighter or darker than proposed."),
     "keep_exposure": Option(_truth, _BOOLEAN, "Start from 0 stops instead of the proposal: denoise only."),
     "denoise": Option(parse_denoise, SHARE, "How much of the denoising is kept."),
     "denoise_colour": Option(_number, _between(0, 1), "The same of colour noise alone; without it as denoise."),
     "mood": Option(str, {"enum": ["day", "night"], "default": "day"},
                    "day takes the proposal whole, night a share of it: a night stays one."),
-    "warmth": Option(_number, _between(-LARGEST_WARMTH, LARGEST_WARMTH, 0), "Stops of red against blue."),
-    "tile": Option(_tile, {"type": "integer", "minimum": SMALLEST_TILE_PX, "maximum": LARGEST_TILE_PX},
+    "warmth": Option(_number, _limits("warmth", 0), "Stops of red against blue."),
+    "tile": Option(_tile, {"type": "integer", "minimum": setting_info("tile").low, "maximum": LARGEST_TILE_PX},
                    "Side of the tiles of large pictures; the result does not depend on it."),
     "clip": Option(_truth, _BOOLEAN, "Take floats outside [0, 1] for the nearest value within, not for a mistake."),
     "format": Option(_format, {"enum": _FORMATS}, "Of the result; without it the source's, or what comes of it."),
