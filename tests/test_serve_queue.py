@@ -13,7 +13,7 @@ from mirnet.service.work_queue import OPEN_LEVEL, RENDER_LEVEL, WHOLE_LEVEL, Que
 
 
 @pytest.fixture
-def engine():
+def queue():
     made = WorkQueue(workers=1, waiting=3)
     yield made
     made.stop(ShuttingDown("over"))
@@ -32,15 +32,15 @@ class Gate:
         return "done"
 
 
-def test_what_a_person_looks_at_goes_before_whole_pictures(engine) -> None:
+def test_what_a_person_looks_at_goes_before_whole_pictures(queue) -> None:
     gate, order = Gate(), []
-    first = engine.submit(gate)
+    first = queue.submit(gate)
     assert gate.began.wait(5)
     tickets = [
-        engine.submit(lambda progress, name=name: order.append(name), level)
+        queue.submit(lambda progress, name=name: order.append(name), level)
         for name, level in (("whole", WHOLE_LEVEL), ("another", WHOLE_LEVEL), ("opened", OPEN_LEVEL))
     ]
-    assert [engine.position(ticket) for ticket in tickets] == [1, 2, 0]
+    assert [queue.position(ticket) for ticket in tickets] == [1, 2, 0]
     gate.free.set()
     assert first.outcome.result(5) == "done"
     for ticket in tickets:
@@ -48,57 +48,74 @@ def test_what_a_person_looks_at_goes_before_whole_pictures(engine) -> None:
     assert order == ["opened", "whole", "another"]
 
 
-def test_a_render_does_not_wait_for_whole_pictures_in_work(engine) -> None:
+def test_a_render_does_not_wait_for_whole_pictures_in_work(queue) -> None:
     gate = Gate()
-    engine.submit(gate)
+    queue.submit(gate)
     assert gate.began.wait(5)
-    assert engine.submit(lambda progress: "seen", RENDER_LEVEL).outcome.result(5) == "seen"
+    assert queue.submit(lambda progress: "seen", RENDER_LEVEL).outcome.result(5) == "seen"
     gate.free.set()
 
 
-def test_a_full_queue_says_when_to_come_again(engine) -> None:
+def test_a_full_queue_says_when_to_come_again(queue) -> None:
     gate = Gate()
-    engine.submit(gate)
+    queue.submit(gate)
     assert gate.began.wait(5)
     for _ in range(3):
-        engine.submit(lambda progress: None)
-    with pytest.raises(QueueFull, match="3 requests wait") as refused:
-        engine.submit(lambda progress: None)
+        queue.submit(lambda progress: None)
+    with pytest.raises(QueueFull, match="3 requests are waiting") as refused:
+        queue.submit(lambda progress: None)
     assert refused.value.retry_seconds >= 1
     gate.free.set()
 
 
-def test_who_cancels_frees_a_place_at_once_and_stops_the_work_at_its_next_progress(engine) -> None:
+def test_a_job_for_an_idle_worker_does_not_count_as_waiting() -> None:
+    """Three jobs fit into one idle worker and a queue of two, however late its thread picks up the first."""
+    made = WorkQueue(workers=1, waiting=2)
     gate = Gate()
-    working = engine.submit(gate)
+    with made._changed:  # no thread picks anything up meanwhile
+        jobs = [made.submit(gate), *(made.submit(lambda progress: None) for _ in range(2))]
+        with pytest.raises(QueueFull, match="2 requests are waiting"):
+            made.submit(lambda progress: None)
+        jobs.append(made.submit(lambda progress: None, RENDER_LEVEL))  # which the render thread takes
+        with pytest.raises(QueueFull, match="2 requests are waiting"):
+            made.submit(lambda progress: None, RENDER_LEVEL)
+    gate.free.set()
+    for job in jobs:
+        job.outcome.result(5)
+    assert made.stop(ShuttingDown("over"))
+
+
+def test_who_cancels_frees_a_place_at_once_and_stops_the_work_at_its_next_progress(queue) -> None:
+    gate = Gate()
+    working = queue.submit(gate)
     assert gate.began.wait(5)
-    waiting = [engine.submit(lambda progress: None) for _ in range(3)]
-    engine.cancel(waiting[1], Cancelled("no more"))
-    assert engine.waiting == 2
-    engine.submit(lambda progress: None)
-    engine.cancel(working, Cancelled("no more"))
+    waiting = [queue.submit(lambda progress: None) for _ in range(3)]
+    queue.cancel(waiting[1], Cancelled("no more"))
+    assert queue.waiting == 2
+    queue.submit(lambda progress: None)
+    queue.cancel(working, Cancelled("no more"))
     with pytest.raises(Cancelled, match="no more"):
         working.outcome.result(0)
-    wait_until(lambda: engine.idle)  # though nobody let it go
+    wait_until(lambda: queue.idle)  # though nobody let it go
 
 
-def test_an_end_answers_all_and_takes_nothing_more(engine) -> None:
+def test_an_end_answers_all_and_takes_nothing_more(queue) -> None:
     gate = Gate()
-    tickets = [engine.submit(gate), engine.submit(lambda progress: None)]
-    assert engine.stop(ShuttingDown("over"))
+    tickets = [queue.submit(gate), queue.submit(lambda progress: None)]
+    assert queue.stop(ShuttingDown("over"))
     for ticket in tickets:
         with pytest.raises(ShuttingDown, match="over"):
             ticket.outcome.result(0)
     with pytest.raises(ShuttingDown):
-        engine.submit(lambda progress: None)
+        queue.submit(lambda progress: None)
 
 
-def test_an_error_of_ours_is_kept_without_the_picture_that_it_came_from(engine) -> None:
+def test_an_error_of_ours_is_kept_without_the_picture_that_it_came_from(queue) -> None:
     def fail(progress):
         picture = bytes(10)
         raise SettingsError(f"{len(picture)}")
 
-    error = engine.submit(fail).outcome.exception(5)
+    error = queue.submit(fail).outcome.exception(5)
     assert isinstance(error, SettingsError)
     assert error.__traceback__ is None
 

@@ -1,10 +1,10 @@
-"""The queue before the network: bounded, what a person waits for first, worked on by threads of its own."""
+"""The queue before the network: bounded, ordered by how urgent a job is, worked on by threads of its own."""
 
 import itertools
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
@@ -15,13 +15,13 @@ T = TypeVar("T")
 Progress = Callable[[float], None]
 Work = Callable[[Progress], T]
 
-RENDER_LEVEL, OPEN_LEVEL, WHOLE_LEVEL = range(3)  # a render behind a slider; a picture that is opened; whole pictures
-MEMORY_OF_SECONDS = 0.2  # the weight of the newest picture in what one takes
+RENDER_LEVEL, OPEN_LEVEL, WHOLE_LEVEL = range(3)  # a render behind a slider; an image that is opened; whole images
+MEMORY_OF_SECONDS = 0.2  # the weight of the newest image in the usual time
 LONGEST_RETRY_SECONDS = 600
 
 
 class QueueFull(MirnetError):
-    """The queue takes no more; `retry_seconds` is when it may."""
+    """The queue takes no more; `retry_seconds` is when a client may try again."""
 
     def __init__(self, sentence: str, retry_seconds: int) -> None:
         super().__init__(sentence)
@@ -33,18 +33,18 @@ class TimedOut(MirnetError):
 
 
 class ShuttingDown(MirnetError):
-    """The service is told to end."""
+    """The service is shutting down."""
 
-    retry_seconds = 10  # about what a start again takes
+    retry_seconds = 10  # about what a restart takes
 
 
 class QueuedJob(Generic[T]):
-    """One piece of work: it waits, is in work, and ends in `outcome`. Made by `Engine.submit`."""
+    """One piece of work: it waits, is worked on, and ends in `outcome`. Made by `WorkQueue.submit`."""
 
     def __init__(self, work: Work[T], level: int, number: int, now: float) -> None:
         self.outcome: Future[T] = Future()
         self.order = (level, number)
-        self.created, self.began, self.ended = now, math.nan, math.nan  # by the engine's clock
+        self.created, self.began, self.ended = now, math.nan, math.nan  # by the queue's clock
         self.progress = 0.0
         self._work: Work[T] | None = work
         self._finishing = threading.Lock()
@@ -58,11 +58,11 @@ class QueuedJob(Generic[T]):
         return not math.isnan(self.began) and not self.outcome.done()
 
     def finish(self, result: T | None = None, error: BaseException | None = None) -> bool:
-        """The first word is the last; whether this was the first."""
+        """Set the outcome, unless it is set already. Returns whether this call set it."""
         with self._finishing:
             if self.outcome.done():
                 return False
-            self._work = None  # it holds a picture
+            self._work = None  # it holds an image
             if error is not None:
                 self.outcome.set_exception(_without_frames(error))
             else:
@@ -70,28 +70,29 @@ class QueuedJob(Generic[T]):
             return True
 
     def run(self) -> None:
-        """Do the work, in the thread that asks."""
+        """Do the work in the calling thread."""
         work = self._work
         if work is None:
             return
         try:
             result = work(self._report)
-        except BaseException as error:  # noqa: BLE001  told where the outcome is awaited
+        except BaseException as error:  # noqa: BLE001  raised where the outcome is awaited
             self.finish(error=error)
         else:
             self.finish(result)
 
     def _report(self, done: float) -> None:
         if self.outcome.done():
-            raise Cancelled("Nobody waits for this picture any more.")
+            raise Cancelled("The client no longer waits for this image.")
         self.progress = done
 
 
 class WorkQueue:
-    """Works on tickets: `workers` threads take all of them in order, one more takes what is wanted NOW.
+    """Works on jobs: `workers` threads take all of them in order, one more thread takes only those of RENDER_LEVEL.
 
-    Two workers, since one picture is read and written while the other is in the network. At most `waiting` tickets
-    wait. `told(stage, seconds)` hears how long each waited and was worked on. Safe to use from several threads.
+    Two workers, since one image is read and written while the other is in the network. At most `waiting` jobs wait
+    beside those that an idle thread takes at once. `observe(stage, seconds)` gets the time that each job waited and
+    was worked on. Safe to use from several threads.
     """
 
     def __init__(
@@ -107,7 +108,8 @@ class WorkQueue:
         self._working: set[QueuedJob[Any]] = set()
         self._changed = threading.Condition()
         self._numbers = itertools.count()
-        self._usual_seconds = 1.0  # of a whole picture
+        self._usual_seconds = 1.0  # of a whole image
+        self._idle = {WHOLE_LEVEL: workers, RENDER_LEVEL: 1}  # threads without a job, by the level that they take
         self._closed = self._stopped = False
         levels = [WHOLE_LEVEL] * workers + [RENDER_LEVEL]
         # daemons: a decoder that does not come back shall not keep the process from ending
@@ -132,42 +134,45 @@ class WorkQueue:
             return not self._waiting and not self._working
 
     def refuse_if_full(self) -> None:
-        """Raises Full or Ending where nothing would be taken now."""
+        """Raises QueueFull or ShuttingDown where a whole image would be refused now."""
         with self._changed:
-            self._refuse()
+            self._refuse(WHOLE_LEVEL)
 
     def submit(self, work: Work[T], level: int = WHOLE_LEVEL) -> QueuedJob[T]:
-        """Put work into the queue; it is called with a progress that raises once nobody wants it. Full, Ending."""
+        """Queue some work, which gets a `progress` that raises Cancelled once the job has ended otherwise.
+
+        Raises QueueFull, ShuttingDown.
+        """
         with self._changed:
-            self._refuse()
+            self._refuse(level)
             job = QueuedJob(work, level, next(self._numbers), self._clock())
             self._waiting.append(job)
             self._changed.notify_all()
         return job
 
     def cancel(self, job: QueuedJob[Any], reason: MirnetError) -> None:
-        """End a ticket with a reason, if it has not ended: at once where it waits, at its next progress where not."""
+        """End a job with a reason, if it has not ended: a waiting one at once, another at its next progress."""
         with self._changed:
             if job in self._waiting:
                 self._waiting.remove(job)
         job.finish(error=reason)
 
     def position(self, job: QueuedJob[Any]) -> int:
-        """How many waiting tickets will be taken before it."""
+        """The number of waiting jobs that will be taken before this one."""
         with self._changed:
             return sum(other.order < job.order for other in self._waiting) if job in self._waiting else 0
 
     def retry_seconds(self) -> int:
-        """When somebody who was refused may try again: about when half of what waits is done, by recent pictures."""
+        """Seconds until a refused client may try again: about when half of the waiting jobs are done."""
         seconds = self._usual_seconds * (len(self._waiting) / 2 + 1) / self._workers
         return max(1, min(LONGEST_RETRY_SECONDS, math.ceil(seconds)))
 
     def close(self) -> None:
-        """Take nothing more; what waits and is in work goes on."""
+        """Refuse new jobs; those that wait or are worked on go on."""
         self._closed = True
 
     def stop(self, reason: MirnetError, seconds: float = 5.0) -> bool:
-        """End all with a reason, and the threads; whether they ended in time."""
+        """End all jobs with a reason, and the threads. Returns whether the threads ended in time."""
         self.close()
         with self._changed:
             self._stopped = True
@@ -181,46 +186,57 @@ class WorkQueue:
             thread.join(max(0.0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
-    def _refuse(self) -> None:
+    def _refuse(self, level: int) -> None:
+        """Raises QueueFull, ShuttingDown where a job of this level cannot be queued now."""
         if self._closed:
-            raise ShuttingDown("The service is ending and takes nothing more; try again when it is back.")
-        if len(self._waiting) >= self._limit:
+            raise ShuttingDown("The service is shutting down and takes nothing more; try again when it is back.")
+        levels = [job.order[0] for job in self._waiting]
+        if self._count_left_waiting([*levels, level]) > self._limit:
             seconds = self.retry_seconds()
-            raise QueueFull(
-                f"{len(self._waiting)} requests wait already, which is all there is room for; try again in "
-                f"{seconds} s.",
-                seconds,
-            )
+            waiting = self._count_left_waiting(levels)
+            raise QueueFull(f"{waiting} requests are waiting, the most allowed; try again in {seconds} s.", seconds)
 
-    def _serve(self, least: int) -> None:
-        while (job := self._next(least)) is not None:
+    def _count_left_waiting(self, levels: Sequence[int]) -> int:
+        """How many jobs of these levels stay in the queue once every idle thread has taken one.
+
+        A job that a thread has not picked up yet does not count as waiting: else the third of three jobs for an idle
+        worker and a queue of two would be refused, though there is a place for it.
+        """
+        by_render_thread = min(sum(level <= RENDER_LEVEL for level in levels), self._idle[RENDER_LEVEL])
+        return max(0, len(levels) - by_render_thread - self._idle[WHOLE_LEVEL])
+
+    def _serve(self, level: int) -> None:
+        """Work on jobs of this level and more urgent ones, until the queue stops."""
+        while (job := self._next(level)) is not None:
             self._observe("wait", job.began - job.created)
             job.run()
             with self._changed:
                 self._working.discard(job)
+                self._idle[level] += 1
                 job.ended = self._clock()
                 if job.order[0] == WHOLE_LEVEL:
                     newest = job.ended - job.began
                     self._usual_seconds += MEMORY_OF_SECONDS * (newest - self._usual_seconds)
             self._observe("work", job.ended - job.began)
-            del job  # it holds a result, and the next one may be long in coming
+            del job  # it holds a result, and the next job may come much later
 
-    def _next(self, least: int) -> QueuedJob[Any] | None:
+    def _next(self, level: int) -> QueuedJob[Any] | None:
         with self._changed:
             while True:
                 if self._stopped:
                     return None
                 job = min(self._waiting, key=lambda each: each.order, default=None)
-                if job is not None and job.order[0] <= least:
+                if job is not None and job.order[0] <= level:
                     self._waiting.remove(job)
                     self._working.add(job)
+                    self._idle[level] -= 1
                     job.began = self._clock()
                     return job
                 self._changed.wait()
 
 
 def _without_frames(error: BaseException) -> BaseException:
-    """An error without the frames that it came from, which hold a picture; who made it is in the log, if not we."""
+    """The error without its stack frames, which hold an image. Errors that are not ours go to the log first."""
     if not isinstance(error, MirnetError):
         failure_log.note(error)
     chain: list[BaseException] = [error]
