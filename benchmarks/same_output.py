@@ -300,12 +300,12 @@ class Service:
 
     def record(self, method: str, path: str, body: bytes = b"", **headers: str) -> Found:
         """Status, the headers that carry facts, and the body's hash or facts."""
-        return describe(*self.propose_augmented(method, path, body, **headers))
+        return describe(*self.ask(method, path, body, **headers))
 
     def wait_for(self, path: str) -> Found:
         """A job's state once it is over."""
         for _ in range(PATIENCE_SECONDS * 20):
-            _, content = self.propose_augmented("GET", path)
+            _, content = self.ask("GET", path)
             state: Found = json.loads(content)
             if state["state"] not in ("waiting", "working"):
                 return state
@@ -340,7 +340,7 @@ def serving(program: Program) -> Iterator[Service]:
         if not address:
             sys.exit(f"mirnet serve does not say where it listens: {line}")
         service = Service(int(address[1]))
-        while service.propose_augmented("GET", "/readyz")[0].status != 200:
+        while service.ask("GET", "/readyz")[0].status != 200:
             time.sleep(0.1)
         yield service
     finally:
@@ -376,7 +376,7 @@ def record_rest(program: Program) -> Found:
 
 def read_openapi(service: Service) -> Found:
     """The paths, methods, parameters and responses; no sentences."""
-    document = json.loads(service.propose_augmented("GET", "/openapi.json")[1])
+    document = json.loads(service.ask("GET", "/openapi.json")[1])
     return {
         f"{method} {path}": {"parameters": sorted(each["name"] for each in said.get("parameters", [])),
                              "responses": sorted(said["responses"])}
@@ -385,7 +385,7 @@ def read_openapi(service: Service) -> Found:
 
 
 def read_metric_names(service: Service) -> list[str]:
-    text = service.propose_augmented("GET", "/metrics")[1].decode()
+    text = service.ask("GET", "/metrics")[1].decode()
     names = {re.split(r"[{ ]", line)[0] for line in text.splitlines() if line.startswith("mirnet_")}
     return sorted(name for name in names if not name.endswith("_created"))
 
@@ -430,7 +430,7 @@ def record_problems(service: Service, photo: bytes, png: bytes) -> Found:
 
 def record_preview(service: Service, content: bytes) -> Found:
     """What the page asks for while the user moves sliders."""
-    response, body = service.propose_augmented("POST", "/v1/previews", content)
+    response, body = service.ask("POST", "/v1/previews", content)
     address = response.headers["Location"]
     views = {
         "facts": ("GET", address), "original": ("GET", f"{address}/original"), "default": ("POST", address),
@@ -445,12 +445,12 @@ def record_preview(service: Service, content: bytes) -> Found:
 
 
 def record_job(service: Service, content: bytes) -> Found:
-    response, body = service.propose_augmented("POST", "/v1/jobs?exposure=0.5", content)
+    response, body = service.ask("POST", "/v1/jobs?exposure=0.5", content)
     address = response.headers["Location"]
     state = service.wait_for(address)
     if state["problem"]:
         state["problem"] = {"type": state["problem"]["type"], "keys": sorted(state["problem"])}
-    events = service.propose_augmented("GET", f"{address}/events")[1].decode().splitlines()
+    events = service.ask("GET", f"{address}/events")[1].decode().splitlines()
     begun = describe(response, body)
     begun["body"] = sorted(begun["body"])  # how far the job is by then depends on the moment
     return {

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -35,6 +36,17 @@ def repository() -> Path:
 def give_up() -> Callable[[str], NoReturn]:
     """Call it with a reason when a tool is missing: the test is skipped, in `.ci/run` it fails."""
     return _give_up
+
+
+@pytest.fixture(scope="session")
+def require_root() -> Callable[[], None]:
+    """Call it where only root can do what follows: the test is skipped, in `.ci/run` it fails."""
+
+    def require() -> None:
+        if os.geteuid() != 0:
+            _give_up("only root can do this")
+
+    return require
 
 
 @pytest.fixture(scope="session")
@@ -80,6 +92,27 @@ def _no_fsync() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda file: None)
         yield
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path, require_root: Callable[[], None]) -> Iterator[Callable[[str], Path]]:
+    """Mounts a file system of so many bytes ("4k") below tmp_path, and gives its folder."""
+    mounted: list[Path] = []
+
+    def mount(size: str) -> Path:
+        require_root()
+        disk = tmp_path / "disk"
+        disk.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"the kernel forbids to mount a tiny disk: {done.stderr.strip()}")
+        mounted.append(disk)
+        return disk
+
+    yield mount
+    for disk in mounted:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 # Weights without training --------------------------------------------------------------------------------------------

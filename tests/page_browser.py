@@ -68,7 +68,7 @@ def chromium(path: str) -> Iterator[Browser]:
 
 @dataclass
 class Visit:
-    """A page that somebody opened, and what it did behind their back."""
+    """An open page, with the requests that it made and the complaints of the browser."""
 
     page: Page
     origin: str
@@ -84,8 +84,10 @@ class Visit:
     def asked(self, pattern: str) -> list[str]:
         return [each for each in self.requests if re.search(pattern, each)]
 
-    def apply_dead_zone(self) -> None:
+    def wait_until_shown(self) -> None:
         """Wait until every picture is ready or failed, and the page shows all that it will."""
+        for _ in range(2):  # a change of the view is noticed in the next frame, and asks for pixels in the one after
+            self.frame()
         self.until(SETTLED)
         self.frame()  # stage and histogram are drawn in the frame after their pixels came
 
@@ -94,11 +96,20 @@ class Visit:
         self.page.evaluate("new Promise(requestAnimationFrame)")
 
     def until(self, script: str) -> None:
-        """Wait until JavaScript says so. Playwright's own way is an eval in the page, which our CSP forbids."""
+        """Wait until a JavaScript expression is true. Playwright's own way is an eval, which our CSP forbids."""
         end = time.monotonic() + SECONDS
         while not self.page.evaluate(script):
             assert time.monotonic() < end, f"still not so after {SECONDS:g} s: {script}"
-            self.page.wait_for_timeout(20)
+            self.frame()
+
+    def until_still(self, selector: str) -> None:
+        """Wait until an element keeps its place from one frame to the next."""
+        place = self.page.locator(selector).bounding_box
+        before, now = None, place()
+        while before != now:
+            self.frame()
+            self.frame()
+            before, now = now, place()
 
     def add(self, *files: dict[str, Any] | Path) -> None:
         self.page.set_input_files("#files", list(files))  # type: ignore[arg-type]

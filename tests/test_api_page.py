@@ -7,12 +7,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-
-pytest.importorskip("playwright")
-
 from axe_playwright_python.sync_playwright import Axe
 from page_browser import chromium
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Browser, Locator, Page, expect
 from sample_pictures import pillow_bytes, smooth
 from serving import Running, with_network
 
@@ -26,7 +23,7 @@ FACES = [(360, "light"), (1280, "dark")]
 
 
 @dataclass
-class OpenedPreview:
+class OpenedPage:
     """The page, and what it asked for and complained of."""
 
     page: Page
@@ -54,13 +51,13 @@ def browser(require_tool: Callable[[str], str]) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def come(browser: Browser, service: Running) -> Iterator[Callable[..., OpenedPreview]]:
+def come(browser: Browser, service: Running) -> Iterator[Callable[..., OpenedPage]]:
     """Opens /docs; afterwards nothing may have been asked of another host, nor been amiss or forbidden by the CSP."""
-    all_opened: list[OpenedPreview] = []
+    all_opened: list[OpenedPage] = []
 
-    def open_docs(width: int = 1280, theme: str = "light", path: str = "/docs") -> OpenedPreview:
+    def open_docs(width: int = 1280, theme: str = "light", path: str = "/docs") -> OpenedPage:
         context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=theme)  # type: ignore[arg-type]
-        opened = OpenedPreview(context.new_page())
+        opened = OpenedPage(context.new_page())
         context.on("request", lambda request: opened.asked.append(request.url))
         opened.page.on("console", lambda said: said.type == "error" and opened.complaints.append(said.text))
         opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
@@ -81,7 +78,7 @@ def come(browser: Browser, service: Running) -> Iterator[Callable[..., OpenedPre
 
 @pytest.mark.parametrize(("width", "theme"), FACES)
 def test_every_operation_is_shown_and_can_be_read(
-    come: Callable[..., OpenedPreview], service: Running, width: int, theme: str
+    come: Callable[..., OpenedPage], service: Running, width: int, theme: str
 ) -> None:
     opened = come(width, theme)
     opened.unfold()
@@ -99,7 +96,7 @@ def test_every_operation_is_shown_and_can_be_read(
 
 
 def test_an_operation_can_be_tried_with_the_token_that_the_page_has(
-    come: Callable[..., OpenedPreview], tmp_path: Path
+    come: Callable[..., OpenedPage], tmp_path: Path
 ) -> None:
     photo = tmp_path / "party.jpg"
     photo.write_bytes(pillow_bytes(smooth() // 6, "JPEG"))
@@ -121,15 +118,10 @@ def test_every_type_of_problem_is_an_anchor_with_its_status(repository: Path) ->
     }
 
 
-def test_the_address_of_a_problem_leads_to_its_words(come: Callable[..., OpenedPreview]) -> None:
+def test_the_address_of_a_problem_leads_to_its_words(come: Callable[..., OpenedPage]) -> None:
     page = come(path="/docs#too-many-pixels").page
     place = page.locator("#too-many-pixels")
-    for _ in range(100):
-        box = place.bounding_box()
-        if box is not None and 0 <= box["y"] < 800:
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(f"it is at {box}")
+    expect(place).to_be_in_viewport()
 
 
 def test_the_viewer_is_vendored_with_its_licence(repository: Path) -> None:

@@ -287,28 +287,18 @@ def test_a_bad_file_is_a_line_on_standard_error_and_the_others_go_on(command, we
     assert bad.read_bytes() == before
 
 
-def test_a_full_disk_is_a_sentence_and_leaves_nothing(command, weights, photo, tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = shutil.which("mount")
-    if (
-        not mount
-        or subprocess.run([mount, "-t", "tmpfs", "-o", "size=4k", "tmpfs", disk], capture_output=True).returncode
-    ):
-        pytest.skip("only root may mount a tiny disk")
-    try:
-        large = picture(photo.with_name("large.png"), 200, 200)
-        done = command("enhance", large, "-o", disk, "--weights", weights)
-        assert (done.code, names(disk)) == (1, [])
-        assert "large.png: could not be written (No space left on device), nothing was left behind" in done.err
-    finally:
-        subprocess.run(["umount", disk], check=True)
+def test_a_full_disk_is_a_sentence_and_leaves_nothing(command, weights, photo, tiny_disk):
+    disk = tiny_disk("4k")
+    large = picture(photo.with_name("large.png"), 200, 200)
+    done = command("enhance", large, "-o", disk, "--weights", weights)
+    assert (done.code, names(disk)) == (1, [])
+    assert "large.png: could not be written (No space left on device), nothing was left behind" in done.err
 
 
-def test_no_permission_is_a_sentence(command, weights, photo):
-    command("enhance", photo, "--weights", weights)  # all that it loads is loaded: nobody may perhaps not read it
-    if os.geteuid() != 0:
-        pytest.skip("only root can become nobody")
+def test_no_permission_is_a_sentence(command, weights, photo, monkeypatch, require_root):
+    require_root()
+    command("enhance", photo, "--weights", weights)  # so that all modules are imported: nobody may not read them
+    monkeypatch.chdir("/")  # the clone may lie below a folder that nobody may not enter
     with tempfile.TemporaryDirectory() as outside:  # nobody may not enter pytest's own folder
         folder = Path(outside)
         folder.chmod(0o755)

@@ -3,10 +3,10 @@
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from sample_pictures import pillow_bytes, smooth
+from serving import Patient, running
 
 READ_ONLY = """
 set -e
@@ -75,12 +76,18 @@ def test_nothing_that_the_wheel_needs_is_ignored(repository: Path) -> None:
     assert {Path(name).suffix for name in lost} <= {"", ".safetensors"}  # __pycache__, and what training begins with
 
 
-def test_the_container_s_health_check_asks_the_service(dockerfile: list[list[str]], tmp_path: Path) -> None:
+def test_the_container_s_health_check_asks_the_service(dockerfile: list[list[str]]) -> None:
     words = arguments(dockerfile, "HEALTHCHECK")
     program = listed(words[words.index("CMD") + 1 :])[2]
     assert "http://127.0.0.1:7411/healthz" in program
-    elsewhere = program.replace("7411", "9")  # nobody listens there
-    assert subprocess.run([sys.executable, "-c", elsewhere], capture_output=True, check=False).returncode != 0
+
+    def check_health(port: int) -> int:
+        elsewhere = program.replace("7411", str(port))
+        return subprocess.run([sys.executable, "-c", elsewhere], capture_output=True, check=False).returncode
+
+    with running(lambda path: Patient()) as served:
+        assert check_health(served.port) == 0
+    assert check_health(served.port) != 0  # the service has ended
 
 
 def test_compose_denies_the_container_what_it_does_not_need(repository: Path) -> None:
@@ -97,10 +104,10 @@ def test_compose_denies_the_container_what_it_does_not_need(repository: Path) ->
     assert int(service["stop_grace_period"].removesuffix("s")) > 10  # the service's own
 
 
-def test_the_unit_is_one_that_systemd_understands(repository: Path, tmp_path: Path) -> None:
-    analyze = shutil.which("systemd-analyze")
-    if analyze is None:
-        pytest.skip("systemd-analyze is not here")
+def test_the_unit_is_one_that_systemd_understands(
+    repository: Path, tmp_path: Path, require_tool: Callable[[str], str]
+) -> None:
+    analyze = require_tool("systemd-analyze")
     unit = tmp_path / "mirnet.service"
     there = (repository / "docs" / "mirnet.service").read_text().replace("/opt/mirnet/bin/mirnet", sys.executable)
     unit.write_text(there)
@@ -117,10 +124,14 @@ def test_the_unit_keeps_the_service_on_this_machine_and_from_writing(repository:
     assert not any(line.startswith("MemoryDenyWriteExecute=yes") for line in lines)  # OpenVINO compiles
 
 
-def test_the_service_works_where_nothing_can_be_written(tmp_path: Path) -> None:
+def test_the_service_works_where_nothing_can_be_written(
+    tmp_path: Path, require_root: Callable[[], None], require_tool: Callable[[str], str]
+) -> None:
     """As in the container: a read-only file system, no capabilities, no new ones."""
-    if os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
-        pytest.skip("only root may make a file system read-only for one process")
+    require_root()
+    tried = subprocess.run([require_tool("unshare"), "--mount", "true"], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"the kernel forbids mounts of one process: {tried.stderr.strip()}")
     serve = (sys.executable, "-m", "mirnet", "serve", "--port", "0")
     command = ("unshare", "--mount", "sh", "-c", READ_ONLY, tmp_path, *serve)
     environment = {"PATH": os.environ["PATH"], "MIRNET_CACHE": "", "PYTHONUNBUFFERED": "1", "HOME": "/nowhere"}

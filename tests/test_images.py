@@ -170,10 +170,10 @@ def test_a_written_file_depends_on_the_pixels_and_not_on_the_bands():
     assert images.encode_image(picture.bands(1), picture) == images.encode_image(picture.bands(48), picture)
 
 
-def test_no_open_files_are_left_behind(tmp_path):
+def test_no_open_files_are_left_behind(tmp_path, give_up):
     descriptors = Path("/proc/self/fd")
     if not descriptors.exists():
-        pytest.skip("counts open files in /proc")
+        give_up("open files are counted in /proc/self/fd, which Linux alone has")
     path = tmp_path / "photo.jpg"
     path.write_bytes(photo("jpeg"))
     images.read_image(path)

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import io
 import json
-import shutil
 import struct
 import subprocess
 import tempfile
@@ -19,7 +18,10 @@ from sample_pictures import FORMATS, WAYS, XMP, again, exif, icc, noise, photo, 
 from mirnet import images, metadata
 from mirnet.images import output_metadata
 
-needs_exiftool = pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")
+
+@pytest.fixture
+def needs_exiftool(require_tool):
+    require_tool("exiftool")
 
 
 def exiftool(data: bytes, *arguments: str) -> str:
@@ -47,7 +49,7 @@ def told_of_photo(data: bytes) -> dict[str, object]:
     return {name: read[name] for name in names if name in read}
 
 
-@needs_exiftool
+@pytest.mark.usefixtures("needs_exiftool")
 @pytest.mark.parametrize(("format", "target"), WAYS)
 def test_exif_and_xmp_stay_in_every_format_and_between_formats(format, target):
     data = photo(format)
@@ -68,14 +70,14 @@ def test_a_third_reader_finds_every_tag_of_exposure_and_place_and_the_maker_note
     assert directories(data)[0][0x927C] == b"maker\0\1\2\3" * 9
 
 
-@needs_exiftool
+@pytest.mark.usefixtures("needs_exiftool")
 @pytest.mark.parametrize("format", ["jpeg", "png", "webp"])
 def test_the_same_format_gains_and_loses_no_exif_at_all(format):
     data = photo(format)
     assert told(again(data), "EXIF") == told(data, "EXIF")
 
 
-@needs_exiftool
+@pytest.mark.usefixtures("needs_exiftool")
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_picture_without_exif_gets_none(format):
     assert "ExifIFD" not in str(told(again(pillow_bytes(smooth(), format)), "EXIF"))
@@ -87,7 +89,7 @@ def complaints(data: bytes) -> set[str]:
     return set(exiftool(data, "-validate", "-warning", "-error", "-a", "-s3").splitlines()[1:])
 
 
-@needs_exiftool
+@pytest.mark.usefixtures("needs_exiftool")
 @pytest.mark.parametrize(("format", "target"), WAYS)
 def test_exiftool_finds_nothing_wrong_that_was_right_before(format, target):
     before = complaints(photo(format)) | complaints(photo(target))
@@ -187,7 +189,7 @@ def test_without_provenance_the_xmp_is_the_very_same():
     assert images.open_image(again(photo("jpeg"))).metadata.xmp == XMP
 
 
-@needs_exiftool
+@pytest.mark.usefixtures("needs_exiftool")
 @pytest.mark.parametrize("format", FORMATS)
 def test_another_program_reads_the_provenance(format):
     for data in (photo(format), pillow_bytes(smooth(), format)):

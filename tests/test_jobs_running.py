@@ -294,6 +294,6 @@ def test_what_a_killed_run_left_is_cleared_where_results_go_and_nowhere_else(wor
     here, elsewhere = (tmp_path / name for name in ("out/deep", "out"))
     here.mkdir(parents=True)
     for folder in (here, elsewhere):
-        (folder / f".mirnet-{files.MACHINE}-00.part").write_bytes(b"half")
+        (folder / f".mirnet-{files.machine_id()}-00.part").write_bytes(b"half")
     jobs.clear_output(work)
     assert (list(here.iterdir()), len(list(elsewhere.glob(".*.part")))) == ([], 1)

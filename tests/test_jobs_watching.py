@@ -64,7 +64,7 @@ def test_a_file_that_grows_is_waited_for(days, tmp_path):
 def test_a_file_that_is_open_for_writing_is_waited_for(days, tmp_path):
     file = (tmp_path / "a.jpg").open("wb")
     if not folder_watch.is_being_written(tmp_path / "a.jpg"):
-        pytest.skip("this file system gives no leases")
+        pytest.skip("the kernel grants no leases on this file system (fcntl.F_SETLEASE)")
     wait = [lambda: None] * 6
     assert days.next(*wait, file.close) == (["a.jpg"], 7.0)
     assert not folder_watch.is_being_written(tmp_path / "a.jpg")

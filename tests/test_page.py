@@ -65,7 +65,7 @@ def party(come: Open) -> Visit:
     """The page with one dark photograph, ready."""
     seen = come()
     seen.add(dark_file())
-    seen.apply_dead_zone()
+    seen.wait_until_shown()
     return seen
 
 
@@ -129,14 +129,14 @@ def test_an_example_comes_back_bright_and_every_state_is_accessible(come: Open, 
     assert violations(page) == []
     page.click("#examples button:has-text('Cat')")
     page.wait_for_selector(".card")
-    seen.apply_dead_zone()
+    seen.wait_until_shown()
     assert page.locator(".card .state").inner_text() == "ready"
     assert seen.shown("after")[:, :, :3].mean() > 3 * seen.shown("before")[:, :, :3].mean()
     assert page.locator("#exposure-value").inner_text().startswith("proposed +")
     page.click("summary")
     assert violations(page) == []
     seen.add({"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"})
-    seen.apply_dead_zone()
+    seen.wait_until_shown()
     page.click(".card[data-state=failed] .face")
     assert "expected a JPEG" in page.locator("#apology").inner_text()
     assert "expected a JPEG" in page.locator(".card[data-state=failed] .problem").inner_text()
@@ -233,7 +233,7 @@ def test_photographs_are_dropped_pasted_and_chosen_and_stand_in_a_queue(come: Op
         page.click(".adders [data-choose]")
     assert choosing.value.is_multiple()
     choosing.value.set_files([dark_file(name="one.jpg", seed=1), dark_file(name="two.jpg", seed=2)])
-    seen.apply_dead_zone()
+    seen.wait_until_shown()
     assert page.locator(".card .name").all_inner_texts() == ["dropped.jpg", "pasted 1.png", "one.jpg", "two.jpg"]
     assert page.locator(".card .state").all_inner_texts() == ["ready"] * 4
     painted = "(canvas) => canvas.getContext('2d').getImageData(40, 40, 1, 1).data[3]"
@@ -255,13 +255,13 @@ def test_a_phone_offers_its_camera_and_a_desk_does_not(come: Open) -> None:
 def test_a_picture_that_browsers_cannot_show_is_shown_by_the_server(come: Open) -> None:
     seen = come()
     seen.add(dark_file(name="scan.tif", depth=16))
-    seen.apply_dead_zone()
+    seen.wait_until_shown()
     assert "TIFF · 16 bit" in seen.page.locator("#facts").inner_text()
     assert seen.shown("before").shape == (120, 160, 4)
     assert seen.shown("after")[:, :, :3].mean() > 1.5 * seen.shown("before")[:, :, :3].mean()
     before = len(seen.asked("POST .*/v1/previews/"))
     seen.slide("strength", 0)  # not blended here: the server renders it
-    seen.apply_dead_zone()
+    seen.wait_until_shown()
     assert len(seen.asked("POST .*/v1/previews/")) == before + 1
     np.testing.assert_allclose(seen.shown("after").astype(int), seen.shown("before"), atol=1)
 
@@ -288,7 +288,7 @@ def test_the_line_moves_by_keyboard_click_and_drag(party: Visit) -> None:
     middle = box["y"] + box["height"] / 2
     page.mouse.click(box["x"] + 0.25 * box["width"], middle)
     assert line(page) == pytest.approx(25, abs=1)
-    page.wait_for_timeout(150)  # the line glides there
+    party.until_still("#line")  # it glides there
     page.mouse.move(box["x"] + 0.25 * box["width"], middle)
     page.mouse.down()
     page.mouse.move(box["x"] + 0.7 * box["width"], middle, steps=4)
@@ -300,7 +300,7 @@ def test_the_line_moves_by_touch_and_two_fingers_zoom(come: Open) -> None:
     seen = come(width=360)
     page = seen.page
     seen.add(dark_file())
-    seen.apply_dead_zone()
+    seen.wait_until_shown()
     box = page.locator("#stage").bounding_box()
     assert box
     fingers = page.context.new_cdp_session(page)
@@ -411,14 +411,14 @@ def test_denoise_and_strength_are_blended_here_as_the_server_would(party: Visit)
     party.slide("strength", 63)
     party.frame()
     np.testing.assert_allclose(party.shown("after")[:, :, :3].astype(int), of_the_server(party, strength=0.63), atol=1)
-    party.apply_dead_zone()
+    party.wait_until_shown()
     assert len(party.asked("/v1/previews/")) == asked  # nothing was asked of the server for it
 
 
 def test_an_exposure_is_rendered_small_first_with_one_upload(come: Open) -> None:
     seen = come()
     seen.add(dark_file(640, 860))
-    seen.apply_dead_zone()
+    seen.wait_until_shown()
     before = len(seen.requests)
     bright = "desk.developer.whole.image.data.reduce((sum, value) => sum + value, 0)"
     dim = seen.desk(bright)
@@ -426,7 +426,7 @@ def test_an_exposure_is_rendered_small_first_with_one_upload(come: Open) -> None
     seen.frame()
     assert seen.desk(bright) > dim  # a first guess, at once
     assert seen.page.locator("#exposure-value").inner_text().endswith("yours +1.5")
-    seen.apply_dead_zone()
+    seen.wait_until_shown()
     renderings = [each for each in seen.requests[before:] if each.startswith("POST")]
     pixels = [int(str(re.search(r"pixels=(\d+)", each)[1])) for each in renderings]  # type: ignore[index]
     assert len(pixels) == 2
@@ -435,8 +435,7 @@ def test_an_exposure_is_rendered_small_first_with_one_upload(come: Open) -> None
     assert len(seen.asked(r"POST .*/v1/previews$")) == 1
     np.testing.assert_allclose(seen.shown("after")[:, :, :3].astype(int), of_the_server(seen, exposure=1.5), atol=1)
     seen.page.click("#pixels")
-    seen.page.wait_for_timeout(200)
-    seen.apply_dead_zone()
+    seen.wait_until_shown()
     x, y, width, height = (int(each) for each in seen.desk("desk.developer.details[0].region"))
     assert f"region={x}%2C{y}%2C{width}%2C{height}" in seen.requests[-1]  # at 1:1 it is the picture's own pixels
     assert seen.desk("desk.developer.details[0].after.width") == width
@@ -445,15 +444,14 @@ def test_an_exposure_is_rendered_small_first_with_one_upload(come: Open) -> None
 def test_who_pans_at_1_to_1_waits_for_what_was_not_yet_seen(come: Open) -> None:
     seen = come()
     seen.add(dark_file(900, 1400))
-    seen.apply_dead_zone()
+    seen.wait_until_shown()
     seen.page.click("#pixels")
-    seen.apply_dead_zone()
+    seen.wait_until_shown()
 
     def asked_for(act: str) -> int:
         before = len(seen.requests)
         seen.page.evaluate(f"async () => {{ const {{ desk }} = await import('/page/main.js'); desk.viewer.{act}; }}")
-        seen.page.wait_for_timeout(200)
-        seen.apply_dead_zone()
+        seen.wait_until_shown()
         regions = [re.search(r"POST .*region=(\d+)%2C(\d+)%2C(\d+)%2C(\d+)", each) for each in seen.requests[before:]]
         return sum(int(found[3]) * int(found[4]) for found in regions if found)
 
@@ -482,7 +480,7 @@ def test_who_pans_at_1_to_1_waits_for_what_was_not_yet_seen(come: Open) -> None:
 def test_a_slider_tells_nothing_of_another_picture(come: Open) -> None:
     seen = come()
     seen.add(dark_file(), dark_file(name="b.jpg", seed=2))
-    seen.apply_dead_zone()
+    seen.wait_until_shown()
     knob = seen.page.locator("#denoise")
     for leave in ("#reset", ".card:nth-child(2) .face"):
         seen.slide("denoise", 30)
@@ -497,7 +495,7 @@ def test_mood_exposure_kept_and_another_photograph_to_match_change_the_picture(p
     mean = {"day": party.shown("after").mean()}
     for name in ("night", "keep"):
         page.click(f"#{name}")
-        party.apply_dead_zone()
+        party.wait_until_shown()
         mean[name] = party.shown("after").mean()
         assert page.get_attribute(f"#{name}", "aria-pressed") == "true"
     assert page.get_attribute("#night", "aria-pressed") == "false"
@@ -505,12 +503,12 @@ def test_mood_exposure_kept_and_another_photograph_to_match_change_the_picture(p
     with page.expect_file_chooser() as choosing:
         page.click("#match")
     choosing.value.set_files(dark_file(name="dim.jpg", seed=5))
-    party.apply_dead_zone()
+    party.wait_until_shown()
     assert page.locator("#match").inner_text() == "Matches dim.jpg"
     assert page.locator("#exposure").is_disabled()
     assert party.shown("after").mean() == pytest.approx(mean["keep"], rel=0.2)
     page.click("#reset")
-    party.apply_dead_zone()
+    party.wait_until_shown()
     assert party.shown("after").mean() == mean["day"]
 
 
@@ -544,7 +542,7 @@ def test_sixteen_bit_stay_sixteen_bit_and_the_suffix_keeps_its_case(come: Open) 
 
     seen = come()
     seen.add(dark_file(name="Scan 1.TIF", depth=16))
-    seen.apply_dead_zone()
+    seen.wait_until_shown()
     name, content = saved(seen.page)
     assert name == "Scan 1.bright.TIF"
     assert tifffile.imread(io.BytesIO(content)).dtype == np.uint16
@@ -553,7 +551,7 @@ def test_sixteen_bit_stay_sixteen_bit_and_the_suffix_keeps_its_case(come: Open) 
 def test_all_come_as_one_zip_with_names_that_differ(come: Open) -> None:
     seen = come()
     seen.add(dark_file(seed=1), dark_file(seed=2), {"name": "no.txt", "mimeType": "text/plain", "buffer": b"no"})
-    seen.apply_dead_zone()
+    seen.wait_until_shown()
     name, content = saved(seen.page, "#save-all")
     assert name == "bright.zip"
     archive = zipfile.ZipFile(io.BytesIO(content))
@@ -567,7 +565,7 @@ def test_all_come_as_one_zip_with_names_that_differ(come: Open) -> None:
 def test_a_reload_asks_while_something_is_unsaved_and_only_then(party: Visit) -> None:
     asked: list[str] = []
     party.add({"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"})  # of it nothing can be lost
-    party.apply_dead_zone()
+    party.wait_until_shown()
 
     def stay(dialog: Dialog) -> None:
         asked.append(dialog.type)
@@ -575,9 +573,9 @@ def test_a_reload_asks_while_something_is_unsaved_and_only_then(party: Visit) ->
 
     party.page.on("dialog", stay)
     party.page.click("#night")
-    party.apply_dead_zone()
-    party.page.evaluate("setTimeout(() => location.reload())")
-    party.page.wait_for_timeout(300)
+    party.wait_until_shown()
+    with party.page.expect_event("dialog"):
+        party.page.evaluate("setTimeout(() => location.reload())")
     assert asked == ["beforeunload"]
     assert party.page.locator(".card").count() == 2
     saved(party.page)
@@ -604,16 +602,14 @@ def test_everything_is_done_by_keyboard(come: Open) -> None:
     tab_to("#examples li:last-child button")
     page.keyboard.press("Enter")
     page.wait_for_selector(".card")
-    seen.apply_dead_zone()
+    seen.wait_until_shown()
     bright = seen.shown("after").mean()
     for selector in ("#stage", "#line", "#hold", "#zoom-in", "#full", ".face", ".remove", "[data-choose]"):
         tab_to(selector)
     tab_to("#exposure")
     for _ in range(5):
         page.keyboard.press("ArrowLeft")
-    seen.apply_dead_zone()
-    page.wait_for_timeout(200)
-    seen.apply_dead_zone()
+    seen.wait_until_shown()
     assert seen.shown("after").mean() < bright
     tab_to("#night")
     page.keyboard.press(" ")
@@ -634,13 +630,13 @@ def test_a_failed_picture_can_be_tried_again_and_removed(come: Open) -> None:
     told = {"type": "/docs#busy", "title": "No", "status": 422, "detail": "A sentence of the server."}
     page.route("**/v1/previews", lambda route: route.fulfill(status=422, json=told))
     seen.add(dark_file(name="one.jpg"), dark_file(name="two.jpg"))
-    seen.apply_dead_zone()
+    seen.wait_until_shown()
     assert page.locator(".problem").all_inner_texts() == ["A sentence of the server."] * 2
     assert page.locator("#apology p").first.inner_text() == "A sentence of the server."
     page.unroute("**/v1/previews")
     page.click("#retry")
     page.wait_for_selector(".card:first-child[data-state=ready]")
-    seen.apply_dead_zone()
+    seen.wait_until_shown()
     assert page.locator("#apology").is_hidden()
     page.click(".card:last-child .remove")
     assert page.locator(".card").count() == 1
@@ -650,7 +646,7 @@ def test_a_file_beyond_the_servers_limit_is_not_even_sent(come: Open) -> None:
     seen = come()
     seen.desk("desk.pictures.largestFile = 2_000_000")
     seen.add({"name": "large.jpg", "mimeType": "image/jpeg", "buffer": bytes(3_000_000)})
-    seen.apply_dead_zone()
+    seen.wait_until_shown()
     assert "has 3 MB, and this mirnet takes 2 MB at most" in seen.page.locator("#apology").inner_text()
     assert seen.asked("POST") == []
 
@@ -662,7 +658,9 @@ def test_a_rendering_that_is_decoded_too_late_is_not_shown_in_place_of_another_p
             window.createImageBitmap = async (...given) => {
                 window.createImageBitmap = decode; // only the first one takes its time
                 await new Promise((letGo) => (window.letGo = letGo));
-                return decode(...given);
+                const image = await decode(...given);
+                window.decodedLate = true;
+                return image;
             };
         }"""
     )
@@ -670,9 +668,10 @@ def test_a_rendering_that_is_decoded_too_late_is_not_shown_in_place_of_another_p
     party.until("window.letGo !== undefined")
     party.add(dark_file(90, 70, name="small.jpg"))
     party.page.click(".card:last-child .face")
-    party.apply_dead_zone()
+    party.wait_until_shown()
     party.page.evaluate("letGo()")
-    party.page.wait_for_timeout(100)
+    party.until("window.decodedLate === true")
+    party.frame()
     assert party.desk("desk.developer.whole.region") == [0, 0, 70, 90]
 
 
@@ -681,7 +680,7 @@ def test_a_photograph_that_cannot_be_matched_is_left_out_with_a_sentence(party: 
     bright = party.shown("after").mean()
     page.set_input_files("#match-file", {"name": "no.jpg", "mimeType": "image/jpeg", "buffer": b"no picture"})
     page.wait_for_selector("#match-problem:not([hidden])")
-    party.apply_dead_zone()
+    party.wait_until_shown()
     said = page.locator("#match-problem").inner_text()
     assert said.startswith("no.jpg, the photograph to match, is left out: ")
     assert "expected a JPEG" in said
@@ -701,7 +700,7 @@ def test_a_picture_whose_rendering_failed_is_tried_again_with_other_settings(par
     page.wait_for_selector("#apology:not([hidden])")
     page.unroute("**/v1/previews/**")
     page.click("#reset")
-    party.apply_dead_zone()
+    party.wait_until_shown()
     assert page.locator("#apology").is_hidden()
     assert party.shown("after").mean() > party.shown("before").mean()
 
@@ -709,7 +708,7 @@ def test_a_picture_whose_rendering_failed_is_tried_again_with_other_settings(par
 def test_a_zip_that_cannot_be_made_says_so_and_saving_goes_on(party: Visit) -> None:
     page = party.page
     party.add(dark_file(seed=1))
-    party.apply_dead_zone()
+    party.wait_until_shown()
     page.evaluate("Response.prototype.blobOf = Response.prototype.blob; delete AbortSignal.any")
     page.evaluate(
         """() => { Response.prototype.blob = function () {
@@ -722,7 +721,7 @@ def test_a_zip_that_cannot_be_made_says_so_and_saving_goes_on(party: Visit) -> N
     assert party.complaints
     party.complaints.clear()  # told to whoever mends it
     page.click("#retry")
-    party.apply_dead_zone()
+    party.wait_until_shown()
     assert saved(page)[0] == "party.bright.jpg"
 
 
@@ -739,10 +738,9 @@ def test_where_canvases_do_not_tell_the_truth_the_server_renders_everything(come
     seen.page.reload()
     seen.until("document.querySelector('#format').options.length > 1")
     seen.add(dark_file())
-    seen.apply_dead_zone()
+    seen.wait_until_shown()
     seen.slide("strength", 0)
-    seen.page.wait_for_timeout(50)
-    seen.apply_dead_zone()
+    seen.wait_until_shown()
     np.testing.assert_allclose(seen.shown("after").astype(int), seen.shown("before"), atol=1)
     assert seen.asked("strength=0.*layers=false")
     assert seen.asked("layers=true") == []
@@ -771,7 +769,7 @@ def test_a_busy_server_is_asked_again_when_it_says(come: Open) -> None:
 
     seen.page.route("**/v1/previews", busy)
     seen.add(dark_file())
-    seen.apply_dead_zone()
+    seen.wait_until_shown()
     assert seen.page.locator(".card .state").inner_text() == "ready"
     assert len(seen.asked("POST .*/v1/previews$")) == 3
 
@@ -787,7 +785,7 @@ def test_a_server_that_says_nothing_counts_as_away(party: Visit) -> None:
     page.unroute("**/v1/previews/**")
     page.unroute("**/healthz")
     page.wait_for_selector("#banner", state="hidden")
-    party.apply_dead_zone()
+    party.wait_until_shown()
     assert party.shown("after").mean() > before
 
 
@@ -798,8 +796,7 @@ def test_a_preview_that_the_server_dropped_is_sent_again_by_itself(party: Visit)
     party.page.keyboard.press("+")
     before = party.shown("after").mean()
     party.slide("exposure", 1)
-    party.page.wait_for_timeout(50)
-    party.apply_dead_zone()
+    party.wait_until_shown()
     assert party.desk("desk.developer.picture.preview.id") != number
     assert party.shown("after").mean() > before
     assert party.desk("desk.viewer.zoomed")  # what was on the stage stayed there
@@ -833,7 +830,7 @@ def test_a_token_is_asked_for_taken_from_the_address_and_hidden_and_a_lost_serve
         page = seen.page
         assert page.url == origin
         seen.add(dark_file())
-        seen.apply_dead_zone()
+        seen.wait_until_shown()
         before = seen.shown("after").mean()
         process.kill()
         process.wait()
@@ -843,7 +840,7 @@ def test_a_token_is_asked_for_taken_from_the_address_and_hidden_and_a_lost_serve
         assert violations(page) == []
         with serving("--token", "open-sesame", port=int(origin.rsplit(":", 1)[1].strip("/"))):
             page.wait_for_selector("#banner", state="hidden")
-            seen.apply_dead_zone()
+            seen.wait_until_shown()
             assert seen.shown("after").mean() > before
             assert saved(page)[0] == "party.bright.jpg"
             page.evaluate("sessionStorage.clear()")

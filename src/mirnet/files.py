@@ -7,6 +7,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,8 +16,13 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"  # in the names of drafts: another machine's locks may not show
 FOREIGN_DRAFT_SECONDS = 24 * 3600
+
+
+@cache
+def machine_id() -> str:
+    """Eight digits that name this machine in drafts: locks of another one may not be visible here."""
+    return f"{zlib.crc32(platform.node().encode()):08x}"
 
 
 def write_whole(path: Path, content: bytes, *, overwrite: bool = True) -> None:
@@ -58,14 +64,14 @@ def clear_drafts(folder: Path) -> None:
     """
     for draft in folder.glob(".mirnet-*.part") if folder.is_dir() else ():
         with suppress(OSError):
-            ours = draft.name.startswith(f".mirnet-{MACHINE}-") and fcntl is not None
+            ours = draft.name.startswith(f".mirnet-{machine_id()}-") and fcntl is not None
             if ours or time.time() - draft.stat().st_mtime > FOREIGN_DRAFT_SECONDS:
                 _delete_unlocked(draft)
 
 
 def _locked_draft(folder: Path) -> BinaryIO:
     while True:
-        file = (folder / f".mirnet-{MACHINE}-{secrets.token_hex(8)}.part").open("x+b")
+        file = (folder / f".mirnet-{machine_id()}-{secrets.token_hex(8)}.part").open("x+b")
         _lock(file, wait=True)
         if Path(file.name).exists():  # nobody took it for a dead one before we had locked it
             return file

@@ -7,6 +7,7 @@ sRGB stay. All is done in strips of rows that fit a processor's cache, which mak
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -135,17 +136,15 @@ def _colours(pixels: Pixels) -> NDArray[Any]:
     return np.ascontiguousarray(pixels[:, :, : 1 if pixels.shape[2] < 3 else 3].transpose(2, 0, 1))
 
 
-_LIGHT_OF_8_BIT = to_linear(np.arange(256, dtype=np.float32) / np.float32(255))
-_LIGHT_OF_16_BIT: list[Floats] = []  # a quarter of a megabyte, made where a 16-bit picture comes
+@cache
+def _linear_light_of(most: int) -> Floats:
+    """The linear light of each sRGB value from 0 to `most`, 255 or 65535."""
+    return to_linear(np.arange(most + 1, dtype=np.float32) / np.float32(most))
 
 
 def _srgb_light(values: NDArray[Any]) -> Floats:
-    if values.dtype == np.uint8:
-        return np.take(_LIGHT_OF_8_BIT, values)
-    if values.dtype == np.uint16:
-        if not _LIGHT_OF_16_BIT:
-            _LIGHT_OF_16_BIT.append(to_linear(np.arange(65536, dtype=np.float32) / np.float32(65535)))
-        return np.take(_LIGHT_OF_16_BIT[0], values)
+    if values.dtype.kind == "u":
+        return np.take(_linear_light_of(np.iinfo(values.dtype).max), values)
     return to_linear(values.astype(np.float32))
 
 
