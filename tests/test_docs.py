@@ -68,6 +68,14 @@ def test_a_diagram_drawn_twice_is_the_same_file(scripts: dict[str, ModuleType]) 
     assert scripts["diagrams"].skff() == scripts["diagrams"].skff()
 
 
+def test_the_names_beside_those_of_the_keras_example_exist(repository: Path) -> None:
+    page = (repository / "docs" / "how-it-works.md").read_text()
+    names = re.findall(r"^\| `\w+` \| `(mirnet\.[\w.]+)`", page, re.MULTILINE)
+    modules = {name: importlib.import_module(name.rpartition(".")[0]) for name in names if "build(" not in name}
+    assert len(names) == 11
+    assert [name for name, module in modules.items() if not hasattr(module, name.rpartition(".")[2])] == []
+
+
 @pytest.fixture(scope="module")
 def tiny() -> Lite:
     torch.manual_seed(0)
