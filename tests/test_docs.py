@@ -76,6 +76,35 @@ def test_the_names_beside_those_of_the_keras_example_exist(repository: Path) -> 
     assert [name for name, module in modules.items() if not hasattr(module, name.rpartition(".")[2])] == []
 
 
+@pytest.fixture
+def architecture(repository: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """docs/figures/draw_architecture.py as a module."""
+    monkeypatch.syspath_prepend(repository / "docs" / "figures")
+    return importlib.import_module("draw_architecture")
+
+
+def test_the_drawing_of_the_layers_is_that_of_the_imports(repository: Path, architecture: ModuleType) -> None:
+    committed = (repository / "docs" / "figures" / "architecture.svg").read_text()
+    assert architecture.draw(repository) == committed, "imports have changed: run docs/figures/draw_architecture.py"
+
+
+def test_an_import_that_points_up_is_not_drawn(tmp_path: Path, repository: Path, architecture: ModuleType) -> None:
+    for folder in ("cli", "service", "images"):
+        (tmp_path / "src" / "mirnet" / folder).mkdir(parents=True)
+    (tmp_path / "pyproject.toml").write_text((repository / "pyproject.toml").read_text())
+    (tmp_path / "src" / "mirnet" / "service" / "app.py").write_text("from mirnet.images import reader\n")
+    assert ">service</text>" in architecture.draw(tmp_path)
+    (tmp_path / "src" / "mirnet" / "images" / "reader.py").write_text("def read():\n    import mirnet.cli\n")
+    with pytest.raises(ValueError, match="up"):
+        architecture.draw(tmp_path)
+
+
+def test_every_folder_has_its_paragraph(repository: Path) -> None:
+    page = (repository / "docs" / "architecture.md").read_text()
+    folders = [each.name for each in (repository / "src" / "mirnet").iterdir() if each.is_dir()]
+    assert [name for name in folders if not name.startswith("_") and f"**`{name}/`**" not in page] == []
+
+
 @pytest.fixture(scope="module")
 def tiny() -> Lite:
     torch.manual_seed(0)

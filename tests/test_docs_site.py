@@ -13,6 +13,7 @@ import pytest
 
 import mirnet
 from mirnet.inference import catalog
+from mirnet.inference.settings import SettingRow, settings_table
 
 LOADS = {("script", "src"), ("img", "src"), ("img", "srcset"), ("link", "href"), ("iframe", "src"), ("source", "src"),
          ("source", "srcset"), ("video", "src"), ("audio", "src"), ("object", "data"), ("embed", "src")}  # fmt: skip
@@ -140,7 +141,7 @@ def test_what_the_package_exports_is_on_the_api_page(site: Path) -> None:
 
 
 def test_the_fields_of_settings_are_a_list(site: Path) -> None:
-    assert re.search(r"<li>\s*(<p>)?<code>strip_location</code>: leave out", (site / "api.html").read_text())
+    assert re.search(r"<li>\s*(<p>)?<code>strip_location</code>: [Ll]eave out", (site / "api.html").read_text())
 
 
 Card = catalog.Card
@@ -205,3 +206,23 @@ def test_the_page_of_the_weights_links_to_every_card(repository: Path) -> None:
     page = (repository / "docs" / "weights.md").read_text()
     names = [name for name in released() if not name.endswith(".int8")]
     assert [name for name in names if f"(../src/mirnet/weights/{name}.json)" not in page] == []
+
+
+def test_the_table_of_options_has_the_defaults_and_ranges_of_the_settings(repository: Path) -> None:
+    page = (repository / "docs" / "photos.md").read_text()
+    rows = re.findall(r"^\| `--([\w-]+)[^`]*` \|([^|]*)\|([^|]*)\|", page, re.MULTILINE)
+    said = {
+        name: (default.strip(), limits.strip()) for name, default, limits in rows if name in NAMED_OTHERWISE.values()
+    }
+    settings = {NAMED_OTHERWISE[row.name]: (default_in_words(row), row.range) for row in settings_table()}
+    assert said == settings
+
+
+NAMED_OTHERWISE = {row.name: row.name.replace("_", "-") for row in settings_table()} | {"provenance": "no-provenance"}
+
+
+def default_in_words(row: SettingRow) -> str:
+    """The default as the table of docs/photos.md writes it; every switch is off, `--no-provenance` too."""
+    if isinstance(row.default, bool):
+        return "off"
+    return "" if row.default is None else f"{row.default:g}" if isinstance(row.default, float) else str(row.default)
