@@ -8,8 +8,7 @@ finish(file, "png", about)                                    # into what an enc
 from mirnet.metadata.conversion import fit
 from mirnet.metadata.exif import clean_exif
 from mirnet.metadata.image_file import finish, read
-from mirnet.metadata.raw import exif_of_raw
 from mirnet.metadata.record import Metadata, Text
 from mirnet.metadata.xmp import with_provenance
 
-__all__ = ["Metadata", "Text", "clean_exif", "exif_of_raw", "finish", "fit", "read", "with_provenance"]
+__all__ = ["Metadata", "Text", "clean_exif", "finish", "fit", "read", "with_provenance"]

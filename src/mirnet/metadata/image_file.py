@@ -36,7 +36,7 @@ def read(stream: BinaryIO, format: str, preview: bytes | None = None) -> Metadat
     damaged. `preview`: of RAW, as bytes of a JPEG. Never raises because of what a file holds.
     """
     if format == "raw":
-        about = Metadata(exif=raw.exif_of_raw(stream, preview))
+        about = raw.read(stream, preview)
     else:
         about = _READERS[format](stream) if format in _READERS else Metadata()
     left = list(about.left)
