@@ -66,8 +66,10 @@ def test_a_third_reader_finds_every_tag_of_exposure_and_place_and_the_maker_note
         return dict(tags.get_ifd(0x8769)), dict(tags.get_ifd(0x8825)), tags[0x8298]
 
     data = photo(format)
-    assert directories(again(data, format=target)) == directories(data)
-    assert directories(data)[0][0x927C] == b"maker\0\1\2\3" * 9
+    before, after = directories(data), directories(again(data, format=target))
+    assert before[0].pop(0x927C) == b"maker\0\1\2\3" * 9
+    assert after[0].pop(0x927C, None) == (None if "tiff" in (format, target) else b"maker\0\1\2\3" * 9)
+    assert after == before
 
 
 @pytest.mark.usefixtures("needs_exiftool")

@@ -23,7 +23,6 @@ from mirnet.metadata import (
     extended_xmp,
     file_splicing,
     icc_profile,
-    maker_notes,
     photoshop,
     png,
     tiff_directories,
@@ -179,7 +178,7 @@ OF_FILES = ("ExifTool", "IFD0:Orientation", "IFD0:Image", "IFD0:BitsPer", "IFD0:
             "IFD0:SubfileType", "IFD0:YCbCr")  # fmt: skip
 
 
-@pytest.mark.parametrize(("source", "order"), [*((each, "<") for each in FORMATS), ("jpeg", ">")])
+@pytest.mark.parametrize(("source", "order"), [*((each, "<") for each in FORMATS if each != "tiff"), ("jpeg", ">")])
 def test_exiftool_reads_the_same_camera_lens_place_and_notes_from_every_format(source, order, tmp_path, require_tool):
     first = written(source, full(exif=camera_exif(order=order)))
     files = {target: sent(read(first, source), source, target)[0] for target in FORMATS}
@@ -192,8 +191,9 @@ def test_exiftool_reads_the_same_camera_lens_place_and_notes_from_every_format(s
         "-XMP:all",
     )
     assert {"Canon:CanonFirmwareVersion", "Canon:LensModel", "ExifIFD:LensModel", "GPS:GPSLatitude"} <= set(before)
-    for each in after:
-        assert without(each, OF_FILES) == without(before, OF_FILES)
+    for target, each in zip(files, after, strict=True):
+        notes = ("Canon:", "ExifIFD:MakerNote", "MakerNotes:") if target == "tiff" else ()  # they stay where they were
+        assert without(each, OF_FILES) == without(before, (*OF_FILES, *notes))
 
 
 def test_only_the_thumbnail_and_the_orientation_are_edited():
@@ -242,10 +242,18 @@ def test_exif_in_two_segments_is_one_block_and_a_copy_is_none():
     assert read(halves, "jpeg").exif == read(copies, "jpeg").exif == block
 
 
-def test_notes_that_count_from_their_own_start_are_not_touched():
-    for own in (b"Nikon\0\2\x10\0\0II*\0\x08\0\0\0" + canon_notes(8)[:30], b"Apple iOS\0\0\1MM", b"", b"\xff" * 50):
-        assert maker_notes.moved_note(own, 500, 9000, "<") == own
-    assert maker_notes.moved_note(canon_notes(500), 500, 9000, ">") == canon_notes(9000)
+@pytest.mark.parametrize(("notes", "may_move"), [(b"Nikon\0\2\x10\0\0II*\0", True), (b"Apple iOS\0\0\1MM", True),
+                                                 (canon_notes(500), False), (b"unknown", False)])  # fmt: skip
+def test_notes_go_into_a_tiff_where_they_can_be_read_there_and_else_a_remark_says_so(notes, may_move):
+    tags = PIL.Image.Exif()
+    tags.get_ifd(0x8769)[0xA434], tags.get_ifd(0x8769)[0x927C] = "A lens", notes
+    about = Metadata(exif=tags.tobytes().removeprefix(b"Exif\0\0"))
+    data, remarks = sent(about, "jpeg", "tiff")
+    assert PIL.Image.open(io.BytesIO(data)).getexif().get_ifd(0x8769) == {0xA434: "A lens"} | (
+        {0x927C: notes} if may_move else {}
+    )
+    assert ("maker's own notes" in " ".join(remarks)) != may_move
+    assert sent(about, "jpeg", "png")[1] == sent(read(data, "tiff"), "tiff", "jpeg")[1] == ()
 
 
 # TIFF ----------------------------------------------------------------------------------------------------------------
@@ -383,7 +391,7 @@ def test_the_location_goes_where_asked_and_nothing_else_with_it(source, tmp_path
         data, _ = sent(about, source, target)
         stripped, remarks = sent(about, source, target, strip_location=True)
         assert b"Graz" not in stripped
-        assert "maker" not in " ".join(remarks)  # Canon's notes state no place
+        assert ("maker" in " ".join(remarks)) == (target == "tiff" != source)  # Canon's notes state no place
         files += [(target, data), (target, stripped)]
     groups = ("-EXIF:all", "-GPS:all", "-XMP:all", "-IPTC:all", "-MakerNotes:all")
     answers = told(require_tool("exiftool"), files, tmp_path, *groups)
@@ -392,8 +400,8 @@ def test_the_location_goes_where_asked_and_nothing_else_with_it(source, tmp_path
         assert {"GPS:GPSLatitude", "XMP-photoshop:City", "XMP-exif:GPSLatitude"} <= places
         assert {name for name in set(stays) - set(gone) if "Offset" not in name} == places
         assert ("IPTC:Headline" in gone) == ("IPTC:City" in stays)
-        kept = {"Canon:CanonFirmwareVersion", "XMP-photoshop:Credit", "XMP-exif:Flash", "ExifIFD:LensModel"}
-        assert kept <= set(gone)
+        assert {"XMP-photoshop:Credit", "XMP-exif:Flash", "ExifIFD:LensModel"} <= set(gone)
+        assert ("Canon:CanonFirmwareVersion" in gone) == ("Canon:CanonFirmwareVersion" in stays)
 
 
 def test_no_byte_of_the_place_is_left_in_the_block_and_none_moves():

@@ -36,6 +36,8 @@ def fit(
         about = _converted(about, target, size, orientation, left)
     if target == "jpeg" and about.exif and not jpeg.fits_exif(about.exif):
         about = replace(about, exif=_shortened(about.exif, left))
+    if target == "tiff" and about.exif:
+        left += tiff.describe_dropped_notes(io.BytesIO(about.exif))
     plain = about.xmp
     if provenance is not None:
         about = replace(about, xmp=xmp.with_provenance(about.xmp, provenance) or None)

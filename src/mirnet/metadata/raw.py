@@ -1,4 +1,4 @@
-"""The EXIF of camera RAW files: from their own directories where they are TIFF files, else from the embedded preview."""
+"""The EXIF of camera RAW files: read as TIFF where they are TIFF files, else from the embedded preview."""
 
 import io
 from typing import BinaryIO
@@ -21,7 +21,7 @@ def read(stream: BinaryIO, preview: bytes | None = None) -> Metadata:
     except Damaged:
         return Metadata()
     if start[:2] in _TIFF_STARTS and (block := tiff.exif_of_tiff(stream)):
-        return Metadata(exif=block)
+        return Metadata(exif=block, left=tiff.describe_dropped_notes(stream))
     block = jpeg.read(io.BytesIO(preview)).exif if preview and preview.startswith(b"\xff\xd8") else None
     is_complete = block is None or start.startswith(b"FUJIFILMCCD-RAW")
     return Metadata(exif=block, left=() if is_complete else (PREVIEW_ONLY,))

@@ -11,6 +11,8 @@ from mirnet.metadata.record import Metadata
 from mirnet.metadata.tiff_directories import (
     EXIF,
     GPS,
+    MAKER_NOTE,
+    MOVABLE_NOTES,
     NESTING,
     Damaged,
     Directory,
@@ -38,6 +40,7 @@ DESCRIPTIVE = frozenset({269, 270, 271, 272, 285, 305, 306, 315, 316, 18246, 182
 _EXIF_TAGS = DESCRIPTIVE | {EXIF, GPS}
 _OF_PIXELS = frozenset({*range(254, 269), 273, 274, *range(277, 285), *range(286, 302), *range(317, 348), 351, 353,
                         *range(512, 533), 32995, 32996, 32997, 32998, 34016})  # fmt: skip
+DROPPED_NOTES = "the camera maker's own notes were left behind: they can only be read where the camera put them"
 _TITLES = {
     330: "further versions of the picture",
     37724: "Photoshop's layers",
@@ -54,7 +57,8 @@ def read(stream: BinaryIO) -> Metadata:
         directory = directory_at(stream, layout, place)
     except Damaged:
         return Metadata()  # whether the pixels can be read all the same, others say
-    about, left = Metadata(exif=_block(stream, directory, _EXIF_TAGS)), []
+    about = Metadata(exif=_block(stream, directory, _EXIF_TAGS))
+    left = [*describe_dropped_notes(stream)]
     about = replace(about, xmp=_value(stream, directory, _XMP), geography=_block(stream, directory, GEOGRAPHY))
     try:
         others = _value(stream, directory, _PHOTOSHOP)
@@ -129,6 +133,18 @@ def exif_of_tiff(stream: BinaryIO) -> bytes | None:
         return _block(stream, directory_at(stream, layout, place), _EXIF_TAGS)
     except Damaged:
         return None  # unreadable tags; the pixels may well be sound
+
+
+def describe_dropped_notes(stream: BinaryIO) -> tuple[str, ...]:
+    """A remark where a TIFF file or EXIF block has maker notes that cannot go into a TIFF, nor out of one."""
+    try:
+        layout, place = layout_of(stream)
+        shot = number(stream, layout, directory_at(stream, layout, place).entries.get(EXIF))
+        notes = directory_at(stream, layout, shot).entries.get(MAKER_NOTE) if shot else None
+        is_dropped = notes and not take(stream, notes.start, min(10, notes.length)).startswith(MOVABLE_NOTES)
+    except Damaged:
+        return ()
+    return (DROPPED_NOTES,) if is_dropped else ()
 
 
 # Writing -------------------------------------------------------------------------------------------------------------

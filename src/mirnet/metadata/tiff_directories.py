@@ -10,14 +10,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import BinaryIO, TypeAlias
 
-from mirnet.metadata.maker_notes import TYPE_BYTES, moved_note
-
 LARGEST_VALUE_BYTES = 32 << 20
 LARGEST_PLACE = 1 << 62  # streams refuse what is not far beyond
+TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _SWAPPED_BYTES = {3: 2, 4: 4, 5: 4, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
 EXIF, GPS, INTEROPERABILITY, MAKER_NOTE = 34665, 34853, 40965, 37500
 Nesting: TypeAlias = "dict[int, Nesting]"
+# Makers whose notes count offsets from their own start, so that they may move: by how the notes begin. Those of Canon,
+# Sony, Panasonic and others count from the start of the file, and would be misread anywhere else.
+MOVABLE_NOTES = (b"Apple iOS\0", b"FUJIFILM", b"Nikon\0\2", b"OLYMPUS\0", b"OM SYSTEM\0", b"PENTAX \0")
 NESTING: Nesting = {EXIF: {INTEROPERABILITY: {}}, GPS: {}}  # whose values are places of directories
 
 
@@ -166,18 +168,20 @@ def number(stream: BinaryIO, layout: Layout, entry: Entry | None) -> int | None:
 
 @dataclass(frozen=True)
 class Leaf:
-    """A value that leaves its file: its type, its bytes as they lay there, and where that was."""
+    """A value that leaves its file: its type, and its bytes as they lay there."""
 
     kind: int
     data: bytes
-    start: int = 0
 
 
 Tree: TypeAlias = "dict[int, Leaf | Tree]"
 
 
 def tree_at(stream: BinaryIO, layout: Layout, place: int, nesting: Nesting, tags: Iterable[int] | None = None) -> Tree:
-    """A directory with those below it, or only the `tags` of it that are named. What is broken is left out."""
+    """A directory with those below it, or only the `tags` of it that are named.
+
+    What is broken is left out, and so are maker notes that would be misread at another offset.
+    """
     directory = directory_at(stream, layout, place)
     tree: Tree = {}
     room = LARGEST_VALUE_BYTES
@@ -189,7 +193,9 @@ def tree_at(stream: BinaryIO, layout: Layout, place: int, nesting: Nesting, tags
                 tree[tag] = tree_at(stream, layout, below, nesting[tag]) if below else {}
             elif entry.length <= room:
                 room -= entry.length
-                tree[tag] = Leaf(entry.kind, take(stream, entry.start, entry.length), entry.start)
+                data = take(stream, entry.start, entry.length)
+                if tag != MAKER_NOTE or data.startswith(MOVABLE_NOTES):
+                    tree[tag] = Leaf(entry.kind, data)
         except Damaged:
             continue
     return {tag: value for tag, value in tree.items() if value != {}}
@@ -212,7 +218,6 @@ def written(tree: Tree, source_order: str, layout: Layout, place: int) -> bytes:
             table += struct.pack(layout.place_format, at)
             continue
         data = _swapped(value) if layout.order != source_order else value.data
-        data = moved_note(data, value.start, at, source_order) if tag == MAKER_NOTE else data
         table += struct.pack(layout.entry_format, tag, value.kind, len(data) // TYPE_BYTES[value.kind])
         if len(data) <= layout.place_bytes:
             table += data.ljust(layout.place_bytes, b"\0")
