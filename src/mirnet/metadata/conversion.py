@@ -87,8 +87,6 @@ def _converted(about: Metadata, target: str, size: tuple[int, int], orientation:
         left.append(f"its resolution was left behind: {title} has no place for it")
     if about.photoshop and target not in _HOLDS_PHOTOSHOP:
         left.append(f"its {_what(about.photoshop)} was left behind: {title} has no place for it")
-    if about.geography and target != "tiff":
-        left.append(f"its GeoTIFF tags were left behind: {title} has no place for them")
     about = _with_texts(about, target, left)
     return replace(
         about,
@@ -96,7 +94,6 @@ def _converted(about: Metadata, target: str, size: tuple[int, int], orientation:
         xmp=xmp.upright_xmp(about.xmp) if about.xmp else None,
         pixels_per_mm=resolution,
         photoshop=about.photoshop if target in _HOLDS_PHOTOSHOP else None,
-        geography=about.geography if target == "tiff" else None,
     )
 
 
@@ -151,7 +148,6 @@ def _without_place(about: Metadata, left: list[str]) -> Metadata:
         xmp=_xmp_without_place(about.xmp, left) if about.xmp else None,
         photoshop=_photoshop_without_place(about.photoshop, left) if about.photoshop else None,
         texts=tuple(text for text in about.texts if not _says_place(text)),
-        geography=None,
     )
 
 

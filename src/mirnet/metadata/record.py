@@ -27,6 +27,5 @@ class Metadata:
     resolution_unit: str = "in"  # or "cm"; "" where only the shape of a pixel is known, not its size
     comments: tuple[bytes, ...] = ()  # of a JPEG or GIF, in an encoding that nobody states
     texts: tuple[Text, ...] = ()
-    geography: bytes | None = None  # GeoTIFF: an EXIF-like block of those tags alone
     lossless: bool = False  # a WebP file may be either
     left: tuple[str, ...] = ()  # sentences about what stays behind wherever the picture goes

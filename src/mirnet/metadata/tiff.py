@@ -57,9 +57,9 @@ def read(stream: BinaryIO) -> Metadata:
         directory = directory_at(stream, layout, place)
     except Damaged:
         return Metadata()  # whether the pixels can be read all the same, others say
-    about = Metadata(exif=_block(stream, directory, _EXIF_TAGS))
+    about = Metadata(exif=_block(stream, directory))
     left = [*describe_dropped_notes(stream)]
-    about = replace(about, xmp=_value(stream, directory, _XMP), geography=_block(stream, directory, GEOGRAPHY))
+    about = replace(about, xmp=_value(stream, directory, _XMP))
     try:
         others = _value(stream, directory, _PHOTOSHOP)
         block = photoshop.joined(photoshop.clean(others) if others else None, _iptc(stream, directory))
@@ -68,6 +68,7 @@ def read(stream: BinaryIO) -> Metadata:
         about = replace(about, photoshop=photoshop.joined(None, _iptc(stream, directory)))
         left.append("its Photoshop block is damaged and was left out")
     named = [_TITLES[tag] for tag in directory.entries if tag in _TITLES]
+    named += ["the GeoTIFF tags"] if GEOGRAPHY & set(directory.entries) else []
     known = {*_EXIF_TAGS, *GEOGRAPHY, *_OF_PIXELS, *_TITLES, _XMP, _IPTC, _PHOTOSHOP, _ICC, _UNIT}
     private = sorted(set(directory.entries) - known)
     if private:
@@ -118,9 +119,9 @@ def _resolution(stream: BinaryIO, directory: Directory) -> tuple[tuple[float, fl
     return (across / _MM_PER_UNIT[unit], down / _MM_PER_UNIT[unit]), _UNITS[unit]
 
 
-def _block(stream: BinaryIO, directory: Directory, tags: frozenset[int]) -> bytes | None:
-    """These tags, and the directories that they point at, as the block that other formats carry."""
-    tree = tree_at(stream, directory.layout, directory.place, NESTING, tags)
+def _block(stream: BinaryIO, directory: Directory) -> bytes | None:
+    """The tags of EXIF, and the directories that they point at, as the block that other formats carry."""
+    tree = tree_at(stream, directory.layout, directory.place, NESTING, _EXIF_TAGS)
     order = directory.layout.order
     head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HL", 42, 8)
     return head + written(tree, order, Layout(order), 8) if tree else None
@@ -130,7 +131,7 @@ def exif_of_tiff(stream: BinaryIO) -> bytes | None:
     """The EXIF of an open TIFF file as the block that other formats carry; None if it says nothing about the photo."""
     try:
         layout, place = layout_of(stream)
-        return _block(stream, directory_at(stream, layout, place), _EXIF_TAGS)
+        return _block(stream, directory_at(stream, layout, place))
     except Damaged:
         return None  # unreadable tags; the pixels may well be sound
 
@@ -150,10 +151,10 @@ def describe_dropped_notes(stream: BinaryIO) -> tuple[str, ...]:
 # Writing -------------------------------------------------------------------------------------------------------------
 
 
-def _tree_of_block(block: bytes, tags: frozenset[int]) -> tuple[Tree, str]:
+def _tree_of_block(block: bytes) -> tuple[Tree, str]:
     stream = io.BytesIO(block)
     layout, place = layout_of(stream)
-    return tree_at(stream, layout, place, NESTING, tags), layout.order
+    return tree_at(stream, layout, place, NESTING, _EXIF_TAGS), layout.order
 
 
 def finish(file: BinaryIO, about: Metadata) -> None:
@@ -183,9 +184,8 @@ def finish(file: BinaryIO, about: Metadata) -> None:
 def _trees(about: Metadata, layout: Layout) -> list[tuple[Tree, str]]:
     """What goes in, each with the byte order that it comes in."""
     trees = []
-    for block, tags in ((about.exif, _EXIF_TAGS), (about.geography, GEOGRAPHY)):
-        if block:
-            trees.append(_tree_of_block(block, tags))
+    if about.exif:
+        trees.append(_tree_of_block(about.exif))
     own: Tree = {}
     if about.xmp:
         own[_XMP] = Leaf(1, about.xmp)
