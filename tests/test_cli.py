@@ -304,6 +304,7 @@ def test_no_permission_is_a_sentence(command, weights, photo, monkeypatch, requi
         folder.chmod(0o755)
         weights = shutil.copytree(weights.parent, folder / "weights") / weights.name
         weights.parent.chmod(0o755)
+        monkeypatch.setattr("mirnet.inference.catalog.FOLDER", weights.parent)  # nobody may not enter the clone
         mine, secret = picture(folder / "mine.png"), picture(folder / "secret.jpg")
         secret.chmod(0o000)
         before = names(folder)
@@ -312,7 +313,7 @@ def test_no_permission_is_a_sentence(command, weights, photo, monkeypatch, requi
             done = command("enhance", mine, secret, "--weights", weights)
         finally:
             os.seteuid(0)
-        assert (done.code, done.out) == (1, "0 enhanced, 2 failed\n")
+        assert (done.code, done.out) == (1, "0 enhanced, 2 failed\n"), done.err
         first, second = sorted(done.err.splitlines())
         assert first.startswith(
             f"mirnet: {folder}/mine.bright.png: could not be written, you may not write in {folder}"
