@@ -34,9 +34,9 @@ from mirnet.network.lite import expose
 from mirnet.pairs import Pair
 from mirnet.training import loop, recipes
 from mirnet.training.losses import charbonnier
-from mirnet.training.observer import NOBODY
+from mirnet.training.observer import SILENT
 from mirnet.training.optimisation import Optimisation
-from mirnet.training.prefetching import BatchPrefetcher, Order
+from mirnet.training.prefetching import BatchPrefetcher, BatchRequest
 from mirnet.training.processes import launch
 from mirnet.training.runs.folder import RunFolder
 from mirnet.training.settings import TrainSettings
@@ -53,7 +53,7 @@ class Variant:
     precision: str = "float32"
     ahead: bool = True  # the next batch is made in a thread
     compiled: bool = False
-    feed: recipes.CropMix = recipes.CropMix()
+    crop_mix: recipes.CropMix = recipes.CropMix()
 
 
 VARIANTS = (
@@ -65,7 +65,7 @@ PARTS = (
     Variant("bf16, no batch ahead", precision="bf16", ahead=False),
     Variant("float32, torch.compile", compiled=True),
     Variant("bf16, torch.compile", precision="bf16", compiled=True),
-    Variant("bf16, all that recipe lite feeds", precision="bf16", feed=recipes.LITE.feed),
+    Variant("bf16, all that recipe lite feeds", precision="bf16", crop_mix=recipes.LITE.crop_mix),
 )
 
 
@@ -168,13 +168,15 @@ def plain(network: SceneNetwork, pairs: list[Pair], crop: int, batch: int, devic
 def ours(network: SceneNetwork, pairs: list[Pair], crop: int, batch: int, settings: TrainSettings, variant: Variant,
          ) -> Iterator[Step]:  # fmt: skip
     """The parts of `loop.train_restorer`, in its order."""
-    recipe = replace(recipes.adapted(recipes.PLAIN, crop_px=crop, batch=batch), feed=variant.feed)
+    changed = recipes.change_recipe(recipes.PLAIN, recipes.RecipeChanges(crop=crop, batch=batch))
+    recipe = replace(changed, crop_mix=variant.crop_mix)
     settings = replace(settings, recipe=recipe)
     fabric = launch(settings)
     network = copy.deepcopy(network).to(fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     data = PairStore(pairs)
     data.solve_exposures()
-    job = loop.BatchJob(network, data, [], RunFolder(Path(), writes=False), settings, fabric, NOBODY, lambda: False)
+    run = RunFolder(Path(), writes=False)
+    context = loop.TrainingContext(network, data, [], run, settings, fabric, SILENT, lambda: False)
     named = {name: p for name, p in network.named_parameters() if not name.startswith("head.")}
     if isinstance(network, Lite):
         network.head.requires_grad_(False)
@@ -182,18 +184,18 @@ def ours(network: SceneNetwork, pairs: list[Pair], crop: int, batch: int, settin
     restore = fabric.setup_module(torch.compile(network) if variant.compiled else network)  # type: ignore[arg-type]
     numbers = itertools.count()
 
-    with BatchPrefetcher(functools.partial(loop.crops, job), torch.get_num_threads()) as feeder:
+    with BatchPrefetcher(functools.partial(loop.make_share, context), torch.get_num_threads()) as prefetcher:
 
         def step() -> float:
-            number, before = next(numbers), feeder.seconds_waited
-            order = Order(number, number * batch, crop, batch)
-            batches = feeder.take(order)
+            number, before = next(numbers), prefetcher.seconds_waited
+            request = BatchRequest(number, number * batch, crop, batch)
+            made = prefetcher.take(request)
             if variant.ahead:
-                feeder.prepare(replace(order, step=number + 1, seen=(number + 1) * batch))
+                prefetcher.prepare(replace(request, step=number + 1, seen=(number + 1) * batch))
             optimisation.clear()
-            loop.descend(job, restore, batches)
+            loop.backpropagate(context, restore, made)
             optimisation.update(1e-4)
-            return feeder.seconds_waited - before
+            return prefetcher.seconds_waited - before
 
         step()
         yield step

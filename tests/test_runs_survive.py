@@ -36,8 +36,9 @@ from mirnet.training.runs.folder import RunFolder, RunPosition
 from mirnet.training.settings import TrainSettings
 
 RECIPE = Recipe(
-    optimiser="adamw", learning_rate=3e-3, final_learning_rate=1e-4, warmup_steps=2, clip_norm=0.5, average=0.9,
-    stages=(Stage(0.5, 16, 2), Stage(0.5, 24, 1)), feed=CropMix(real=0.9, darkened=0.1, jitter_stops=0.4, local=True),
+    optimiser="adamw", lr=3e-3, final_lr=1e-4, warmup_steps=2, clip_norm=0.5, ema=0.9,
+    stages=(Stage(0.5, 16, 2), Stage(0.5, 24, 1)),
+    crop_mix=CropMix(real=0.9, darkened=0.1, jitter_stops=0.4, local=True),
 )  # fmt: skip
 SHORT = TrainSettings(
     recipe=RECIPE, steps=8, head_steps=3, checkpoint_steps=3, validate_steps=4, log_steps=1, device="cpu", threads=1
@@ -156,8 +157,8 @@ def test_a_run_that_is_killed_ends_as_if_it_had_not_been(repository: Path) -> No
     assert "0 runs differ" in done.stdout
 
 
-def test_half_precision_and_accumulated_batches_go_on_bit_for_bit(pictures: Path, tmp_path: Path) -> None:
-    recipe = recipes.adapted(RECIPE, accumulate=2, crop_px=16, batch=2, feed={"mixup": 0.5})
+def test_half_precision_goes_on_bit_for_bit(pictures: Path, tmp_path: Path) -> None:
+    recipe = recipes.change_recipe(RECIPE, recipes.RecipeChanges(crop=16, batch=2))
     settings = replace(SHORT, recipe=recipe, precision="bf16", head_steps=0, steps=6, checkpoint_steps=2)
     train(pictures, tmp_path / "whole", settings)
     reports = iter(range(100))
@@ -292,11 +293,11 @@ def test_a_loss_beyond_all_pictures_names_step_and_batch_and_the_run_can_go_on(
 
 
 def test_a_run_that_exploded_goes_on_from_before_with_a_lower_rate(pictures: Path, tmp_path: Path) -> None:
-    wild = recipes.adapted(recipes.PLAIN, learning_rate=1e30, crop_px=16, batch=2)
+    wild = recipes.change_recipe(recipes.PLAIN, recipes.RecipeChanges(lr=1e30, crop=16, batch=2))
     settings = replace(SHORT, recipe=wild, head_steps=0, checkpoint_steps=1)
     with pytest.raises(TrainingError, match="The loss became"):
         train(pictures, tmp_path / "run", settings)
-    tame = replace(settings, recipe=replace(wild, learning_rate=1e-3, final_learning_rate=1e-3))
+    tame = replace(settings, recipe=replace(wild, lr=1e-3, final_lr=1e-3))
     watch = At()
     train(pictures, tmp_path / "run", tame, resume=True, override=True, observer=watch)
     assert any("Overridden: recipe.learning_rate was 1e+30 and is 0.001." in line for line in watch.said)

@@ -1,5 +1,6 @@
 """Training runs: they learn, survive interruptions, obey their options, and say what they did. Tiny networks, CPU."""
 
+import contextlib
 import csv
 import functools
 import itertools
@@ -40,9 +41,9 @@ from mirnet.training.settings import TrainSettings, find_device
 from mirnet.training.validation import Scores
 
 RECIPE = Recipe(
-    optimiser="adamw", learning_rate=3e-3, final_learning_rate=1e-4, warmup_steps=2, clip_norm=0.5, average=0.9,
+    optimiser="adamw", lr=3e-3, final_lr=1e-4, warmup_steps=2, clip_norm=0.5, ema=0.9,
     ssim_weight=0.1, stages=(Stage(0.5, 16, 2), Stage(0.5, 24, 1)),
-    feed=CropMix(real=0.7, bright=0.12, darkened=0.18, jitter_stops=0.4, local=True),
+    crop_mix=CropMix(real=0.7, bright=0.12, darkened=0.18, jitter_stops=0.4, local=True),
 )  # fmt: skip
 SHORT = TrainSettings(
     recipe=RECIPE, steps=8, head_steps=4, checkpoint_steps=3, validate_steps=4, log_steps=1, device="cpu", threads=1
@@ -123,7 +124,10 @@ def log(run_dir: Path) -> list[dict[str, str]]:
 @pytest.mark.parametrize("recipe", ["plain", "paper", "lite"])
 def test_every_preset_trains_with_every_recipe(pictures: Path, tmp_path: Path, preset: str, recipe: str) -> None:
     settings = replace(
-        SHORT, preset=preset, recipe=recipes.adapted(recipes.named(recipe), crop_px=16, batch=2), steps=2
+        SHORT,
+        preset=preset,
+        recipe=recipes.change_recipe(recipes.find_recipe(recipe), recipes.RecipeChanges(crop=16, batch=2)),
+        steps=2,
     )
     scores = train(pictures, tmp_path / "run", settings)
     assert scores is not None
@@ -134,7 +138,7 @@ def test_every_preset_trains_with_every_recipe(pictures: Path, tmp_path: Path, p
 
 @pytest.mark.usefixtures("no_figures")
 def test_the_loss_falls_and_the_best_is_kept(pictures: Path, tmp_path: Path) -> None:
-    recipe = recipes.adapted(recipes.PLAIN, crop_px=16, batch=4, learning_rate=2e-3)
+    recipe = recipes.change_recipe(recipes.PLAIN, recipes.RecipeChanges(crop=16, batch=4, lr=2e-3))
     settings = replace(SHORT, recipe=recipe, steps=40, head_steps=0, validate_steps=10, checkpoint_steps=100)
     best = train(pictures, tmp_path / "run", settings)
     rows = log(tmp_path / "run")
@@ -303,7 +307,7 @@ def test_resume_goes_on_only_with_the_same_settings_and_data(pictures: Path, tmp
     before = last(tmp_path / "run")
     with pytest.raises(SettingsError, match="holds a run already; add --resume"):
         train(pictures, tmp_path / "run")
-    changed = replace(SHORT, seed=1, recipe=replace(RECIPE, learning_rate=0.1))
+    changed = replace(SHORT, seed=1, recipe=replace(RECIPE, lr=0.1))
     with pytest.raises(SettingsError, match=r"recipe\.learning_rate was 0\.003 and is 0\.1; seed was 0 and is 1"):
         train(pictures, tmp_path / "run", changed, resume=True)
     write_pair(pictures / "data", "pair 0", 77)
@@ -373,7 +377,9 @@ def test_drafts_of_a_killed_process_are_cleared(pictures: Path, tmp_path: Path) 
 
 @pytest.mark.usefixtures("no_figures")
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint(pictures: Path, tmp_path: Path) -> None:
-    recipe = recipes.adapted(RECIPE, learning_rate=1e30, clip_norm=0.0, warmup_steps=0, crop_px=16, batch=2)
+    recipe = recipes.change_recipe(
+        RECIPE, recipes.RecipeChanges(lr=1e30, clip_norm=0.0, warmup_steps=0, crop=16, batch=2)
+    )
     with pytest.raises(
         TrainingError, match=r"at step \d+ of the restorer, on a batch with pair .*; the last checkpoint is kept"
     ):
@@ -396,9 +402,9 @@ def test_wrong_settings_are_said_together() -> None:
     with pytest.raises(SettingsError, match=r'preset "large".*steps must.*hours must.*seed.*"half".*threads'):
         TrainSettings(preset="large", steps=0, hours=-1.0, seed=-1, precision="half", threads=0)  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match=r"optimiser.*learning rates.*moving average"):
-        Recipe(optimiser="sgd", learning_rate=-1.0, average=1.0)  # type: ignore[arg-type]
+        Recipe(optimiser="sgd", lr=-1.0, ema=1.0)  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="choose one of plain, paper, lite"):
-        recipes.named("best")
+        recipes.find_recipe("best")
     with pytest.raises(SettingsError, match='"quantum" cannot be used here'):
         find_device("quantum")
     assert find_device("auto").type in ("cpu", "cuda", "mps")
@@ -422,7 +428,7 @@ def two_names(folder: Path) -> Path:
 
 @pytest.mark.usefixtures("no_figures")
 def test_photos_beside_a_recipe_that_knows_none_are_half_of_the_crops(pictures: Path, tmp_path: Path) -> None:
-    plain = recipes.adapted(recipes.PLAIN, crop_px=16, batch=2)
+    plain = recipes.change_recipe(recipes.PLAIN, recipes.RecipeChanges(crop=16, batch=2))
     train(pictures, tmp_path / "run", replace(SHORT, recipe=plain, steps=1), synthetic=pictures / "photos")
     feed = RunFolder(tmp_path / "run").about()["settings"]["recipe"]["feed"]
     assert feed["real"] == 0.5
@@ -431,7 +437,7 @@ def test_photos_beside_a_recipe_that_knows_none_are_half_of_the_crops(pictures: 
 
 @pytest.mark.usefixtures("no_figures")
 def test_few_pairs_and_large_crops_warn_and_train(pictures: Path, tmp_path: Path) -> None:
-    recipe = recipes.adapted(RECIPE, crop_px=48, batch=5)
+    recipe = recipes.change_recipe(RECIPE, recipes.RecipeChanges(crop=48, batch=5))
     assert train(pictures, tmp_path / "run", replace(SHORT, recipe=recipe, steps=1, head_steps=0)) is not None
     warnings = json.loads((tmp_path / "run/run.json").read_text())["warnings"]
     assert "4 pairs are fewer than a batch of 5" in warnings[0]
@@ -535,19 +541,21 @@ def test_the_recipes_are_as_published() -> None:
 
 
 def test_an_adapted_recipe_changes_what_is_given() -> None:
-    assert recipes.adapted(recipes.LITE) == recipes.LITE
-    halved = recipes.adapted(recipes.LITE, learning_rate=5e-4)
-    assert halved.final_learning_rate == pytest.approx(5e-6)  # the cosine keeps its shape
-    assert recipes.adapted(recipes.LITE, schedule="constant").rate(10_000, 1.0) == 1e-3
-    assert recipes.adapted(recipes.PLAIN, schedule="cosine").rate(10_000, 1.0) == pytest.approx(1e-6)
-    assert recipes.adapted(recipes.LITE, crop_px=64).stages == (Stage(1.0, 64, 8),)
+    assert recipes.change_recipe(recipes.LITE, recipes.RecipeChanges()) == recipes.LITE
+    halved = recipes.change_recipe(recipes.LITE, recipes.RecipeChanges(lr=5e-4))
+    assert halved.final_lr == pytest.approx(5e-6)  # the cosine keeps its shape
+    assert recipes.change_recipe(recipes.LITE, recipes.RecipeChanges(schedule="constant")).rate(10_000, 1.0) == 1e-3
+    assert recipes.change_recipe(recipes.PLAIN, recipes.RecipeChanges(schedule="cosine")).rate(
+        10_000, 1.0
+    ) == pytest.approx(1e-6)
+    assert recipes.change_recipe(recipes.LITE, recipes.RecipeChanges(crop=64)).stages == (Stage(1.0, 64, 8),)
     with pytest.raises(SettingsError, match="constant"):
-        recipes.adapted(recipes.PLAIN, schedule="linear")
+        recipes.change_recipe(recipes.PLAIN, recipes.RecipeChanges(schedule="linear"))
 
 
 def test_the_moving_average_follows_the_weights() -> None:
     weight = nn.Parameter(torch.zeros(1))
-    optimisation = Optimisation({"weight": weight}, Recipe(learning_rate=0.1, final_learning_rate=0.1, average=0.5))
+    optimisation = Optimisation({"weight": weight}, Recipe(lr=0.1, final_lr=0.1, ema=0.5))
     expected = 0.0
     for updates in range(1, 21):
         optimisation.clear()
@@ -597,10 +605,33 @@ OPTIONS = [
     "--preset paper", "--recipe plain", "--steps 4", "--head-steps 1", "--crop 24", "--batch 3", "--lr 0.0001",
     "--seed 1", "--schedule constant", "--final-lr 0.0009", "--warmup-steps 2", "--weight-decay 0.5",
     "--clip-norm 0.001", "--ema 0.1", "--ssim-weight 0.9", "--precision bf16", "--synthetic photos",
-    "--names names.txt", "--optimiser adam --weight-decay 0.5", "--loss l1", "--gt-mean-weight 0.5", "--mixup 1",
-    "--jitter-stops 2", "--jitter-gamma 0.5", "--accumulate 2", "--synthetic photos --synthetic-weight 0.9",
+    "--names names.txt", "--optimiser adam --weight-decay 0.5", "--loss l1", "--gt-mean-weight 0.5",
+    "--jitter-stops 2", "--synthetic photos --synthetic-weight 0.9",
     "--synthetic photos --noise-only", "--from start.safetensors",
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("option", ["--mixup", "--jitter-gamma", "--accumulate", "--loss"])
+def test_an_option_that_was_removed_is_answered_with_a_sentence(pictures: Path, tmp_path: Path, option: str) -> None:
+    value = "psnr" if option == "--loss" else "1"
+    error = mirnet_train(pictures / "data", "--run-dir", tmp_path / "run", option, value)
+    assert isinstance(error, SettingsError)
+    assert ('"charbonnier" or "l1"' if option == "--loss" else f"{option} was removed") in str(error)
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize(("mixup", "refused"), [(0.0, False), (0.5, True)])
+def test_a_run_that_stores_a_removed_setting_resumes_where_it_is_the_default(
+    pictures: Path, tmp_path: Path, mixup: float, refused: bool
+) -> None:
+    train(pictures, tmp_path / "run", replace(SHORT, steps=1))
+    run = RunFolder(tmp_path / "run")
+    about = run.about()
+    about["settings"]["recipe"]["accumulate"] = 1
+    about["settings"]["recipe"]["feed"] |= {"mixup": mixup, "gamma": 0.0}
+    run.write_about(about)
+    with pytest.raises(SettingsError, match=r"feed\.mixup was 0\.5") if refused else contextlib.nullcontext():
+        train(pictures, tmp_path / "run", replace(SHORT, steps=1), resume=True)
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -619,7 +650,7 @@ def test_adam_and_adamw_differ_in_how_weights_decay() -> None:
     weights = {}
     for optimiser in ("adam", "adamw"):
         weight = nn.Parameter(torch.ones(1))
-        recipe = recipes.adapted(RECIPE, optimiser=optimiser, weight_decay=0.5)
+        recipe = recipes.change_recipe(RECIPE, recipes.RecipeChanges(optimiser=optimiser, weight_decay=0.5))
         weight.sum().backward()
         Optimisation({"weight": weight}, recipe).update(0.1)
         weights[optimiser] = float(weight.detach())

@@ -104,7 +104,8 @@ def test_pictures_that_do_not_fit_give_the_same_batches(
         loaded.solve_exposures()
     for step in range(5):
         a, b = (
-            make_batch(p, 0, step, CPU, crop=24, index=range(6), feed=recipes.LITE.feed) for p in (resident, reread)
+            make_batch(p, 0, step, CPU, crop=24, index=range(6), crop_mix=recipes.LITE.crop_mix)
+            for p in (resident, reread)
         )
         assert all(torch.equal(x, y) for x, y in zip((*a.inputs, a.target), (*b.inputs, b.target), strict=True))
 
@@ -146,7 +147,7 @@ def test_every_draw_is_a_function_of_seed_step_and_place(pairs: list[Pair]) -> N
     loaded.solve_exposures()
 
     def targets(seed: int, step: int, index: range) -> torch.Tensor:
-        return make_batch(loaded, seed, step, CPU, crop=24, index=index, feed=recipes.LITE.feed).target
+        return make_batch(loaded, seed, step, CPU, crop=24, index=index, crop_mix=recipes.LITE.crop_mix).target
 
     whole = targets(1, 2, range(8))
     assert torch.equal(whole, targets(1, 2, range(8)))
@@ -200,7 +201,7 @@ def test_plain_and_paper_feed_the_truths_stops_and_the_truth(pairs: list[Pair]) 
     loaded = PairStore(pairs)
     loaded.solve_exposures()
     assert loaded.target_exposures is not None
-    assert recipes.PLAIN.feed == recipes.PAPER.feed == CropMix()
+    assert recipes.PLAIN.crop_mix == recipes.PAPER.crop_mix == CropMix()
     batch = make_batch(loaded, 0, 0, CPU, crop=24, index=range(8))
     exposed, stops = batch.inputs
     assert set(stops.flatten().tolist()) <= set(loaded.target_exposures.stops.tolist())
@@ -213,8 +214,8 @@ def test_lite_feeds_the_shares_that_it_says(pairs: list[Pair], tmp_path: Path) -
     write_image(tmp_path / "photo.png", np.full((32, 32, 3), 128, np.uint8))  # known by its even grey
     loaded = PairStore(pairs, [tmp_path / "photo.png"])
     loaded.solve_exposures()
-    feed = CropMix(real=0.70, bright=0.12, darkened=0.18, local=True)
-    batch = make_batch(loaded, 0, 0, CPU, crop=16, index=range(600), feed=feed)
+    crop_mix = CropMix(real=0.70, bright=0.12, darkened=0.18, local=True)
+    batch = make_batch(loaded, 0, 0, CPU, crop=16, index=range(600), crop_mix=crop_mix)
     of_photo = batch.pictures == 2 * len(pairs)
     darkened = of_photo & (batch.inputs[1].amax((1, 2, 3)) != 0)
     assert batch.real == int((~of_photo).sum())
@@ -228,7 +229,7 @@ def test_the_target_obeys_the_exposure_error(pairs: list[Pair]) -> None:
     loaded.solve_exposures()
     assert loaded.target_exposures is not None
     plain = make_batch(loaded, 0, 0, CPU, crop=24, index=range(8))
-    moved = make_batch(loaded, 0, 0, CPU, crop=24, index=range(8), feed=CropMix(jitter_stops=0.4))
+    moved = make_batch(loaded, 0, 0, CPU, crop=24, index=range(8), crop_mix=CropMix(jitter_stops=0.4))
     error = (moved.inputs[1] - plain.inputs[1])[:, 0, 0, 0]
     assert error.std() > 0.1
     for before, after, stops in zip(plain.target, moved.target, error.tolist(), strict=True):
@@ -239,7 +240,7 @@ def test_local_stops_lie_between_the_number_and_the_map(pairs: list[Pair]) -> No
     loaded = PairStore(pairs)
     loaded.solve_exposures()
     assert loaded.target_exposures is not None
-    stops = make_batch(loaded, 0, 0, CPU, crop=24, index=range(8), feed=CropMix(local=True)).inputs[1]
+    stops = make_batch(loaded, 0, 0, CPU, crop=24, index=range(8), crop_mix=CropMix(local=True)).inputs[1]
     assert stops.std((1, 2, 3)).max() > 0.01
     assert stops.min() >= loaded.target_exposures.maps.min()
     assert stops.max() <= max(loaded.target_exposures.maps.max(), loaded.target_exposures.stops.max())

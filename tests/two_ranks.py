@@ -29,7 +29,9 @@ from mirnet.training.settings import TrainSettings
 RANK = int(os.environ.get("RANK", "0"))
 SETTINGS = TrainSettings(
     # every crop is of a real pair, so that an epoch can be counted; the rest is as in earnest
-    recipe=recipes.adapted(recipes.LITE, crop_px=16, batch=4, synthetic_weight=0.0, warmup_steps=0, accumulate=2),
+    recipe=recipes.change_recipe(
+        recipes.LITE, recipes.RecipeChanges(crop=16, batch=4, synthetic_weight=0.0, warmup_steps=0)
+    ),
     steps=6, head_steps=2, checkpoint_steps=2, validate_steps=3, log_steps=1, device="cpu", threads=1,
 )  # fmt: skip
 
@@ -73,7 +75,7 @@ def stopped_and_resumed(pictures: Path, out: Path) -> None:
     )
     with small_and_recorded() as record:
         with pytest.raises(Cancelled):
-            run(stop=lambda: RANK == 1 and len(record["pictures"]) >= 3 * SETTINGS.recipe.accumulate)
+            run(stop=lambda: RANK == 1 and len(record["pictures"]) >= 3)
         assert len(RunFolder(out).all()) > 0
         run()
 

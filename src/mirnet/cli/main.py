@@ -1,5 +1,4 @@
-"""The command line: `mirnet enhance`, `evaluate`, `train`, `runs`, `data`, `export`, `average`, `serve`,
-`weights`, `info`.
+"""The command line: `mirnet enhance`, `evaluate`, `train`, `runs`, `data`, `export`, `serve`, `weights`, `info`.
 
 Only typer is loaded here; what a command needs is imported inside it, so that `mirnet --help` answers at once.
 """
@@ -117,23 +116,13 @@ def export(
     )
 
 
-@app.command()
-def average(
-    sources: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Run folders, checkpoints, names of shipped weights (lite).")
-    ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="NAME.safetensors, a checkpoint to export.")],
-) -> None:
-    """Average the weights of runs that began with the same weights.
-
-    Often better than each of them, and closer to what they began with.
-    """
-    from mirnet.extras import needs
-
-    with needs("train"):
-        from mirnet.training import average as averaging
-    averaging.average(sources, output)
-    typer.echo(f"{output}  the mean of {len(sources)}")
+@app.command(hidden=True, context_settings={"ignore_unknown_options": True})
+def average(arguments: Annotated[list[str] | None, typer.Argument(hidden=True)] = None) -> None:
+    """Refuse a command that an earlier version had."""
+    raise SettingsError(
+        "mirnet average was removed: on our data the mean of two trainings was no better than one of them. Train on "
+        "with mirnet train --from RUN instead."
+    )
 
 
 @app.command()

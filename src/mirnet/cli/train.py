@@ -24,6 +24,18 @@ BARS = {"load": "reading pictures", "check": "checking pictures", "exposure": "p
         "head": "training the exposure head", "train": "training", "validate": "validating"}  # fmt: skip
 
 
+REMOVED = {"accumulate": "choose a larger --batch", "mixup": "leave it out", "jitter_gamma": "leave it out"}
+
+
+def refuse_removed(option: typer.CallbackParam, value: str | None) -> None:
+    """Answer an option that an earlier version had with a sentence. Raises SettingsError."""
+    if value is not None:
+        name = option.name or ""
+        raise SettingsError(
+            f"--{name.replace('_', '-')} was removed, for nothing showed what it is good for; {REMOVED[name]}."
+        )
+
+
 def train(
     data: Annotated[Path | None, typer.Argument(help="Pairs: a folder or a CSV list; or the dark pictures.")] = None,
     bright: Annotated[Path | None, typer.Argument(help="The bright pictures, where DATA are the dark ones.")] = None,
@@ -47,7 +59,6 @@ def train(
     head_steps: Annotated[int, typer.Option(help="Steps of the exposure head, which comes first (lite).")] = 2_500,
     crop: Annotated[int | None, typer.Option(help="Side of the crops in pixels, for the whole run.")] = None,
     batch: Annotated[int | None, typer.Option(help="Crops in a batch, over all processes, for the whole run.")] = None,
-    accumulate: Annotated[int | None, typer.Option(help="Batches whose gradients make one step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     schedule: Annotated[str | None, typer.Option(help="Learning rate over time: constant or cosine.")] = None,
     final_lr: Annotated[float | None, typer.Option(help="Where the cosine ends.")] = None,
@@ -56,17 +67,14 @@ def train(
     weight_decay: Annotated[float | None, typer.Option(help="Of the optimiser.")] = None,
     clip_norm: Annotated[float | None, typer.Option(help="Largest norm of the gradient; 0: not clipped.")] = None,
     ema: Annotated[float | None, typer.Option(help="Decay of the weights' moving average; 0: none.")] = None,
-    loss: Annotated[str | None, typer.Option(help="charbonnier, l1 or psnr.")] = None,
+    loss: Annotated[str | None, typer.Option(help="charbonnier or l1.")] = None,
     ssim_weight: Annotated[float | None, typer.Option(help="Of 1 - SSIM beside that loss.")] = None,
     gt_mean_weight: Annotated[float | None, typer.Option(help="How much of that loss is taken at the target's mean "
                                                               "brightness, 0 to 1.")] = None,
     dulled: Annotated[float | None, typer.Option(help="Share of the dark twins that are to come back duller than the "
                                                       "photo is. Default: 0.8.")] = None,
-    mixup: Annotated[float | None, typer.Option(help="Share of crops that are mixed with another.")] = None,
     jitter_stops: Annotated[float | None, typer.Option(help="Random exposure, standard deviation in stops "
                                                             "(lite).")] = None,
-    jitter_gamma: Annotated[float | None, typer.Option(help="Random gamma of the input, standard deviation of its "
-                                                            "logarithm to base 2.")] = None,
     seed: Annotated[int, typer.Option(help="Of the first weights and of every draw.")] = 0,
     checkpoint_steps: Annotated[int, typer.Option(help="A checkpoint every so many steps.")] = 500,
     validate_steps: Annotated[int, typer.Option(help="Validation and figures every so many steps.")] = 2_000,
@@ -80,6 +88,9 @@ def train(
                                            "command.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Three minutes on one batch: do data, loss and network fit "
                                         "together? Writes nothing.")] = False,
+    accumulate: Annotated[str | None, typer.Option(hidden=True, callback=refuse_removed)] = None,
+    mixup: Annotated[str | None, typer.Option(hidden=True, callback=refuse_removed)] = None,
+    jitter_gamma: Annotated[str | None, typer.Option(hidden=True, callback=refuse_removed)] = None,
 ) -> None:  # fmt: skip
     """Train a network on pairs of dark and bright pictures, or on good photos alone.
 
@@ -93,15 +104,15 @@ def train(
 
     if steps is not None and hours is not None:
         raise SettingsError("A run ends after --steps or after --hours; give one of them.")
+    changes = recipes.RecipeChanges(
+        crop=crop, batch=batch, lr=lr, schedule=schedule, final_lr=final_lr, warmup_steps=warmup_steps,
+        optimiser=optimiser, weight_decay=weight_decay, clip_norm=clip_norm, ema=ema, loss=loss,
+        ssim_weight=ssim_weight, gt_mean_weight=gt_mean_weight, synthetic_weight=synthetic_weight,
+        noise_only=noise_only, dulled=dulled, jitter_stops=jitter_stops,
+    )  # fmt: skip
     settings = TrainSettings(
         preset=preset,
-        recipe=recipes.adapted(
-            recipes.named(recipe), learning_rate=lr, schedule=schedule, final_learning_rate=final_lr, crop_px=crop,
-            batch=batch, accumulate=accumulate, warmup_steps=warmup_steps, optimiser=optimiser,
-            weight_decay=weight_decay, clip_norm=clip_norm, average=ema, loss=loss, ssim_weight=ssim_weight,
-            gt_mean_weight=gt_mean_weight, synthetic_weight=synthetic_weight, noise_only=noise_only,
-            feed={"dulled": dulled, "mixup": mixup, "jitter_stops": jitter_stops, "gamma": jitter_gamma},
-        ),
+        recipe=recipes.change_recipe(recipes.find_recipe(recipe), changes),
         steps=TrainSettings.steps if steps is None else steps, hours=hours, head_steps=head_steps, seed=seed,
         checkpoint_steps=checkpoint_steps, validate_steps=validate_steps, log_steps=log_steps, tensorboard=tensorboard,
         precision=cast(Literal["float32", "bf16"], precision), device=device, threads=threads,

@@ -1,4 +1,4 @@
-"""A batch of one step: dimensions made uniform, values in [0, 1], and what a recipe feeds. Steps (2) and (3).
+"""The batch of a step: crops of uniform dimensions with values in [0, 1], in a recipe's mix. Steps (2) and (3).
 
 Crops, flips, quarter turns, exposure and noise are vectorised, and every draw is a function of (seed,
 step, place in the global batch): a resumed run, several processes and a GPU get the same batches.
@@ -44,19 +44,17 @@ class CropMix:
     local: bool = False  # stops of real pairs lie anywhere between the picture's one number and its map
     dulled: float = DESATURATED_SHARE  # share of the darkened crops that are to come back duller than the photograph is
     jpeg: float = 0.0  # share of the real and darkened crops that went through a JPEG file
-    gamma: float = 0.0  # standard deviation of log2 of an exponent on the input's values
-    mixup: float = 0.0  # share of crops that are mixed with another
 
     def __post_init__(self) -> None:
         wrong = []
         if abs(sum(getattr(self, name) for name in SHARES) - 1) > 1e-6:
             wrong.append(f"the shares {', '.join(SHARES)} add up to 1")
-        if any(not 0 <= getattr(self, name) <= 1 for name in (*SHARES, "dulled", "jpeg", "mixup")):
+        if any(not 0 <= getattr(self, name) <= 1 for name in (*SHARES, "dulled", "jpeg")):
             wrong.append("every share lies in 0 to 1")
-        if min(self.jitter_stops, self.gamma) < 0:
-            wrong.append("the jitter of exposure and gamma is not negative")
+        if self.jitter_stops < 0:
+            wrong.append("the jitter of the exposure is not negative")
         if wrong:
-            raise SettingsError("What is fed cannot work: " + "; ".join(wrong) + ".")
+            raise SettingsError("The crop mix cannot work: " + "; ".join(wrong) + ".")
 
     def with_synthetic(self, weight: float) -> "CropMix":
         """The same with `weight` of the crops made of good photos, split among their kinds as before."""
@@ -71,9 +69,9 @@ class CropMix:
         return replace(self, real=0.0, bright=0.03, darkened=0.0, noisy=0.97, jitter_stops=0.0, jpeg=0.0)
 
 
-def is_noise_only(feed: CropMix) -> bool:
+def is_noise_only(crop_mix: CropMix) -> bool:
     """Whether a network learns to denoise at the exposure that a picture has, and nothing else."""
-    return feed.real + feed.darkened == 0
+    return crop_mix.real + crop_mix.darkened == 0
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ class Batch:
 
 
 def make_batch(pairs: PairStore, seed: int, step: int, device: torch.device, *, crop: int, index: Sequence[int],
-               feed: CropMix = CropMix(), takes_exposure: bool = True, total: int | None = None, seen: int = 0,
+               crop_mix: CropMix = CropMix(), takes_exposure: bool = True, total: int | None = None, seen: int = 0,
                ) -> Batch:  # fmt: skip
     """The crops at places `index` of the global batch of this step; every draw is a function of (seed, step, place).
 
@@ -98,24 +96,20 @@ def make_batch(pairs: PairStore, seed: int, step: int, device: torch.device, *, 
     """
     places = torch.as_tensor(list(index), device=device)
     total = total or int(places.max()) + 1
-    if feed.real and not len(pairs):
-        raise DataError("Crops of real pairs are to be fed, and there are no pairs; feed what is made of photos alone.")
-    kinds = _kinds(CounterRNG(seed, step, torch.arange(total, device=device)), feed)
+    if crop_mix.real and not len(pairs):
+        raise DataError("The crop mix has crops of real pairs, and there are no pairs; use one of photos alone.")
+    kinds = _kinds(CounterRNG(seed, step, torch.arange(total, device=device)), crop_mix)
     order = seen + (kinds == 0).cumsum(0) - 1  # of the real crops, how many came before
-    batch = _crops(pairs, CounterRNG(seed, step, places), kinds[places], order[places], crop, feed, takes_exposure)
-    if feed.mixup:
-        # the other crop is drawn beside, not taken from this batch: processes that share a batch must agree
-        other = _crops(pairs, CounterRNG(~seed, step, places), kinds[places], None, crop, feed, takes_exposure)
-        batch = _mixed(batch, other, CounterRNG(seed, step, places), feed.mixup)
+    batch = _crops(pairs, CounterRNG(seed, step, places), kinds[places], order[places], crop, crop_mix, takes_exposure)
     return replace(batch, real=int((kinds == 0).sum()))
 
 
-def _kinds(rng: CounterRNG, feed: CropMix) -> Tensor:  # (B,) int64, numbers of SHARES
-    bounds = torch.tensor([getattr(feed, name) for name in SHARES], device=rng.index.device).cumsum(0)[:3]
+def _kinds(rng: CounterRNG, crop_mix: CropMix) -> Tensor:  # (B,) int64, numbers of SHARES
+    bounds = torch.tensor([getattr(crop_mix, name) for name in SHARES], device=rng.index.device).cumsum(0)[:3]
     return (rng.uniform(0)[:, None] >= bounds).sum(1)
 
 
-def _crops(pairs: PairStore, rng: CounterRNG, kind: Tensor, order: Tensor | None, crop: int, feed: CropMix,
+def _crops(pairs: PairStore, rng: CounterRNG, kind: Tensor, order: Tensor, crop: int, crop_mix: CropMix,
            takes_exposure: bool) -> Batch:  # fmt: skip
     device = kind.device
     real, darkened, noisy = (kind == SHARES.index(name) for name in ("real", "darkened", "noisy"))
@@ -133,35 +127,29 @@ def _crops(pairs: PairStore, rng: CounterRNG, kind: Tensor, order: Tensor | None
     number = torch.zeros(len(kind), 1, 1, 1, device=device)  # the stops from the picture to its target
     if darkened.any():
         some = rng.of(darkened)
-        target[darkened] = desaturate(target[darkened], some, feed.dulled)
+        target[darkened] = desaturate(target[darkened], some, crop_mix.dulled)
         picture[darkened] = darken_images(target[darkened], some.between(4, 0, MOST_STOPS)[:, None, None, None], some)
     if noisy.any():
         picture[noisy] = add_camera_noise(target[noisy], rng.of(noisy))
-    if feed.jpeg:
-        stored = (real | darkened) & (rng.uniform(7) < feed.jpeg)
+    if crop_mix.jpeg:
+        stored = (real | darkened) & (rng.uniform(7) < crop_mix.jpeg)
         if stored.any():
             picture[stored] = compress_as_drawn_jpeg(picture[stored], rng.of(stored))
-    if feed.gamma:
-        picture = picture ** torch.exp2(feed.gamma * rng.normal(8))[:, None, None, None]
     if not takes_exposure:
         return Batch((picture,), target, bright)
 
-    unknown = torch.ones_like(darkened) if feed.gamma else darkened  # whatever was bent, or went through a camera
-    if unknown.any():
-        number[unknown] = solve_stops(picture[unknown], target[unknown])
-    jitter = (rng.normal(3) * feed.jitter_stops)[:, None, None, None]
+    if darkened.any():
+        number[darkened] = solve_stops(picture[darkened], target[darkened])
+    jitter = (rng.normal(3) * crop_mix.jitter_stops)[:, None, None, None]
     stops = (number + jitter).expand(-1, 1, crop, crop).clone()
-    known = real & ~unknown
-    if known.any():
-        stops[known] += _truth_stops(pairs, pair[known], window.of(known), rng.of(known), feed)
+    if real.any():
+        stops[real] += _truth_stops(pairs, pair[real], window.of(real), rng.of(real), crop_mix)
     return Batch((expose(picture, stops), stops), expose(target, jitter), bright)
 
 
-def _pair_of(pairs: PairStore, rng: CounterRNG, order: Tensor | None) -> Tensor:
-    """(B,): in shuffled order without repetition where the number of each real crop is known, else drawn."""
+def _pair_of(pairs: PairStore, rng: CounterRNG, order: Tensor) -> Tensor:
+    """(B,): the pair of each crop, in shuffled order without repetition."""
     count = max(len(pairs), 1)
-    if order is None:
-        return rng.below(1, torch.full_like(rng.index, count))
     order = order.clamp(min=0)  # crops that are not real have none of their own
     return torch.stack([_shuffled(rng.seed, epoch, count)[place]
                         for epoch, place in zip((order // count).tolist(), (order % count).tolist(), strict=True)]
@@ -174,23 +162,15 @@ def _shuffled(seed: int, epoch: int, count: int) -> Tensor:
     return CounterRNG(seed, epoch, torch.arange(count)).uniform(9).argsort()
 
 
-def _mixed(batch: Batch, other: Batch, rng: CounterRNG, share: float) -> Batch:
-    """MixUp (Zhang et al., ICLR 2018): `share` of the crops are a weighted mean with another, target too."""
-    mixes = (rng.uniform(250) < share)[:, None, None, None]
-    weight = torch.where(mixes, rng.uniform(251)[:, None, None, None], torch.ones(()).to(batch.target))
-    inputs = tuple(torch.lerp(theirs, ours, weight) for ours, theirs in zip(batch.inputs, other.inputs, strict=True))
-    return replace(batch, inputs=inputs, target=torch.lerp(other.target, batch.target, weight))
-
-
 def _truth_stops(
-    pairs: PairStore, pair: Tensor, window: "_Window", rng: CounterRNG, feed: CropMix
+    pairs: PairStore, pair: Tensor, window: "_Window", rng: CounterRNG, crop_mix: CropMix
 ) -> Tensor:  # (B, 1, c, c)
     if pairs.target_exposures is None:
         raise DataError("The truth's stops of these pairs are not known yet; call Pairs.solve() first.")
     device = pair.device
     number = pairs.target_exposures.stops.to(device)[pair][:, None, None]
     stops = number.expand(-1, *window.shape)
-    if feed.local:
+    if crop_mix.local:
         share = rng.uniform(6)[:, None, None]
         spread_map = window.spread(
             pairs.target_exposures.maps.to(device)[pair], pairs.target_exposures.sizes.to(device)[pair]

@@ -65,7 +65,7 @@ def train_head(
     if saved:
         optimisation.load(saved)
     groups = exposure_head.collect_thumbnails(context.data, preparing)
-    darkness = not is_noise_only(settings.recipe.feed)
+    darkness = not is_noise_only(settings.recipe.crop_mix)
     while position.step < settings.head_steps:
         started = time.monotonic()
         thumbnails, truth = exposure_head.head_batch(
@@ -118,7 +118,7 @@ def train_restorer(context: TrainingContext, position: RunPosition, saved: dict[
     restore = context.fabric.setup_module(context.network)
     pace = _Pace(position.crops, position.seconds)
 
-    with BatchPrefetcher(functools.partial(make_batches, context), torch.get_num_threads()) as prefetcher:
+    with BatchPrefetcher(functools.partial(make_share, context), torch.get_num_threads()) as prefetcher:
         while True:
             if _validation_is_due(context, position) and not _validate(context, optimisation, position):
                 context.run.save(context.network, optimisation.state(), position)
@@ -129,21 +129,21 @@ def train_restorer(context: TrainingContext, position: RunPosition, saved: dict[
 
             started = time.monotonic()
             stage = recipe.stage(progress)
-            batches = prefetcher.take(_next_request(settings, position, 0, 0))
+            batch = prefetcher.take(_next_request(settings, position, 0, 0))
             if _progress(settings, position, 1) < 1:
-                prefetcher.prepare(_next_request(settings, position, 1, batches[0].real))
+                prefetcher.prepare(_next_request(settings, position, 1, batch.real))
             optimisation.clear()
-            loss, error = backpropagate(context, restore, batches)
+            loss, error = backpropagate(context, restore, batch)
             _refuse_explosion(
-                context, loss, LOSS_LIMIT * (1 + recipe.ssim_weight), position, _names(context.data, batches)
+                context, loss, LOSS_LIMIT * (1 + recipe.ssim_weight), position, _names(context.data, batch)
             )
             rate = recipe.rate(position.step, progress)
             norm = optimisation.update(rate)
             _count_skipped(context, position, norm)
             position.step += 1
-            position.crops += stage.batch * recipe.accumulate
-            position.crops_real += batches[0].real
-            position.crop_pixels += stage.batch * recipe.accumulate * stage.crop_px**2
+            position.crops += stage.batch
+            position.crops_real += batch.real
+            position.crop_pixels += stage.batch * stage.crop_px**2
             position.seconds += time.monotonic() - started
 
             progress = _progress(settings, position)
@@ -161,39 +161,24 @@ def train_restorer(context: TrainingContext, position: RunPosition, saved: dict[
                 return False
 
 
-def make_batches(context: TrainingContext, order: BatchRequest) -> list[Batch]:
-    """The batches of one update: what this process computes of the global batch, one for each accumulation."""
-    recipe = context.settings.recipe
-    return [
-        make_batch(
-            context.data,
-            context.settings.seed,
-            order.step,
-            context.fabric.device,
-            crop=order.crop_px,
-            index=places,
-            feed=recipe.feed,
-            takes_exposure=isinstance(context.network, Lite),
-            total=order.batch * recipe.accumulate,
-            seen=order.seen,
-        )
-        for places in share_of_batch(context.fabric, recipe, order.batch)
-    ]
+def make_share(context: TrainingContext, request: BatchRequest) -> Batch:
+    """What this process computes of the requested global batch."""
+    return make_batch(
+        context.data, context.settings.seed, request.step, context.fabric.device, crop=request.crop_px,
+        index=share_of_batch(context.fabric, request.batch), crop_mix=context.settings.recipe.crop_mix,
+        takes_exposure=isinstance(context.network, Lite), total=request.batch, seen=request.seen,
+    )  # fmt: skip
 
 
-def backpropagate(context: TrainingContext, restore: _FabricModule, batches: Sequence[Batch]) -> tuple[float, float]:
-    """Sum up the gradients of the batches' mean loss; gives it and the mean squared error, over all processes."""
-    total, error = 0.0, 0.0
-    for number, batch in enumerate(batches):
-        inputs = [x.contiguous(memory_format=torch.channels_last) for x in batch.inputs]
-        with context.fabric.no_backward_sync(restore, enabled=number + 1 < len(batches)):
-            result = restore(*inputs)
-            loss = context.settings.recipe.restoration_loss(result, batch.target) / len(batches)
-            context.fabric.backward(loss)
-        total += float(loss.detach())
-        error += float(((result.detach().clamp(0, 1) - batch.target) ** 2).mean()) / len(batches)
-    total, error = mean_over_processes(context.fabric, total, error)
-    return total, error
+def backpropagate(context: TrainingContext, restore: _FabricModule, batch: Batch) -> tuple[float, float]:
+    """Compute the gradients of a batch's mean loss. Returns it and the mean squared error, over all processes."""
+    inputs = [x.contiguous(memory_format=torch.channels_last) for x in batch.inputs]
+    result = restore(*inputs)
+    loss = context.settings.recipe.restoration_loss(result, batch.target)
+    context.fabric.backward(loss)
+    error = float(((result.detach().clamp(0, 1) - batch.target) ** 2).mean())
+    mean_loss, mean_error = mean_over_processes(context.fabric, float(loss.detach()), error)
+    return mean_loss, mean_error
 
 
 @dataclass
@@ -297,8 +282,8 @@ def _refuse_explosion(context: TrainingContext, loss: float, limit: float, posit
         )
 
 
-def _names(data: PairStore, batches: Sequence[Batch], most: int = 8) -> str:
-    names = [data.name(position) for batch in batches for position in batch.pictures.tolist()]
+def _names(data: PairStore, batch: Batch, most: int = 8) -> str:
+    names = [data.name(number) for number in batch.pictures.tolist()]
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 

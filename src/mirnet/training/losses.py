@@ -31,17 +31,6 @@ def absolute(result: Tensor, target: Tensor) -> Tensor:
     return (result - target).abs().mean()
 
 
-def decibels(result: Tensor, target: Tensor) -> Tensor:
-    """What is missing to a PSNR of 50 dB, averaged over the pictures, in units of 250 dB; range 1.
-
-    The measure itself as a loss (Chen et al., *Simple Baselines for Image Restoration*, ECCV 2022): a decibel counts
-    the same in every picture. In these units it counts as much as with `charbonnier` in a picture of 27 dB, so that
-    what stands beside a loss need not change with it. The limit of 50 dB keeps the gradient of equal pictures finite.
-    """
-    error = ((result - target) ** 2).mean((1, 2, 3))
-    return (10 * torch.log10(error + 1e-5) + 50).mean() / 250
-
-
 def at_targets_mean(result: Tensor, target: Tensor) -> Tensor:
     """The result (N, 3, H, W) scaled so that each picture's mean is its target's, at most eightfold.
 
@@ -54,11 +43,11 @@ def at_targets_mean(result: Tensor, target: Tensor) -> Tensor:
 
 def restoration_loss(result: Tensor, target: Tensor, *, kind: str = "charbonnier", ssim_weight: float = 0.0,
                      gt_mean_weight: float = 0.0) -> Tensor:  # fmt: skip
-    """ "charbonnier", "l1" or "psnr", a share `gt_mean_weight` of it at the target's mean, and some 1 - SSIM beside it.
+    """The loss `kind`, "charbonnier" or "l1", a share of it at the target's mean, plus weighted 1 - SSIM.
 
-    Pictures of less than 11 px have no SSIM.
+    Images of less than 11 px have no SSIM.
     """
-    distance = {"charbonnier": charbonnier, "l1": absolute, "psnr": decibels}[kind]
+    distance = {"charbonnier": charbonnier, "l1": absolute}[kind]
     loss = distance(result, target)
     if gt_mean_weight:
         loss = torch.lerp(loss, distance(at_targets_mean(result, target), target), gt_mean_weight)

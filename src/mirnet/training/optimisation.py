@@ -18,7 +18,7 @@ class Optimisation:
         self.parameters, self.recipe = parameters, recipe
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimiser]
         self._optimiser = kind(
-            parameters.values(), lr=recipe.learning_rate, betas=recipe.betas, weight_decay=recipe.weight_decay,
+            parameters.values(), lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay,
             fused=True,  # one pass over each weight instead of ten: a quarter of the time
         )  # fmt: skip
         self._updates = 0
@@ -45,7 +45,7 @@ class Optimisation:
 
     def _follow(self) -> None:
         # a young average forgets faster, or it would remember the random start
-        decay = min(self.recipe.average, self._updates / (10 + self._updates))
+        decay = min(self.recipe.ema, self._updates / (10 + self._updates))
         with torch.no_grad():
             follow = get_ema_multi_avg_fn(decay)
             follow(list(self._average.values()), list(self.parameters.values()), self._updates)

@@ -82,7 +82,7 @@ def check(sources: Sources, settings: TrainSettings, *, seconds: float = SECONDS
     with pipeline.threads_of(settings):
         batch = _batch(few, network, settings, seconds)
     named = {name: p for name, p in network.named_parameters() if p.requires_grad}
-    optimisation = Optimisation(named, replace(recipe, average=0.0))
+    optimisation = Optimisation(named, replace(recipe, ema=0.0))
     started, steps, before = time.monotonic(), 0, -math.inf
     unreached: list[str] = []
     with pipeline.threads_of(settings):
@@ -108,10 +108,9 @@ def check(sources: Sources, settings: TrainSettings, *, seconds: float = SECONDS
 def _batch(few: PairStore, network: SceneNetwork, settings: TrainSettings, seconds: float) -> Batch:
     """As many crops as the network can learn by heart in the time."""
     device = next(network.parameters()).device
-    feed = replace(settings.recipe.feed, mixup=0.0)
     for crop_px, crops in SIZES:
-        batch = make_batch(few, settings.seed, 0, device, crop=crop_px, index=range(crops), feed=feed,
-                           takes_exposure=isinstance(network, Lite))  # fmt: skip
+        batch = make_batch(few, settings.seed, 0, device, crop=crop_px, index=range(crops),
+                           crop_mix=settings.recipe.crop_mix, takes_exposure=isinstance(network, Lite))  # fmt: skip
         started = time.monotonic()
         settings.recipe.restoration_loss(network(*batch.inputs), batch.target).backward()
         if time.monotonic() - started < seconds / LEAST_STEPS:

@@ -67,7 +67,7 @@ def train(
             )
             settings = with_crop_mix(settings, chosen)
             for stage in settings.recipe.stages:
-                share_of_batch(fabric, settings.recipe, stage.batch)
+                share_of_batch(fabric, stage.batch)
             checking = preparing.phase("check")
             warnings = warnings_about(pairs, chosen.validation, settings, checking) if run.writes else []
             for warning in warnings:

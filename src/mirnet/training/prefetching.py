@@ -1,4 +1,4 @@
-"""The next batch is made while the network learns from this one."""
+"""The next batch is made in a thread of its own while the network learns from this one."""
 
 import time
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from mirnet.training.batches import Batch
 
 @dataclass(frozen=True)
 class BatchRequest:
-    """Which batch: the step, the real crops that came before it, and the recipe's stage by its crop and size."""
+    """Which batch to make: its step, the real crops of all batches before it, and the recipe's crop and batch size."""
 
     step: int
     seen: int
@@ -21,17 +21,14 @@ class BatchRequest:
     batch: int
 
 
-Batches = list[Batch]  # the batches of one update
-
-
 class BatchPrefetcher:
-    """Makes batches by `make(order)`, one ahead, in a thread of its own; what was made in vain is dropped."""
+    """Makes batches by `make(request)`, one ahead of its use; a batch that is not taken is dropped."""
 
-    def __init__(self, make: Callable[[BatchRequest], Batches], threads: int) -> None:
+    def __init__(self, make: Callable[[BatchRequest], Batch], threads: int) -> None:
         self._make = make
-        # a thread's computations use all cores unless it is told otherwise
-        self._pool = ThreadPoolExecutor(1, "feeder", initializer=torch.set_num_threads, initargs=(threads,))
-        self._ahead: tuple[BatchRequest, Future[Batches]] | None = None
+        # a thread's computations use all cores unless torch is given a number
+        self._pool = ThreadPoolExecutor(1, "prefetcher", initializer=torch.set_num_threads, initargs=(threads,))
+        self._ahead: tuple[BatchRequest, Future[Batch]] | None = None
         self.seconds_waited = 0.0
 
     def __enter__(self) -> "BatchPrefetcher":
@@ -42,21 +39,21 @@ class BatchPrefetcher:
     ) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def take(self, request: BatchRequest) -> Batches:
-        """The batches of that order; raises what their making raised."""
+    def take(self, request: BatchRequest) -> Batch:
+        """The requested batch; raises what `make` raised."""
         started = time.monotonic()
         if self._ahead is None or self._ahead[0] != request:
             self.prepare(request)
         assert self._ahead is not None
-        batches = self._ahead[1].result()
+        batch = self._ahead[1].result()
         self._ahead = None
         self.seconds_waited += time.monotonic() - started
-        return batches
+        return batch
 
     def prepare(self, request: BatchRequest) -> None:
-        """Begin with a batch that will probably be asked for next."""
-        self._ahead = request, self._pool.submit(self._made, request)
+        """Begin to make a batch that will probably be requested next."""
+        self._ahead = request, self._pool.submit(self._make_without_gradients, request)
 
-    def _made(self, request: BatchRequest) -> Batches:
+    def _make_without_gradients(self, request: BatchRequest) -> Batch:
         with torch.no_grad():
             return self._make(request)

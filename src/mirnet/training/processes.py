@@ -18,7 +18,6 @@ from torch import Tensor
 from torch.distributed import DistError, TCPStore  # type: ignore[attr-defined]  # documented, but not in its __all__
 
 from mirnet.errors import MirnetError, SettingsError, TrainingError
-from mirnet.training.recipes import Recipe
 from mirnet.training.settings import TrainSettings, find_device
 
 
@@ -42,8 +41,8 @@ def launch(settings: TrainSettings) -> Fabric:
     return fabric
 
 
-def share_of_batch(fabric: Fabric, recipe: Recipe, batch: int) -> list[range]:
-    """The places in the global batch that this process computes, for each of the recipe's accumulated batches.
+def share_of_batch(fabric: Fabric, batch: int) -> range:
+    """The places in a global batch that this process computes.
 
     Raises SettingsError where the processes cannot share a batch equally.
     """
@@ -53,7 +52,7 @@ def share_of_batch(fabric: Fabric, recipe: Recipe, batch: int) -> list[range]:
         )
     mine = batch // fabric.world_size
     first = fabric.global_rank * mine
-    return [range(start + first, start + first + mine) for start in range(0, batch * recipe.accumulate, batch)]
+    return range(first, first + mine)
 
 
 def mean_over_processes(fabric: Fabric, *values: float) -> list[float]:

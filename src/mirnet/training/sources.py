@@ -94,19 +94,19 @@ def _without_pairs(sources: Sources, run: RunFolder, settings: TrainSettings, ph
     folder = run.path / "validation"
     held_out = photos[:: max(2, min(10, len(photos) // 2))]
     if run.writes and not resumed:
-        darken(held_out, folder, seed=settings.seed, noise_only=is_noise_only(settings.recipe.feed), overwrite=True)
+        darken(held_out, folder, seed=settings.seed, noise_only=is_noise_only(settings.recipe.crop_mix), overwrite=True)
     meet()  # the first process has written them, all read them
     return find_pairs(folder), [photo for photo in photos if photo not in held_out]
 
 
 def with_crop_mix(settings: TrainSettings, chosen: Chosen) -> TrainSettings:
     """The settings with what there is to feed: without pairs everything is made of photos."""
-    feed = settings.recipe.feed
-    if not chosen.training and feed.real:
-        feed = feed.with_synthetic(1.0)
-    elif chosen.photos and feed.real >= 1:
-        feed = feed.with_synthetic(PHOTOS_SHARE)
-    return replace(settings, recipe=replace(settings.recipe, feed=feed))
+    crop_mix = settings.recipe.crop_mix
+    if not chosen.training and crop_mix.real:
+        crop_mix = crop_mix.with_synthetic(1.0)
+    elif chosen.photos and crop_mix.real >= 1:
+        crop_mix = crop_mix.with_synthetic(PHOTOS_SHARE)
+    return replace(settings, recipe=replace(settings.recipe, crop_mix=crop_mix))
 
 
 def warnings_about(pairs: PairStore, validation: Sequence[Pair], settings: TrainSettings,

@@ -1,10 +1,8 @@
 """What a run says of itself, `run.json`, and whether a command that would go on with it is the same."""
 
-import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -22,8 +20,14 @@ from mirnet.training.observer import ProgressObserver
 from mirnet.training.runs.folder import RunFolder
 from mirnet.training.settings import TrainSettings, find_device
 from mirnet.training.sources import Sources, is_test_set
+from mirnet.training.stored_names import to_stored
 
 FREE_TO_DIFFER = {"device", "threads", "tensorboard"}  # a resumed run may change where it runs, not what it makes
+REMOVED = {
+    "settings.recipe.accumulate": 1,
+    "settings.recipe.feed.gamma": 0.0,
+    "settings.recipe.feed.mixup": 0.0,
+}  # by default
 INEXACT = (
     "The clock decides when a run with --hours ends, so this one's end is not exactly that of an uninterrupted run; "
     "with --steps it would be."
@@ -34,7 +38,7 @@ def describe(run: RunFolder, settings: TrainSettings, sources: Sources, pairs: P
              warnings: Sequence[str], resumed: bool, override: bool, observer: ProgressObserver) -> None:  # fmt: skip
     """Write `run.json` and the names of both sides, or hold a resumed run against them. Raises SettingsError."""
     fresh = {
-        "settings": json.loads(json.dumps(asdict(settings))),  # tuples as the lists that a file gives back
+        "settings": to_stored(settings),
         "data": {
             "training": _described(pairs.pairs) if pairs.pairs else None,
             "validation": _described(validation) if validation else None,
@@ -80,7 +84,9 @@ def _described(pairs: Sequence[Pair]) -> dict[str, object]:
 def _differences(recorded: Mapping[str, object], fresh: Mapping[str, object]) -> list[str]:
     """How a resumed run's command and data differ from its first. What an older run didn't record isn't compared."""
     before, now = (_compared(about) for about in (recorded, fresh))
-    return [
+    removed = [f"{name.removeprefix('settings.')} was {before[name]}, which this version does not have"
+               for name, default in REMOVED.items() if before.get(name, default) != default]  # fmt: skip
+    return removed + [
         f"{name.removeprefix('settings.')} was {before[name]} and is {now[name]}"
         for name in sorted(before.keys() & now.keys())
         if before[name] != now[name] and name.split(".")[-1] not in FREE_TO_DIFFER | {"dark", "bright"}
