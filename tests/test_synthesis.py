@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from mirnet.datasets import low_light_synthesis
-from mirnet.datasets.counter_rng import CounterRNG
+from mirnet.datasets.counter_rng import CounterRNG, Stream
 from mirnet.datasets.darkened_folder import SyntheticPair, darken, photos_of
 from mirnet.datasets.darkened_sheet import DarkenedSheet
 from mirnet.datasets.low_light_synthesis import (
@@ -112,7 +112,7 @@ def test_half_of_the_grain_is_free_and_more_of_the_rest_interpolated_than_coarse
 
 
 def test_noise_loses_its_colour_and_keeps_its_luminance() -> None:
-    noise = draws_of(3).normal(0, 3, 8, 8)
+    noise = draws_of(3).normal(Stream.GRAIN, 3, 8, 8)
     none, half, whole = low_light_synthesis._scale_noise(noise, torch.tensor([0.0, 0.5, 1.0]))
     assert torch.allclose(none, none[:1].expand(3, 8, 8))
     assert torch.allclose(whole, noise[2], atol=1e-6)

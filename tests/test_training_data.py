@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from mirnet.datasets import pair_store, scene_split, target_exposure
-from mirnet.datasets.counter_rng import CounterRNG
+from mirnet.datasets.counter_rng import CounterRNG, Stream
 from mirnet.datasets.low_light_synthesis import darken_images
 from mirnet.datasets.pair_store import PairStore
 from mirnet.datasets.reading import read_photo, read_rgb
@@ -320,15 +320,38 @@ def test_a_new_head_can_begin_to_learn(seed: int) -> None:
     assert all(p.grad is not None and float(p.grad.norm()) > 1e-4 for p in network.head.parameters())
 
 
+def test_streams_of_random_numbers_keep_their_values() -> None:
+    """A changed value would change what every seed draws."""
+    values = [
+        0,
+        *range(2, 8),
+        9,
+        *range(20, 25),
+        *range(100, 114),
+        *range(200, 205),
+        *range(210, 218),
+        *range(220, 223),
+    ]
+    values += [*range(230, 234), *range(240, 243)]
+    assert [stream.value for stream in Stream] == values
+    assert (Stream.CROP_KIND, Stream.STOPS_DARKER, Stream.HEAD_KIND, Stream.SHOT_NOISE, Stream.GRAIN) == (
+        0,
+        4,
+        101,
+        203,
+        230,
+    )
+
+
 def test_draws_are_uniform_normal_and_independent_of_the_rest_of_the_batch() -> None:
     draws = CounterRNG(3, 4, torch.arange(20_000))
-    uniform, normal = draws.uniform(0), draws.normal(1)
+    uniform, normal = draws.uniform(Stream.CROP_KIND), draws.normal(Stream.EXPOSURE_JITTER)
     assert float(uniform.mean()) == pytest.approx(0.5, abs=0.01)
     assert float(uniform.min()) > 0
     assert float(normal.mean()) == pytest.approx(0, abs=0.03)
     assert float(normal.std()) == pytest.approx(1, abs=0.03)
-    assert torch.equal(CounterRNG(3, 4, torch.tensor([17])).uniform(0), uniform[17:18])
-    assert set(draws.below(2, torch.full((20_000,), 3)).tolist()) == {0, 1, 2}
+    assert torch.equal(CounterRNG(3, 4, torch.tensor([17])).uniform(Stream.CROP_KIND), uniform[17:18])
+    assert set(draws.below(Stream.CLEAN_IMAGE, torch.full((20_000,), 3)).tolist()) == {0, 1, 2}
 
 
 # --- the split -------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from torch import Tensor
 from mirnet import images
 from mirnet._version import __version__
 from mirnet.datasets import low_light_synthesis
-from mirnet.datasets.counter_rng import CounterRNG
+from mirnet.datasets.counter_rng import CounterRNG, Stream
 from mirnet.datasets.reading import ImageArray, find_photos, read_photo, shape_of, to_unit
 from mirnet.errors import DataError, SettingsError
 from mirnet.files import write_whole
@@ -212,9 +212,9 @@ def _dark(photo: ImageArray, options: DarkenOptions, rng: CounterRNG) -> tuple[I
     dimmed, colour = low_light_synthesis.draw_desaturation(rng)
     scaled = (low_light_synthesis.desaturate(_batch(photo), rng)[0] * np.iinfo(photo.dtype).max).round().numpy()
     bright = scaled.astype(np.uint8) if photo.dtype == np.uint8 else scaled.astype(np.uint16)
-    stops = rng.between(4, *(options.stops or STOPS))
+    stops = rng.between(Stream.STOPS_DARKER, *(options.stops or STOPS))
     made = low_light_synthesis.darken_images(_batch(bright), stops[:, None, None, None], rng)
-    stored = float(rng.uniform(7)) < JPEG_SHARE
+    stored = float(rng.uniform(Stream.THROUGH_JPEG)) < JPEG_SHARE
     rendering = low_light_synthesis.Rendering.draw(rng, stops)
     descriptions = {
         "stops": _number(stops),

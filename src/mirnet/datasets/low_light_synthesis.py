@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mirnet.datasets.counter_rng import CounterRNG
+from mirnet.datasets.counter_rng import CounterRNG, Stream
 from mirnet.datasets.pair_store import reflect
 from mirnet.network.lite import expose, to_encoded, to_linear
 
@@ -89,19 +89,24 @@ class Camera:
     def draw(rng: CounterRNG, stops: Tensor) -> "Camera":
         """Cameras for pictures that are `stops` (B,) too dark: noise that would hide them when pushed is not drawn."""
         device = rng.index.device
-        shares = rng.uniform(200, len(_XYZ_TO_CAMERA))
+        shares = rng.uniform(Stream.CAMERA_COLOURS, len(_XYZ_TO_CAMERA))
         xyz_to_camera = torch.tensor(_XYZ_TO_CAMERA, device=device)
         mixed = torch.einsum("bk,kij->bij", shares / shares.sum(1, keepdim=True), xyz_to_camera)
         colours = mixed @ torch.tensor(_RGB_TO_XYZ, device=device)
         colours = colours / colours.sum(2, keepdim=True)  # grey stays grey
         balance = torch.stack(
-            [1 / rng.between(201, *RED_GAIN), torch.ones_like(stops), 1 / rng.between(202, *BLUE_GAIN)], 1
+            [
+                1 / rng.between(Stream.CAMERA_RED_GAIN, *RED_GAIN),
+                torch.ones_like(stops),
+                1 / rng.between(Stream.CAMERA_BLUE_GAIN, *BLUE_GAIN),
+            ],
+            1,
         )
         from_srgb = balance[:, :, None] * colours
         least = math.log(SHOT_LEAST)
         most = torch.log((SHOT_PUSHED_MOST * torch.exp2(-stops)).clamp(max=SHOT[1]))
-        log_shot = least + (most - least) * rng.uniform(203)
-        log_read = READ_SLOPE * log_shot + READ_OFFSET + READ_SPREAD * rng.normal(204)
+        log_shot = least + (most - least) * rng.uniform(Stream.SHOT_NOISE)
+        log_read = READ_SLOPE * log_shot + READ_OFFSET + READ_SPREAD * rng.normal(Stream.READ_NOISE)
         # inverted on the CPU: a GPU's solver would load a library for nine numbers
         return Camera(from_srgb, torch.linalg.inv(from_srgb.cpu()).to(device), log_shot.exp(), (log_read / 2).exp())
 
@@ -118,11 +123,13 @@ class Rendering:
     @staticmethod
     def draw(rng: CounterRNG, stops: Tensor) -> "Rendering":
         """Renderings of pictures that are `stops` (B,) too dark: an error of black is as large as it shows."""
-        bend = BEND_SPREAD * rng.normal(212)[:, None] + CHANNEL_BEND_SPREAD * rng.normal(213, 3)
+        bend = BEND_SPREAD * rng.normal(Stream.BEND)[:, None] + CHANNEL_BEND_SPREAD * rng.normal(Stream.CHANNEL_BEND, 3)
         least, most = (math.log(spread) for spread in BLACK_SPREAD)
-        spread = rng.between(214, least, most).exp() * torch.exp2(-stops)
-        black = spread[:, None] * rng.normal(215, 3)
-        return Rendering(BALANCE_SPREAD * rng.normal(210, 3), rng.between(211, *CURVE), bend, black)
+        spread = rng.between(Stream.BLACK_SPREAD, least, most).exp() * torch.exp2(-stops)
+        black = spread[:, None] * rng.normal(Stream.BLACK_LEVEL, 3)
+        return Rendering(
+            BALANCE_SPREAD * rng.normal(Stream.WHITE_BALANCE, 3), rng.between(Stream.TONE_CURVE, *CURVE), bend, black
+        )
 
 
 def desaturate(bright: Tensor, rng: CounterRNG, share: float = DESATURATED_SHARE) -> Tensor:
@@ -136,8 +143,8 @@ def desaturate(bright: Tensor, rng: CounterRNG, share: float = DESATURATED_SHARE
 
 def draw_desaturation(rng: CounterRNG, share: float = DESATURATED_SHARE) -> tuple[Tensor, Tensor]:
     """The factor of values (B,), and how much of the colour is kept (B,); both 1 where a picture stays as it is."""
-    spared = rng.uniform(5) >= share
-    factor, kept = rng.between(216, *DULLED_TO), rng.between(217, *DULL_COLOUR)
+    spared = rng.uniform(Stream.DESATURATED) >= share
+    factor, kept = rng.between(Stream.DIMMED_TO, *DULLED_TO), rng.between(Stream.COLOUR_KEPT, *DULL_COLOUR)
     return torch.where(spared, 1.0, factor), torch.where(spared, 1.0, kept)
 
 
@@ -177,7 +184,7 @@ def _keep_colour(x: Tensor, kept: Tensor) -> Tensor:
 
 def draw_noise_colour(rng: CounterRNG) -> Tensor:
     """How much of the noise's colour each camera keeps, (B,)."""
-    return rng.between(232, *COLOUR_KEPT)
+    return rng.between(Stream.NOISE_COLOUR, *COLOUR_KEPT)
 
 
 def add_camera_noise(clean: Tensor, rng: CounterRNG) -> Tensor:
@@ -194,12 +201,12 @@ def add_camera_noise(clean: Tensor, rng: CounterRNG) -> Tensor:
 
 def draw_sigma(rng: CounterRNG) -> tuple[Tensor, Tensor]:
     """Which noisy twins have Gaussian noise, (B,) bool, and its sigma (B,), as a share of white."""
-    return rng.uniform(222) < 0.5, rng.between(220, 0, MOST_SIGMA)
+    return rng.uniform(Stream.IS_GAUSSIAN) < 0.5, rng.between(Stream.GAUSSIAN_SIGMA, 0, MOST_SIGMA)
 
 
 def add_gaussian_noise(clean: Tensor, sigma: Tensor, rng: CounterRNG) -> Tensor:
     """Pictures (B, 3, H, W) in [0, 1] with Gaussian noise of `sigma` (B,) on sRGB values, clipped, 8 bit."""
-    return round_to_8_bit(clean + sigma[:, None, None, None] * rng.normal(221, *clean.shape[1:]))
+    return round_to_8_bit(clean + sigma[:, None, None, None] * rng.normal(Stream.GAUSSIAN_NOISE, *clean.shape[1:]))
 
 
 def photograph(light: Tensor, camera: Camera, rng: CounterRNG) -> Tensor:
@@ -218,12 +225,12 @@ def photograph(light: Tensor, camera: Camera, rng: CounterRNG) -> Tensor:
 def draw_grain_kind(rng: CounterRNG) -> Tensor:
     """(B,) int64: the numbers of `GRAINS`."""
     bounds = torch.tensor(GRAIN_SHARES, device=rng.index.device).cumsum(0)[:2]
-    return (rng.uniform(231)[:, None] >= bounds).sum(1)
+    return (rng.uniform(Stream.GRAIN_KIND)[:, None] >= bounds).sum(1)
 
 
 def _draw_grain(rng: CounterRNG, height: int, width: int) -> Tensor:  # (B, 3, H, W), of spread 0.75 to 1
     margin = 3  # that is cut off again: at a border there is less to interpolate between
-    fine = rng.normal(230, 3, *(side + side % 2 + 2 * margin for side in (height, width)))
+    fine = rng.normal(Stream.GRAIN, 3, *(side + side % 2 + 2 * margin for side in (height, width)))
     kind = draw_grain_kind(rng)[:, None, None, None]
     pattern = _BAYER.to(fine.device).repeat(1, fine.shape[2] // 2, fine.shape[3] // 2)
     interpolated = F.conv2d(fine * pattern, _BILINEAR.to(fine.device), padding=1, groups=3)
@@ -233,7 +240,7 @@ def _draw_grain(rng: CounterRNG, height: int, width: int) -> Tensor:  # (B, 3, H
     # both are patterns of 2x2 pixels, and a picture may begin at any of the four: who has seen one of them alone
     # learns it by heart, and restores a picture that was cropped by one pixel worse by up to 6 dB
     # (benchmarks/phases.py)
-    down, right = (rng.uniform(233, 2) < 0.5).T[:, :, None, None, None]
+    down, right = (rng.uniform(Stream.GRAIN_PHASE, 2) < 0.5).T[:, :, None, None, None]
     grain = torch.where(down, grain[:, :, 1:], grain[:, :, :-1])
     grain = torch.where(right, grain[..., 1:], grain[..., :-1])
     return grain[:, :, margin - 1 :, margin - 1 :][:, :, :height, :width]
@@ -296,12 +303,12 @@ def compress_as_jpeg(pictures: Tensor, quality: Tensor, halved: Tensor, shift: T
 def compress_as_drawn_jpeg(pictures: Tensor, rng: CounterRNG) -> Tensor:
     """The same as by `drawn_quality`, blocks beginning anywhere."""
     quality, halved = draw_jpeg_quality(rng)
-    return compress_as_jpeg(pictures, quality, halved, (rng.uniform(241, 2) * 16).long().clamp(max=15))
+    return compress_as_jpeg(pictures, quality, halved, (rng.uniform(Stream.JPEG_SHIFT, 2) * 16).long().clamp(max=15))
 
 
 def draw_jpeg_quality(rng: CounterRNG) -> tuple[Tensor, Tensor]:
     """Qualities (B,) of JPEG files from 60 to 98, and whether colour is halved, (B,) bool, in one half."""
-    return rng.between(240, *JPEG_QUALITY).round(), rng.uniform(242) < 0.5
+    return rng.between(Stream.JPEG_QUALITY, *JPEG_QUALITY).round(), rng.uniform(Stream.JPEG_HALVED) < 0.5
 
 
 def _quantise(planes: Tensor, table: Tensor, percent: Tensor) -> Tensor:

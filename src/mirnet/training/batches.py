@@ -11,7 +11,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from mirnet.datasets.counter_rng import CounterRNG
+from mirnet.datasets.counter_rng import CounterRNG, Stream
 from mirnet.datasets.low_light_synthesis import (
     DESATURATED_SHARE,
     MOST_STOPS,
@@ -106,7 +106,7 @@ def make_batch(pairs: PairStore, seed: int, step: int, device: torch.device, *, 
 
 def _kinds(rng: CounterRNG, crop_mix: CropMix) -> Tensor:  # (B,) int64, numbers of SHARES
     bounds = torch.tensor([getattr(crop_mix, name) for name in SHARES], device=rng.index.device).cumsum(0)[:3]
-    return (rng.uniform(0)[:, None] >= bounds).sum(1)
+    return (rng.uniform(Stream.CROP_KIND)[:, None] >= bounds).sum(1)
 
 
 def _crops(pairs: PairStore, rng: CounterRNG, kind: Tensor, order: Tensor, crop: int, crop_mix: CropMix,
@@ -114,7 +114,7 @@ def _crops(pairs: PairStore, rng: CounterRNG, kind: Tensor, order: Tensor, crop:
     device = kind.device
     real, darkened, noisy = (kind == SHARES.index(name) for name in ("real", "darkened", "noisy"))
     pair = _pair_of(pairs, rng, order)
-    clean = rng.below(2, torch.full_like(kind, max(len(pairs.photos or pairs.pairs), 1)))
+    clean = rng.below(Stream.CLEAN_IMAGE, torch.full_like(kind, max(len(pairs.photos or pairs.pairs), 1)))
     clean = clean + (2 if pairs.photos else 1) * len(pairs)
     bright = torch.where(real, pair + len(pairs), clean)
     flat, places = pairs.fetch(torch.cat([torch.where(real, pair, bright), bright]), device)
@@ -128,11 +128,13 @@ def _crops(pairs: PairStore, rng: CounterRNG, kind: Tensor, order: Tensor, crop:
     if darkened.any():
         some = rng.of(darkened)
         target[darkened] = desaturate(target[darkened], some, crop_mix.dulled)
-        picture[darkened] = darken_images(target[darkened], some.between(4, 0, MOST_STOPS)[:, None, None, None], some)
+        picture[darkened] = darken_images(
+            target[darkened], some.between(Stream.STOPS_DARKER, 0, MOST_STOPS)[:, None, None, None], some
+        )
     if noisy.any():
         picture[noisy] = add_camera_noise(target[noisy], rng.of(noisy))
     if crop_mix.jpeg:
-        stored = (real | darkened) & (rng.uniform(7) < crop_mix.jpeg)
+        stored = (real | darkened) & (rng.uniform(Stream.THROUGH_JPEG) < crop_mix.jpeg)
         if stored.any():
             picture[stored] = compress_as_drawn_jpeg(picture[stored], rng.of(stored))
     if not takes_exposure:
@@ -140,7 +142,7 @@ def _crops(pairs: PairStore, rng: CounterRNG, kind: Tensor, order: Tensor, crop:
 
     if darkened.any():
         number[darkened] = solve_stops(picture[darkened], target[darkened])
-    jitter = (rng.normal(3) * crop_mix.jitter_stops)[:, None, None, None]
+    jitter = (rng.normal(Stream.EXPOSURE_JITTER) * crop_mix.jitter_stops)[:, None, None, None]
     stops = (number + jitter).expand(-1, 1, crop, crop).clone()
     if real.any():
         stops[real] += _truth_stops(pairs, pair[real], window.of(real), rng.of(real), crop_mix)
@@ -159,7 +161,7 @@ def _pair_of(pairs: PairStore, rng: CounterRNG, order: Tensor) -> Tensor:
 @lru_cache(maxsize=4)
 def _shuffled(seed: int, epoch: int, count: int) -> Tensor:
     """The numbers 0 to `count` - 1 in this epoch's order."""
-    return CounterRNG(seed, epoch, torch.arange(count)).uniform(9).argsort()
+    return CounterRNG(seed, epoch, torch.arange(count)).uniform(Stream.PAIR_ORDER).argsort()
 
 
 def _truth_stops(
@@ -171,7 +173,7 @@ def _truth_stops(
     number = pairs.target_exposures.stops.to(device)[pair][:, None, None]
     stops = number.expand(-1, *window.shape)
     if crop_mix.local:
-        share = rng.uniform(6)[:, None, None]
+        share = rng.uniform(Stream.MAP_SHARE)[:, None, None]
         spread_map = window.spread(
             pairs.target_exposures.maps.to(device)[pair], pairs.target_exposures.sizes.to(device)[pair]
         )
@@ -201,12 +203,18 @@ class _Window:
     def draw(rng: CounterRNG, heights: Tensor, widths: Tensor, crop: int) -> "_Window":
         inside = torch.arange(crop, device=heights.device)
 
-        def positions(purpose: int, size: Tensor) -> Tensor:
-            start = rng.below(purpose, (size - crop).clamp(min=0) + 1)
-            flipped = rng.uniform(purpose + 1) < 0.5
+        def positions(place: Stream, flip: Stream, size: Tensor) -> Tensor:
+            start = rng.below(place, (size - crop).clamp(min=0) + 1)
+            flipped = rng.uniform(flip) < 0.5
             return start[:, None] + torch.where(flipped[:, None], crop - 1 - inside, inside)
 
-        return _Window(positions(20, heights), positions(22, widths), rng.uniform(24) < 0.5, heights, widths)
+        return _Window(
+            positions(Stream.CROP_ROWS, Stream.FLIP_ROWS, heights),
+            positions(Stream.CROP_COLUMNS, Stream.FLIP_COLUMNS, widths),
+            rng.uniform(Stream.TRANSPOSE) < 0.5,
+            heights,
+            widths,
+        )
 
     def cut(self, flat: PixelStore, which: Tensor) -> Tensor:
         """(B, 3, c, c)."""

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mirnet.datasets.counter_rng import CounterRNG
+from mirnet.datasets.counter_rng import CounterRNG, Stream
 from mirnet.datasets.pair_store import PairStore
 from mirnet.datasets.reading import ImageArray, to_unit
 from mirnet.errors import DataError
@@ -84,41 +84,41 @@ def head_batch(groups: Sequence[Thumbnails], seed: int, step: int, device: torch
     """
     group_draw = CounterRNG(seed, step, torch.zeros(1, dtype=torch.int64))
     weights = torch.tensor([float(len(group.dark) + len(group.bright)) for group in groups])
-    group = groups[int((weights.cumsum(0) / weights.sum() < group_draw.uniform(100)).sum())]
+    group = groups[int((weights.cumsum(0) / weights.sum() < group_draw.uniform(Stream.HEAD_GROUP)).sum())]
 
     rng = CounterRNG(seed, step, torch.arange(BATCH))
-    kind = rng.uniform(101) if darkness else torch.full((BATCH,), 0.5)
+    kind = rng.uniform(Stream.HEAD_KIND) if darkness else torch.full((BATCH,), 0.5)
     has_dark = len(group.dark) > 0
     real = (kind < 0.40) & has_dark
     plain = (kind >= 0.40) & (kind < 0.64)
     half = kind >= 0.84
 
-    light = group.bright[rng.below(102, torch.full((BATCH,), len(group.bright)))]
+    light = group.bright[rng.below(Stream.HEAD_BRIGHT_IMAGE, torch.full((BATCH,), len(group.bright)))]
     cells = torch.zeros(BATCH, 1, light.shape[2] // CELL_PX, light.shape[3] // CELL_PX)
-    added = rng.between(103, 0.3, 7.5)[:, None, None, None] * ~(real | plain)[:, None, None, None]
+    added = rng.between(Stream.HEAD_STOPS_DARKER, 0.3, 7.5)[:, None, None, None] * ~(real | plain)[:, None, None, None]
     edge = torch.where(half[:, None, None, None], _edge(rng, light.shape[2:]), torch.ones(()))
     stops = added * edge  # (N, 1, h, w)
     picture = expose(light, -stops)
     cells = cells + F.avg_pool2d(stops.expand(-1, 1, *light.shape[2:]), CELL_PX)
     if has_dark:
-        chosen = rng.below(104, torch.full((BATCH,), len(group.dark)))
-        jitter = (rng.normal(105) * 0.7)[:, None, None, None]
+        chosen = rng.below(Stream.HEAD_DARK_IMAGE, torch.full((BATCH,), len(group.dark)))
+        jitter = (rng.normal(Stream.HEAD_EXPOSURE_JITTER) * 0.7)[:, None, None, None]
         picture = torch.where(real[:, None, None, None], expose(group.dark[chosen], jitter), picture)
         cells = torch.where(real[:, None, None, None], group.maps[chosen] - jitter, cells)
-    balance = (rng.normal(106, 3) * 0.15)[:, :, None, None] * ~plain[:, None, None, None]
+    balance = (rng.normal(Stream.HEAD_WHITE_BALANCE, 3) * 0.15)[:, :, None, None] * ~plain[:, None, None, None]
     picture = expose(picture, balance - balance.mean(1, keepdim=True))
-    for purpose, dim in ((107, 2), (108, 3)):
-        flip = (rng.uniform(purpose) < 0.5)[:, None, None, None]
+    for stream, dim in ((Stream.HEAD_FLIP_ROWS, 2), (Stream.HEAD_FLIP_COLUMNS, 3)):
+        flip = (rng.uniform(stream) < 0.5)[:, None, None, None]
         picture, cells = torch.where(flip, picture.flip(dim), picture), torch.where(flip, cells.flip(dim), cells)
     return picture.to(device), cells.to(device)
 
 
 def _edge(rng: CounterRNG, size: Sequence[int]) -> Tensor:  # (N, 1, h, w) in [0, 1]: from lit to dark along a direction
     rows, columns = (torch.linspace(-1, 1, side) for side in size)
-    angle = rng.between(109, 0, 2 * torch.pi)[:, None, None, None]
+    angle = rng.between(Stream.EDGE_ANGLE, 0, 2 * torch.pi)[:, None, None, None]
     across = rows[:, None] * angle.sin() + columns * angle.cos()
-    softness = rng.between(110, 0.05, 0.5)[:, None, None, None]
-    return torch.sigmoid((across - rng.between(111, -0.5, 0.5)[:, None, None, None]) / softness)
+    softness = rng.between(Stream.EDGE_SOFTNESS, 0.05, 0.5)[:, None, None, None]
+    return torch.sigmoid((across - rng.between(Stream.EDGE_OFFSET, -0.5, 0.5)[:, None, None, None]) / softness)
 
 
 def propose_two_views(head: ExposureHead, thumbnails: Tensor, seed: int, step: int) -> Tensor:
@@ -127,7 +127,9 @@ def propose_two_views(head: ExposureHead, thumbnails: Tensor, seed: int, step: i
     Which two is a function of (seed, step).
     """
     first, second = (
-        CounterRNG(seed, step, torch.zeros(1, dtype=torch.int64)).uniform(113, len(AUGMENTED_VIEWS))[0].argsort()[:2]
+        CounterRNG(seed, step, torch.zeros(1, dtype=torch.int64))
+        .uniform(Stream.HEAD_VIEWS, len(AUGMENTED_VIEWS))[0]
+        .argsort()[:2]
     )
     return torch.stack(
         [view.undo(head.propose_raw(view.of(thumbnails))) for view in (AUGMENTED_VIEWS[first], AUGMENTED_VIEWS[second])]
@@ -142,7 +144,11 @@ def consistency_loss(asked: Tensor) -> Tensor:
 
 def darken_thumbnails(thumbnails: Tensor, seed: int, step: int) -> tuple[Tensor, Tensor]:
     """The same thumbnails (N, 3, h, w) 0.1 to 1 stops darker, and by how many (N,): a function of (seed, step)."""
-    stops = CounterRNG(seed, step, torch.arange(len(thumbnails))).between(112, 0.1, 1.0).to(thumbnails.device)
+    stops = (
+        CounterRNG(seed, step, torch.arange(len(thumbnails)))
+        .between(Stream.SLOPE_STOPS, 0.1, 1.0)
+        .to(thumbnails.device)
+    )
     return expose(thumbnails, -stops[:, None, None, None]), stops
 
 
