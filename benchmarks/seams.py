@@ -18,10 +18,12 @@ from PIL import Image, ImageOps
 
 from mirnet import Enhancer, metrics
 from mirnet.formats import of_suffix
-from mirnet.inference import first_pass, second_pass
-from mirnet.inference.second_pass import RenderPlan
+from mirnet.inference import first_pass, tiles
+from mirnet.inference.render_plan import RenderPlan, plan_image
+from mirnet.inference.scene_statistics import SceneSamples
+from mirnet.inference.second_pass import SecondPass
 from mirnet.inference.settings import Settings
-from mirnet.inference.source import Source
+from mirnet.inference.source import ImageSource
 
 CELL = (400, 600)
 TILES = (256, 640)
@@ -52,28 +54,33 @@ def tiled(photos: list[np.ndarray], side: int) -> np.ndarray:
 
 
 def compare(enhancer: Enhancer, name: str, picture: np.ndarray) -> None:
-    source, calm = Source.of(picture), Settings(denoise=1.0)
-    plan = second_pass.plan_image(source, enhancer.runtime, enhancer.card, calm)
+    source, calm = ImageSource.from_array(picture), Settings(denoise=1.0)
+    plan = plan_image(source, enhancer.runtime, enhancer.card, calm)
     longest = max(picture.shape)
 
     def rendered(changed: RenderPlan) -> np.ndarray:
-        return np.concatenate(list(second_pass.render(source, changed, enhancer.runtime, enhancer.card, calm)))
+        return np.concatenate(list(SecondPass(source, changed, enhancer.runtime, enhancer.card, calm).render()))
 
     whole = rendered(replace(plan, tile_px=longest))
     for tile_px in TILES:
         show(name, f"tiles of {tile_px} px", rendered(replace(plan, tile_px=tile_px)), whole)
-    show(name, "tiles of 640 px that look at themselves", rendered(replace(plan, scene=None, tile_px=640)), whole)
+    show(
+        name,
+        "tiles of 640 px, each with averages of its own",
+        rendered(replace(plan, scene_vector=None, tile_px=640)),
+        whole,
+    )
     own = own_scene(enhancer, source, plan)
-    show(name, "statistics of every pixel", rendered(replace(plan, scene=own)), whole)
+    show(name, "statistics of every pixel", rendered(replace(plan, scene_vector=own)), whole)
 
 
-def own_scene(enhancer: Enhancer, source: Source, plan: RenderPlan) -> np.ndarray:
-    """The scene of the whole picture, as a small one is surveyed."""
-    limit, first_pass.WHOLE_PX = first_pass.WHOLE_PX, source.height * source.width
-    samples = first_pass.SceneSamples(source)
-    first_pass.WHOLE_PX = limit
+def own_scene(enhancer: Enhancer, source: ImageSource, plan: RenderPlan) -> np.ndarray:
+    """The scene of the whole picture, as that of a small one is measured."""
+    limit, tiles.MAX_ONE_PIECE_PX = tiles.MAX_ONE_PIECE_PX, source.height * source.width
+    samples = SceneSamples(source)
+    tiles.MAX_ONE_PIECE_PX = limit
     first_pass.read_bands(source, [samples])
-    return samples.survey(enhancer.runtime, enhancer.card, plan.stops, 0.0).scene
+    return samples.measure_scene(enhancer.runtime, enhancer.card, plan.stops, 0.0).vector
 
 
 def show(name: str, what: str, result: np.ndarray, whole: np.ndarray) -> None:

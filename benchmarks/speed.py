@@ -27,7 +27,7 @@ from mirnet.errors import SettingsError
 from mirnet.inference import catalog
 from mirnet.inference.runtimes import OpenVINORuntime, Runtime, cores, open_runtime, openvino_runtime
 from mirnet.inference.runtimes.openvino_runtime import STREAMS, fast_precision
-from mirnet.inference.second_pass import TILE_PX
+from mirnet.inference.tiles import TILE_PX
 
 PHOTO_PX = (4000, 3000)
 SMALL_PX = (600, 400)

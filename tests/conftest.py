@@ -130,11 +130,13 @@ class FakeRuntime:
     def __init__(self, *ignored: Any) -> None:
         self.calls: list[tuple[int, ...]] = []
 
-    def restore(self, picture: np.ndarray, stops: np.ndarray | None, scene: np.ndarray | None, tick: Any = None) -> Any:
-        self.calls.append(picture.shape)
-        used = picture.mean((0, 2, 3)) if scene is None else scene
-        held = np.pad(picture, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
-        height, width = picture.shape[2:]
+    def restore(
+        self, image: np.ndarray, stops: np.ndarray | None, scene_vector: np.ndarray | None, should_stop: Any = None
+    ) -> Any:
+        self.calls.append(image.shape)
+        used = image.mean((0, 2, 3)) if scene_vector is None else scene_vector
+        held = np.pad(image, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
+        height, width = image.shape[2:]
         mean = sum(held[:, :, y : y + height, x : x + width] for y in range(3) for x in range(3)) / 9
         return mean + 0.5 * (used.reshape(1, 3, 1, 1) - 0.3), used.astype(np.float32)
 

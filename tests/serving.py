@@ -12,7 +12,8 @@ from typing import Any
 
 import httpx
 
-from mirnet.inference.enhancer import Enhanced, Enhancer
+from mirnet.errors import Cancelled
+from mirnet.inference.enhancer import EnhancedBytes, Enhancer
 from mirnet.inference.settings import Settings
 from mirnet.service.app import make_app
 from mirnet.service.enhancer_pool import EnhancerPool
@@ -101,18 +102,21 @@ class Patient:
     def enhance(self, picture: Any) -> Any:
         return picture
 
-    def enhance_bytes(self, content: bytes, settings: Settings, progress: Callable[[float], None]) -> Enhanced:
+    def enhance_bytes(self, content: bytes, settings: Settings, progress: Callable[[float], None],
+                      should_stop: Callable[[], bool]) -> EnhancedBytes:  # fmt: skip
         self.seen.append(content)
         try:
             progress(0.1)
             while not self.free.wait(0.01):
                 progress(0.5)
+                if should_stop():
+                    raise Cancelled
             progress(1.0)
         except BaseException:
             self.cancelled.append(content)
             raise
         told = {"width": 4, "height": 3, "proposed_stops": 2.0, "stops": 2.0, "seconds": 0.01, "precision": "f32"}
-        return Enhanced(content, "png", settings=settings, **told)
+        return EnhancedBytes(content, "png", settings=settings, **told)
 
 
 def wait_until(holds: Callable[[], Any]) -> None:

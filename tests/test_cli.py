@@ -113,9 +113,9 @@ def test_every_setting_is_an_option_and_a_keyword(command, weights, photo, tmp_p
     seen = []
     run = Enhancer.enhance_file
 
-    def spy(self, source, target, settings, progress=None):
+    def spy(self, source, target, settings, *others):
         seen.append(settings)
-        return run(self, source, target, settings, progress)
+        return run(self, source, target, settings, *others)
 
     monkeypatch.setattr(Enhancer, "enhance_file", spy)
     option, text, value = OPTIONS[name]

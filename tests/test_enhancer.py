@@ -1,6 +1,7 @@
 """Pictures of every kind come back enhanced and otherwise as they were; what is asked for is what happens."""
 
 import io
+import itertools
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ import mirnet
 from mirnet import images
 from mirnet.errors import Cancelled, OutputExists, PictureError, SettingsError
 from mirnet.exposure import expose
-from mirnet.inference import second_pass
+from mirnet.inference import tiles
 from mirnet.inference.enhancer import Enhancer
 from mirnet.inference.settings import Settings, describe_setting, setting_info, settings_table
 
@@ -31,8 +32,8 @@ class Constant:
     def __init__(self, value: float, stops: float = 2.0) -> None:
         self.value, self.stops = value, stops
 
-    def restore(self, picture, stops, scene, tick=None):
-        return np.full_like(picture, self.value), np.zeros(3, np.float32)
+    def restore(self, image, stops, scene_vector, should_stop=None):
+        return np.full_like(image, self.value), np.zeros(3, np.float32)
 
     def propose(self, thumbnail):
         return np.full((1, 1, *(side // 8 for side in thumbnail.shape[2:])), self.stops, np.float32)
@@ -179,8 +180,8 @@ def test_arrays_come_back_alike(enhancer, dtype, channels):
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (2, 3), (7, 129)])
 def test_any_size_works_and_stays(enhancer, monkeypatch, size):
     assert enhancer.enhance(dark(*size)).shape == (*size, 3)
-    monkeypatch.setattr(second_pass, "WHOLE_PX", 0)
-    monkeypatch.setattr(second_pass, "TILE_PX", 16)
+    monkeypatch.setattr(tiles, "MAX_ONE_PIECE_PX", 0)
+    monkeypatch.setattr(tiles, "TILE_PX", 16)
     assert enhancer.enhance(dark(*size)).shape == (*size, 3)
 
 
@@ -354,8 +355,8 @@ def test_what_was_computed_less_exactly_says_so(enhancer, photo, fake_runtime, m
 @pytest.mark.parametrize("strength", [0, 1])
 @pytest.mark.parametrize("at", [0.3, 1.0])
 def test_who_cancels_leaves_nothing(fake_weights, fake_runtime, photo, monkeypatch, strength, at):
-    monkeypatch.setattr(second_pass, "WHOLE_PX", 0)
-    monkeypatch.setattr(second_pass, "TILE_PX", 8)
+    monkeypatch.setattr(tiles, "MAX_ONE_PIECE_PX", 0)
+    monkeypatch.setattr(tiles, "TILE_PX", 8)
     told = []
 
     def progress(done):
@@ -373,8 +374,8 @@ def test_who_cancels_leaves_nothing(fake_weights, fake_runtime, photo, monkeypat
 
 
 def test_progress_goes_from_0_to_1(fake_weights, fake_runtime, monkeypatch):
-    monkeypatch.setattr(second_pass, "WHOLE_PX", 0)
-    monkeypatch.setattr(second_pass, "TILE_PX", 16)
+    monkeypatch.setattr(tiles, "MAX_ONE_PIECE_PX", 0)
+    monkeypatch.setattr(tiles, "TILE_PX", 16)
     told = []
     Enhancer(fake_weights(), runtime=fake_runtime, progress=told.append).enhance(dark(40, 40))
     assert len(told) >= 9
@@ -452,3 +453,18 @@ def test_the_limits_of_a_setting_are_what_settings_accept(name):
             Settings(**{name: limit})
             with pytest.raises(SettingsError, match=f"{name} must be"):
                 Settings(**{name: limit + beyond})
+
+
+@pytest.mark.parametrize("polls", [0, 3, 8])
+def test_a_caller_who_stops_leaves_nothing(fake_weights, fake_runtime, photo, monkeypatch, polls):
+    monkeypatch.setattr(tiles, "MAX_ONE_PIECE_PX", 0)
+    monkeypatch.setattr(tiles, "TILE_PX", 8)
+    done, count = [], itertools.count()
+    mine = Enhancer(fake_weights(), runtime=fake_runtime)
+    target = photo.with_name("out.jpg")
+    with pytest.raises(Cancelled, match="nothing is left half-done"):
+        mine.enhance_file(photo, target, Settings(), done.append, lambda: next(count) >= polls)
+    with pytest.raises(Cancelled):
+        mine.enhance_bytes(photo.read_bytes(), Settings(), should_stop=lambda: True)
+    assert list(photo.parent.iterdir()) == [photo]
+    assert 1 not in done

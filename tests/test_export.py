@@ -18,8 +18,8 @@ from mirnet.export import onnx_export as exporting
 from mirnet.inference import catalog
 from mirnet.inference.catalog import Card
 from mirnet.inference.enhancer import Enhancer
-from mirnet.inference.first_pass import brightness_balance
 from mirnet.inference.runtimes import OpenVINORuntime
+from mirnet.inference.scene_statistics import compute_brightness_factor
 from mirnet.network import Lite, LiteConfig, MIRNetConfig, checkpoints
 from mirnet.training.recipes import RECIPES
 from mirnet.training.runs import card as cards
@@ -139,7 +139,7 @@ def test_torch_and_openvino_agree_on_odd_sizes(request, which):
         with torch.inference_mode():
             expected = network(picture, *extra)[0].permute(1, 2, 0).numpy()
         if isinstance(network, Lite):  # denoising alone leaves the mean where it was
-            expected = expected * brightness_balance(x, expected)
+            expected = expected * compute_brightness_factor(x, expected)
         expected = np.clip(expected, 0, 1)
         wish = {"keep_exposure": True} if isinstance(network, Lite) else {}
         np.testing.assert_allclose(enhancer.enhance(x, **wish), expected, atol=1e-4)

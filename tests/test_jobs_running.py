@@ -86,10 +86,12 @@ def test_whoever_leaves_ends_what_is_in_work_with_nothing_half_written(work, enh
 
 
 def test_a_picture_that_takes_long_ends_within_its_next_step(work, enhancer, monkeypatch):
-    def take_long(self, source, target, settings, progress):
+    def take_long(self, source, target, settings, progress, should_stop):
         if source != work[0].source:
             for step in range(2000):  # twenty seconds
                 progress(step / 2000)
+                if should_stop():
+                    raise Cancelled
                 time.sleep(0.01)
 
     monkeypatch.setattr(Enhancer, "enhance_file", take_long)

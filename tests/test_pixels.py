@@ -16,7 +16,7 @@ def shown(pixels: np.ndarray, change: float = 0.0, stops: float | None = None, w
     """Through a network that adds `change` to everything."""
     map_ = None if stops is None else np.full(pixels.shape[:2], stops, np.float32)
     tile = expose_tile(pixels, map_, warmth, space)
-    return blend_tile(pixels, tile, tile.seen + np.float32(change), wishes, space)
+    return blend_tile(pixels, tile, tile.srgb + np.float32(change), wishes, space)
 
 
 def noise(channels: int, dtype: type, rows: int = 40, width: int = 31) -> np.ndarray:
@@ -43,13 +43,13 @@ def test_grey_is_the_luminance_of_linear_light():
 @pytest.mark.parametrize("width", [1, 31, 60_000])
 def test_strips_do_not_show(width):
     pixels = noise(3, np.uint8, rows=5, width=width)
-    seen = expose_tile(pixels, np.full(pixels.shape[:2], 3, np.float32), 0, None).seen
+    seen = expose_tile(pixels, np.full(pixels.shape[:2], 3, np.float32), 0, None).srgb
     np.testing.assert_allclose(seen.transpose(1, 2, 0), expose(to_rgb(pixels), 3.0), atol=3e-7)
 
 
 def test_warmth_gives_red_and_takes_from_blue():
     grey = np.full((1, 1, 3), 40, np.uint8)
-    red, green, blue = expose_tile(grey, np.ones((1, 1), np.float32), 1.0, None).seen.ravel()
+    red, green, blue = expose_tile(grey, np.ones((1, 1), np.float32), 1.0, None).srgb.ravel()
     light = np.float32(40 / 255)
     assert (red, green, blue) == pytest.approx([expose(light, stops) for stops in (1.5, 1.0, 0.5)], abs=1e-6)
 
@@ -57,8 +57,8 @@ def test_warmth_gives_red_and_takes_from_blue():
 def test_what_is_kept_of_a_change_may_differ_between_luma_and_colour():
     pixels = noise(3, np.float32)
     tile = expose_tile(pixels, None, 0, None)
-    change = np.random.default_rng(1).normal(0, 0.01, tile.seen.shape).astype(np.float32)
-    seen = np.clip(tile.seen, 0.1, 0.9)
+    change = np.random.default_rng(1).normal(0, 0.01, tile.srgb.shape).astype(np.float32)
+    seen = np.clip(tile.srgb, 0.1, 0.9)
     tile = ExposedTile(seen, None)
     kept = blend_tile(pixels, tile, seen + change, BlendWeights(1.0, 0.0, 1.0), None).transpose(2, 0, 1) - seen
     luma = np.tensordot([0.2126, 0.7152, 0.0722], kept, 1)
@@ -104,7 +104,7 @@ def test_a_wide_gamut_picture_is_exposed_in_its_own_primaries(wide):
 
 def test_the_network_sees_a_wide_gamut_picture_as_srgb_clipped(wide):
     white_and_green = np.array([[[1, 1, 1], [0, 1, 0]]], np.float32)
-    seen = expose_tile(white_and_green, None, 0, wide).seen[:, 0].T
+    seen = expose_tile(white_and_green, None, 0, wide).srgb[:, 0].T
     np.testing.assert_allclose(seen[0], 1, atol=1e-3)
     assert seen[1, 0] == 0  # such a green has less than no red
 
@@ -113,7 +113,7 @@ def test_what_the_network_changes_comes_back_in_the_own_primaries_of_a_picture(w
     """Within sRGB: as if the whole picture had been converted, changed, and converted back."""
     grey = np.full((2, 2, 3), 0.4, np.float32)
     out = shown(grey, change=0.1, space=wide)
-    light = to_linear(expose_tile(grey, None, 0, wide).seen[:, 0, 0] + np.float32(0.1))
+    light = to_linear(expose_tile(grey, None, 0, wide).srgb[:, 0, 0] + np.float32(0.1))
     expected = wide.encoded((wide.from_srgb @ light)[:, None])[:, 0]
     np.testing.assert_allclose(out[0, 0], expected, atol=2e-4)
 
@@ -129,7 +129,7 @@ def test_a_grey_profile_has_its_own_curve_and_no_primaries():
     assert space is not None
     pixels = noise(1, np.uint16)
     np.testing.assert_array_equal(shown(pixels, space=space), pixels)
-    assert expose_tile(np.full((1, 1, 1), 0.5, np.float32), None, 0, space).seen[0, 0, 0] == pytest.approx(
+    assert expose_tile(np.full((1, 1, 1), 0.5, np.float32), None, 0, space).srgb[0, 0, 0] == pytest.approx(
         to_encoded(np.float32(0.5**1.8)), abs=1e-3
     )
 

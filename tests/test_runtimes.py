@@ -98,32 +98,32 @@ def test_float32_is_stated_whatever_the_processor_could_do(runtime):
 
 @pytest.mark.parametrize("name", RUNTIMES)
 @pytest.mark.parametrize("alone", [True, False])
-def test_work_may_be_watched_and_ended(tiny_lite, monkeypatch, name, alone):
-    monkeypatch.setattr(f"mirnet.inference.runtimes.{name}_runtime.TICK_SECONDS", 0.001, raising=False)
+def test_work_is_ended_once_the_caller_wants_no_result(tiny_lite, monkeypatch, name, alone):
+    monkeypatch.setattr(f"mirnet.inference.runtimes.{name}_runtime.POLL_SECONDS", 0.001, raising=False)
     runtime = open_runtime(name, catalog.read(tiny_lite), threads=1)
     picture = inputs(1, 400, 480)
     expected, scene = runtime.restore(*picture, None)
     given = None if alone else scene
-    ticks: list[int] = []
-    watched, _ = runtime.restore(*picture, given, lambda: ticks.append(1))
-    np.testing.assert_allclose(watched, expected, atol=1e-5)
-    kept = watched.copy()
+    polls: list[bool] = []
+    polled, _ = runtime.restore(*picture, given, lambda: bool(polls.append(False)))
+    np.testing.assert_allclose(polled, expected, atol=1e-5)
+    kept = polled.copy()
 
-    def enough() -> None:
-        ticks.append(1)
-        raise Cancelled("enough")
+    def stop() -> bool:
+        polls.append(True)
+        return True
 
-    ticks.clear()
+    polls.clear()
     with pytest.raises(Cancelled):
-        runtime.restore(*picture, given, enough)
-    assert len(ticks) == 1
+        runtime.restore(*picture, given, stop)
+    assert len(polls) == 1
     np.testing.assert_allclose(runtime.restore(*picture, given)[0], expected, atol=1e-5)
-    np.testing.assert_array_equal(watched, kept)
+    np.testing.assert_array_equal(polled, kept)
 
 
 def test_what_was_ended_half_way_spoils_nothing_that_follows(monkeypatch):
     """OpenVINO's nodes then know the shapes of two pictures, which fail together."""
-    monkeypatch.setattr(openvino_runtime, "TICK_SECONDS", 0.001)
+    monkeypatch.setattr(openvino_runtime, "POLL_SECONDS", 0.001)
     runtime = open_runtime("openvino", catalog.find("lite"), threads=1)
     sizes = [(48, 64), (96, 40), (80, 80)]
     expected = [runtime.restore(*inputs(1, *size), None)[0] for size in sizes]
@@ -131,12 +131,11 @@ def test_what_was_ended_half_way_spoils_nothing_that_follows(monkeypatch):
     def work(turn: int) -> None:
         left = iter(range(turn))
 
-        def tick() -> None:
-            if next(left, None) is None:
-                raise Cancelled("enough")
+        def should_stop() -> bool:
+            return next(left, None) is None
 
         with pytest.raises(Cancelled):
-            runtime.restore(*inputs(1, 256, 320), None, tick)
+            runtime.restore(*inputs(1, 256, 320), None, should_stop)
         for number, size in enumerate(sizes):
             np.testing.assert_allclose(runtime.restore(*inputs(1, *size), None)[0], expected[number], atol=1e-5)
 

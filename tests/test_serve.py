@@ -117,7 +117,7 @@ def test_what_cannot_work_is_a_problem_with_a_sentence(client) -> None:
         (post(content=iter([bytes(1_500_000)] * 2)), 413, "too-large", "and more came"),
         (post(content=large), 413, "too-many-pixels", "0.5"),
         (post(content=large, params={"max_megapixels": 99}), 413, "too-many-pixels", "0.5"),
-        (post(content=PNG, params={"strength": "2", "mood": "dawn"}), 422, "settings", "strength lies.*; mood is"),
+        (post(content=PNG, params={"strength": "2", "mood": "dawn"}), 422, "settings", "strength must.*; mood must"),
         (post(content=PNG, params={"match": "/etc/passwd"}), 422, "settings", "no option match"),
         (post(content=PNG, params={"weights": "../lite"}), 422, "weights", "expected denoise or free or lite"),
         (post(content=PNG, params={"weights": "/x/lite.onnx"}), 422, "weights", "expected denoise or free or lite"),
@@ -353,8 +353,8 @@ def test_a_newer_render_takes_the_place_of_one_that_waits() -> None:
         class Slow:
             blendable, proposed_stops, nbytes = True, 1.0, 1
 
-            def rendered(self, view, settings, progress):
-                enhancer.enhance_bytes(b"", settings, progress)
+            def render(self, view, settings, progress, should_stop):
+                enhancer.enhance_bytes(b"", settings, progress, should_stop)
                 return type("Rendered", (), {"pixels": np.zeros((2, 2, 3), np.uint8), "stops": settings.exposure})
 
         name = served.service.previews.put(OpenedPreview(Slow(), "lite"))

@@ -120,7 +120,7 @@ def test_the_log_names_no_picture_and_no_address(client, served, caplog) -> None
 
 def test_a_failure_of_ours_is_told_without_its_message(caplog) -> None:
     class Failing(Patient):
-        def enhance_bytes(self, content, settings, progress):
+        def enhance_bytes(self, content, settings, progress, should_stop):
             raise KeyError(content)
 
     with running(lambda path: Failing()) as served, served.client() as one, caplog.at_level(logging.INFO):

@@ -25,10 +25,12 @@ class Gate:
     def __init__(self) -> None:
         self.began, self.free = threading.Event(), threading.Event()
 
-    def __call__(self, progress):
+    def __call__(self, progress, should_stop):
         self.began.set()
         while not self.free.wait(0.005):
             progress(0.5)
+            if should_stop():
+                raise Cancelled
         return "done"
 
 
@@ -37,7 +39,7 @@ def test_what_a_person_looks_at_goes_before_whole_pictures(queue) -> None:
     first = queue.submit(gate)
     assert gate.began.wait(5)
     tickets = [
-        queue.submit(lambda progress, name=name: order.append(name), level)
+        queue.submit(lambda progress, should_stop, name=name: order.append(name), level)
         for name, level in (("whole", WHOLE_LEVEL), ("another", WHOLE_LEVEL), ("opened", OPEN_LEVEL))
     ]
     assert [queue.position(ticket) for ticket in tickets] == [1, 2, 0]
@@ -52,7 +54,7 @@ def test_a_render_does_not_wait_for_whole_pictures_in_work(queue) -> None:
     gate = Gate()
     queue.submit(gate)
     assert gate.began.wait(5)
-    assert queue.submit(lambda progress: "seen", RENDER_LEVEL).outcome.result(5) == "seen"
+    assert queue.submit(lambda progress, should_stop: "seen", RENDER_LEVEL).outcome.result(5) == "seen"
     gate.free.set()
 
 
@@ -61,9 +63,9 @@ def test_a_full_queue_says_when_to_come_again(queue) -> None:
     queue.submit(gate)
     assert gate.began.wait(5)
     for _ in range(3):
-        queue.submit(lambda progress: None)
+        queue.submit(lambda progress, should_stop: None)
     with pytest.raises(QueueFull, match="3 requests are waiting") as refused:
-        queue.submit(lambda progress: None)
+        queue.submit(lambda progress, should_stop: None)
     assert refused.value.retry_seconds >= 1
     gate.free.set()
 
@@ -73,12 +75,12 @@ def test_a_job_for_an_idle_worker_does_not_count_as_waiting() -> None:
     made = WorkQueue(workers=1, waiting=2)
     gate = Gate()
     with made._changed:  # no thread picks anything up meanwhile
-        jobs = [made.submit(gate), *(made.submit(lambda progress: None) for _ in range(2))]
+        jobs = [made.submit(gate), *(made.submit(lambda progress, should_stop: None) for _ in range(2))]
         with pytest.raises(QueueFull, match="2 requests are waiting"):
-            made.submit(lambda progress: None)
-        jobs.append(made.submit(lambda progress: None, RENDER_LEVEL))  # which the render thread takes
+            made.submit(lambda progress, should_stop: None)
+        jobs.append(made.submit(lambda progress, should_stop: None, RENDER_LEVEL))  # which the render thread takes
         with pytest.raises(QueueFull, match="2 requests are waiting"):
-            made.submit(lambda progress: None, RENDER_LEVEL)
+            made.submit(lambda progress, should_stop: None, RENDER_LEVEL)
     gate.free.set()
     for job in jobs:
         job.outcome.result(5)
@@ -89,10 +91,10 @@ def test_who_cancels_frees_a_place_at_once_and_stops_the_work_at_its_next_progre
     gate = Gate()
     working = queue.submit(gate)
     assert gate.began.wait(5)
-    waiting = [queue.submit(lambda progress: None) for _ in range(3)]
+    waiting = [queue.submit(lambda progress, should_stop: None) for _ in range(3)]
     queue.cancel(waiting[1], Cancelled("no more"))
     assert queue.waiting == 2
-    queue.submit(lambda progress: None)
+    queue.submit(lambda progress, should_stop: None)
     queue.cancel(working, Cancelled("no more"))
     with pytest.raises(Cancelled, match="no more"):
         working.outcome.result(0)
@@ -101,17 +103,17 @@ def test_who_cancels_frees_a_place_at_once_and_stops_the_work_at_its_next_progre
 
 def test_an_end_answers_all_and_takes_nothing_more(queue) -> None:
     gate = Gate()
-    tickets = [queue.submit(gate), queue.submit(lambda progress: None)]
+    tickets = [queue.submit(gate), queue.submit(lambda progress, should_stop: None)]
     assert queue.stop(ShuttingDown("over"))
     for ticket in tickets:
         with pytest.raises(ShuttingDown, match="over"):
             ticket.outcome.result(0)
     with pytest.raises(ShuttingDown):
-        queue.submit(lambda progress: None)
+        queue.submit(lambda progress, should_stop: None)
 
 
 def test_an_error_of_ours_is_kept_without_the_picture_that_it_came_from(queue) -> None:
-    def fail(progress):
+    def fail(progress, should_stop):
         picture = bytes(10)
         raise SettingsError(f"{len(picture)}")
 

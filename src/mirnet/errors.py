@@ -9,7 +9,7 @@
     │   ├── UnknownFormat    the content is of none of the formats that we read
     │   └── TooManyPixels    more pixels than somebody is willing to take, told before decoding
     ├── TrainingError        a training run that cannot go on
-    └── Cancelled            somebody asked to stop
+    └── Cancelled            the work was cancelled
 
 Each message is a sentence to a person: what was expected, what came, what to do.
 """
@@ -54,4 +54,7 @@ class TrainingError(MirnetError):
 
 
 class Cancelled(MirnetError):
-    """Somebody asked to stop; nothing half-done is left behind."""
+    """The work was cancelled; nothing half-done is left behind."""
+
+    def __init__(self, message: str = "Cancelled; nothing is left half-done.") -> None:
+        super().__init__(message)

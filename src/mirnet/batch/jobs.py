@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from mirnet.batch.limits import DiskSpace, MemoryShare
 from mirnet.errors import Cancelled, MirnetError, OutputExists, PictureError, SettingsError
 from mirnet.files import clear_drafts
-from mirnet.inference.enhancer import Enhancer, Report
+from mirnet.inference.enhancer import EnhancedFile, Enhancer
 from mirnet.inference.settings import Settings
 
 
@@ -27,7 +27,7 @@ class Outcome:
     """What became of one job: a report, or why there is none. An output that was there already is no failure."""
 
     job: BatchJob
-    report: Report | None = None
+    report: EnhancedFile | None = None
     skipped: bool = False
     error: MirnetError | None = None
     remarks: tuple[str, ...] = ()  # of what was skipped; a report has its own
@@ -143,20 +143,19 @@ class WorkerPool:
             except _Changed:  # once more: a result that is half of one picture and half of another is none
                 return Outcome(job, self._attempt(job))
 
-    def _attempt(self, job: BatchJob) -> Report:
+    def _attempt(self, job: BatchJob) -> EnhancedFile:
         before = read_stamp(job.source)
         changed = _Changed(f"{job.source}: changed while it was read, twice; repeat the command when it rests.")
 
         def progress(done: float) -> None:
-            if self._stopped:
-                raise Cancelled("Interrupted; what was finished stays, nothing is left half-done.")
             if done >= 1 and read_stamp(job.source) != before:  # all is read, nothing is written yet
                 raise changed
             self._progress(job, done)
 
         try:
-            progress(0.0)
-            return self._enhancer.enhance_file(job.source, job.target, self._settings, progress)
+            if self._stopped:
+                raise Cancelled
+            return self._enhancer.enhance_file(job.source, job.target, self._settings, progress, lambda: self._stopped)
         except (OutputExists, _Changed):
             raise
         except PictureError as error:

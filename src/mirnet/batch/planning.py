@@ -12,7 +12,7 @@ from mirnet.batch.jobs import BatchJob
 from mirnet.batch.object_urls import Url, is_folder, path_of, pictures_of
 from mirnet.errors import SettingsError
 from mirnet.formats import FORMATS, WRITABLE, of_suffix, result_name
-from mirnet.inference.enhancer import default_target
+from mirnet.inference.enhancer import default_target_path
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _suffixes(format: str | None) -> str:
 def _target(found: FoundImage, output: Path | None, several: bool, format: str | None) -> Path:
     source = found.path
     if output is None:
-        return default_target(source, format)
+        return default_target_path(source, format)
     if several:
         *folders, name = found.relative.split("/")
         return output.joinpath(*folders, result_name(name, format))

@@ -14,9 +14,10 @@ from mirnet.errors import DataError
 from mirnet.evaluation.scores import ColourDifference, Evaluation, Score, score_images
 from mirnet.inference.blending import Pixels, to_rgb
 from mirnet.inference.enhancer import Enhancer
-from mirnet.inference.second_pass import RenderPlan, plan_image, render
+from mirnet.inference.render_plan import RenderPlan, plan_image
+from mirnet.inference.second_pass import SecondPass
 from mirnet.inference.settings import Settings
-from mirnet.inference.source import Source
+from mirnet.inference.source import ImageSource
 from mirnet.pairs import Pair
 
 # Called with each pair and its scored images: dark, result and ground truth, upright (H, W, 3) in [0, 1].
@@ -152,12 +153,12 @@ def _score_pair(
 ) -> Scored:
     """The scores of a pair, and its dark image, result and ground truth, upright (H, W, 3) in [0, 1]."""
     (stored,) = dark.bands(dark.header.height)
-    source = Source.of(stored, dark.header.orientation)
+    source = ImageSource.from_array(stored, dark.header.orientation)
     observer, truth = _join_upright([stored], source.orientation), _upright(truth_file)
 
     def render_with(added_stops: float, plan: RenderPlan | None = None) -> metrics.ImageArray:
         plan = plan or plan_image(source, enhancer.runtime, enhancer.card, settings, added_stops)
-        bands = render(source, plan, enhancer.runtime, enhancer.card, settings)
+        bands = SecondPass(source, plan, enhancer.runtime, enhancer.card, settings).render()
         return metrics.round_to_8_bit(_join_upright(bands, source.orientation))
 
     plan = plan_image(source, enhancer.runtime, enhancer.card, settings)

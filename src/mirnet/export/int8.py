@@ -23,7 +23,7 @@ from mirnet.export.onnx_export import NOT_MEASURED, Exported
 from mirnet.files import write_whole
 from mirnet.inference.catalog import Weights
 from mirnet.inference.enhancer import Enhancer
-from mirnet.inference.runtimes import Floats, Runtime, Tick, open_runtime
+from mirnet.inference.runtimes import Floats, Runtime, ShouldStop, open_runtime
 
 SIDE_PX = 256  # of the middles that are looked at
 MOST_PICTURES = 36  # evenly chosen
@@ -80,10 +80,10 @@ class _Watched:
         self._runtime, self.seen = runtime, list[tuple[Floats, Floats | None]]()
         self.precision = runtime.precision
 
-    def restore(self, picture: Floats, stops: Floats | None, scene: Floats | None,
-                tick: Tick | None = None) -> tuple[Floats, Floats]:  # fmt: skip
-        self.seen.append((picture, stops))
-        return self._runtime.restore(picture, stops, scene, tick)
+    def restore(self, image: Floats, stops: Floats | None, scene_vector: Floats | None,
+                should_stop: ShouldStop | None = None) -> tuple[Floats, Floats]:  # fmt: skip
+        self.seen.append((image, stops))
+        return self._runtime.restore(image, stops, scene_vector, should_stop)
 
     def propose(self, thumbnail: Floats) -> Floats:
         return self._runtime.propose(thumbnail)

@@ -1,4 +1,4 @@
-"""A picture made smaller as it streams by, averaged in linear light, so that it is as bright as the large one."""
+"""`Downscaler`: makes an image smaller while it is read, averaged in linear light, so that its brightness stays."""
 
 import math
 from dataclasses import replace
@@ -8,39 +8,40 @@ from numpy.typing import NDArray
 
 from mirnet.exposure import to_encoded
 from mirnet.inference.blending import Floats, Pixels, to_linear_light, to_unit_range
-from mirnet.inference.source import Source
+from mirnet.inference.source import ImageSource
+from mirnet.inference.tiles import padded_area_px
 from mirnet.thumbnail import CELL_PX, area_weights
 
 
-def downscaled_size(height: int, width: int, most_px: int) -> tuple[int, int]:
-    """Height and width of at most `most_px` pixels, in proportion, none of them 0; never larger than they are.
+def downscaled_size(height: int, width: int, max_px: int) -> tuple[int, int]:
+    """Height and width of the same proportion and at most `max_px` pixels, both at least 1; never enlarged.
 
-    A side counts as at least 8 pixels: so many the network gets of a shorter one.
+    A side counts as at least 8 pixels, to which the network pads a shorter one.
     """
-    if max(height, CELL_PX) * max(width, CELL_PX) <= most_px:
+    if padded_area_px(height, width) <= max_px:
         return height, width
-    scale = min(1.0, math.sqrt(most_px / (height * width)))
+    scale = min(1.0, math.sqrt(max_px / (height * width)))
     short = max(1, round(min(height, width) * scale))
-    long = max(1, min(round(max(height, width) * scale), most_px // max(short, CELL_PX)))
+    long = max(1, min(round(max(height, width) * scale), max_px // max(short, CELL_PX)))
     return (short, long) if height <= width else (long, short)
 
 
 class Downscaler:
-    """Collects a picture band by band, from top to bottom, at its new size.
+    """Averages an image band by band, from top to bottom, to at most `max_px` pixels.
 
-    What comes out has the picture's channels and colour space; of 8 bit in sRGB it is 8 bit, else float32.
+    The result has the image's channels and colour space; of 8 bit in sRGB it is 8 bit, else float32.
     """
 
-    def __init__(self, source: Source, most_px: int) -> None:
+    def __init__(self, source: ImageSource, max_px: int) -> None:
         self._source = source
-        self._size = downscaled_size(source.height, source.width, most_px)
-        self._whole: list[Pixels] = []  # the bands themselves, where there is nothing to shrink
+        self._size = downscaled_size(source.height, source.width, max_px)
+        self._whole: list[Pixels] = []  # the bands themselves, where the image is small enough already
         self._colour: Floats | None = None  # (3, h, w) linear light
         self._alpha: Floats | None = None  # (1, h, w)
         self._dtype, self._channels = np.dtype(np.uint8), 3
 
     def add(self, top: int, band: Pixels) -> None:
-        """Rows `top` and following, (rows, width, channels) as the picture stores them."""
+        """Take the rows from `top` on, (rows, width, channels) as the image stores them."""
         if self._size == (self._source.height, self._source.width):
             self._whole.append(band)
             return
@@ -53,16 +54,17 @@ class Downscaler:
             self._average(self._alpha, top, to_unit_range(band[:, :, -1])[None])
 
     def _average(self, total: Floats, top: int, light: Floats) -> None:
-        """Add what rows `top` and following, (planes, rows, width), give to the smaller picture."""
+        """Add the rows from `top` on, (planes, rows, width), to the smaller image."""
         narrow = _narrowed(light, self._size[1])
         bottom, scale = top + light.shape[1], self._size[0] / self._source.height
-        touched = slice(int(top * scale), min(self._size[0], int(bottom * scale) + 1))  # of all rows of a tall picture
+        # only the rows that the band touches: a tall image has many
+        touched = slice(int(top * scale), min(self._size[0], int(bottom * scale) + 1))
         total[:, touched] += area_weights(self._source.height, self._size[0], top, bottom, touched) @ narrow
 
-    def source(self) -> Source:
-        """The small picture, in the order in which the large one is stored."""
+    def to_source(self) -> ImageSource:
+        """The smaller image, in the order in which the large one is stored."""
         pixels = self._pixels()
-        return replace(Source.of(pixels), orientation=self._source.orientation, space=self._source.space)
+        return replace(ImageSource.from_array(pixels), orientation=self._source.orientation, space=self._source.space)
 
     def _pixels(self) -> Pixels:
         if self._colour is None:

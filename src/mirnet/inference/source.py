@@ -1,24 +1,27 @@
-"""A picture that can be read from top to bottom as often as needed: of a file, or of an array."""
+"""`ImageSource`: an image that can be read from top to bottom as often as needed, from a file or from an array."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from mirnet import images
 from mirnet.images.colour_space import Space, space_of
-from mirnet.inference.blending import Pixels
+from mirnet.inference import tiles
+from mirnet.inference.blending import Floats, Pixels
 
 BAND_ROWS = 256
-BAND_PX = 2**22  # of pictures wider than 16,384 px a band has fewer rows
-REMEMBERED_BYTES = 64 * 2**20  # a picture up to this size is decoded once, and not once for each pass
+MAX_BAND_PX = 2**22  # of images wider than 16,384 px a band has fewer rows
+MAX_KEPT_BYTES = 64 * 2**20  # an image up to this size is decoded once, and not once for each pass
 
 
 @dataclass(frozen=True)
-class Source:
-    """A picture in the order in which it is stored.
+class ImageSource:
+    """An image in the order in which it is stored.
 
     `bands(rows)` yields (at most rows, width, channels) uint8, uint16 or float in [0, 1]; channels are
-    1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha. `orientation` is the EXIF tag, 1 to 8; `space` its
-    colour space, None for sRGB. `remarks` are sentences that a person should read.
+    1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha. `orientation` is the EXIF tag, 1 to 8; `space` the
+    colour space, None for sRGB. `remarks` are sentences for the user.
     """
 
     height: int
@@ -28,32 +31,51 @@ class Source:
     space: Space | None = None
     remarks: tuple[str, ...] = ()
 
-    def in_bands(self) -> Iterable[Pixels]:
-        """All of it once, in bands that are neither many nor large."""
-        return self.bands(max(1, min(BAND_ROWS, BAND_PX // self.width)))
-
     @staticmethod
-    def of(array: Pixels, orientation: int = 1, icc: bytes | None = None) -> "Source":
-        """A whole (H, W, C) array. `icc` is the profile of its colours."""
+    def from_array(array: Pixels, orientation: int = 1, icc: bytes | None = None) -> "ImageSource":
+        """The source of a whole (H, W, C) array; `icc` is the profile of its colours, None for sRGB."""
         height, width, channels = array.shape
 
         def bands(rows: int) -> Iterator[Pixels]:
             return (array[top : top + rows] for top in range(0, height, rows))
 
-        return Source(height, width, bands, orientation, *_space(icc, channels))
+        return ImageSource(height, width, bands, orientation, *_read_profile(icc, channels))
 
     @staticmethod
-    def of_image(picture: images.Image) -> "Source":
-        """An opened picture, with what its profile means."""
-        header = picture.header
-        space, remarks = _space(picture.metadata.icc, header.channels)
-        small = header.height * header.width * header.channels * (header.depth // 8) <= REMEMBERED_BYTES
-        bands = _Remembered(picture.bands) if small else picture.bands
-        return Source(header.height, header.width, bands, header.orientation, space, remarks)
+    def from_image(image: images.Image) -> "ImageSource":
+        """The source of an opened image file, in the colour space of its profile."""
+        header = image.header
+        space, remarks = _read_profile(image.metadata.icc, header.channels)
+        small = header.height * header.width * header.channels * (header.depth // 8) <= MAX_KEPT_BYTES
+        bands = _KeptBands(image.bands) if small else image.bands
+        return ImageSource(header.height, header.width, bands, header.orientation, space, remarks)
+
+    @property
+    def fits_one_piece(self) -> bool:
+        """Whether the image goes through the network in one piece, not in tiles."""
+        return tiles.fits_one_piece(self.height, self.width)
+
+    def iter_bands(self) -> Iterable[Pixels]:
+        """Read the image once, in bands that are neither many nor large."""
+        return self.bands(max(1, min(BAND_ROWS, MAX_BAND_PX // self.width)))
+
+    def read_window(self, rows: slice, columns: slice) -> Pixels:
+        """The pixels of a window (rows, columns, channels), as the image stores them."""
+        found, top = [], 0
+        for band in self.iter_bands():
+            if top >= rows.stop:
+                break
+            found.append(band[max(rows.start - top, 0) : rows.stop - top, columns])
+            top += len(band)
+        return np.concatenate(found)
+
+    def stops_in_window(self, cells: Floats | None, rows: slice, columns: slice) -> Floats | None:
+        """The stops (rows, columns) of the pixels in a window, from a map of cells (h, w); None without a map."""
+        return None if cells is None else tiles.interpolate_map(cells, self.height, self.width, rows, columns)
 
 
-def _space(icc: bytes | None, channels: int) -> tuple[Space | None, tuple[str, ...]]:
-    """What a profile means, and what is to be said of one that means nothing to us."""
+def _read_profile(icc: bytes | None, channels: int) -> tuple[Space | None, tuple[str, ...]]:
+    """The colour space of a profile, and a remark where the profile cannot be used."""
     if not icc:
         return None, ()
     try:
@@ -63,18 +85,18 @@ def _space(icc: bytes | None, channels: int) -> tuple[Space | None, tuple[str, .
 
 
 @dataclass
-class _Remembered:
-    """Bands that are decoded once; a pass that was broken off is forgotten."""
+class _KeptBands:
+    """Bands that are decoded once and kept; a pass that ended early keeps nothing."""
 
     bands: Callable[[int], Iterable[Pixels]]
-    _seen: list[Pixels] = field(default_factory=list)
+    _kept: list[Pixels] = field(default_factory=list)
 
     def __call__(self, rows: int) -> Iterator[Pixels]:
-        if self._seen:
-            yield from self._seen
+        if self._kept:
+            yield from self._kept
             return
-        seen = []
+        kept = []
         for band in self.bands(rows):
-            seen.append(band)
+            kept.append(band)
             yield band
-        self._seen = seen
+        self._kept = kept

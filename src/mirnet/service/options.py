@@ -6,8 +6,8 @@ from typing import Any
 
 from mirnet.errors import SettingsError
 from mirnet.formats import FORMATS, WRITABLE, of_suffix
-from mirnet.inference.preview import MOST_PX, MOST_REGION_PX, View
 from mirnet.inference.settings import Settings, parse_denoise, parse_format, setting_info
+from mirnet.inference.view import MAX_REGION_PX, MAX_VIEW_PX, View
 
 LARGEST_TILE_PX = 1024  # a tile is in memory with all that the network makes of it: strangers choose no giants
 
@@ -100,11 +100,11 @@ WEIGHTS: Mapping[str, Option] = {
     "weights": Option(str, {"type": "string"}, "A name of GET /v1/weights; without it the service's default."),
 }
 VIEW: Mapping[str, Option] = {
-    "pixels": Option(_whole, {"type": "integer", "minimum": 1, "maximum": MOST_PX, "default": View().pixels},
+    "pixels": Option(_whole, {"type": "integer", "minimum": 1, "maximum": MAX_VIEW_PX, "default": View().pixels},
                      "Show the whole picture with at most so many pixels, never enlarged."),
     "region": Option(_region, {"type": "string", "pattern": r"^\d+,\d+,\d+,\d+$", "examples": ["0,0,640,480"]},
                      "Show x,y,width,height of the upright picture at its own pixels, at most "
-                     f"{MOST_REGION_PX:,} of them."),
+                     f"{MAX_REGION_PX:,} of them."),
 }  # fmt: skip
 LAYERS: Mapping[str, Option] = {
     "layers": Option(_truth, _BOOLEAN, "Three pictures below one another: exposed, restored, and with denoise auto."),

@@ -13,14 +13,14 @@ from starlette.types import Receive, Scope, Send
 
 from mirnet.formats import FORMATS
 from mirnet.inference.catalog import Weights
-from mirnet.inference.enhancer import Enhanced
+from mirnet.inference.enhancer import EnhancedBytes
 from mirnet.service.uploads import MemoryBudget
 
 PIECE_BYTES = 1 << 18  # of a picture that is sent: the next follows when the client has taken most of this one
 MEDIA_TYPES = {name: f"image/{name}" for name in FORMATS}
 
 
-def facts(enhanced: Enhanced, weights: str) -> dict[str, str]:
+def facts(enhanced: EnhancedBytes, weights: str) -> dict[str, str]:
     """The headers that go with an enhanced picture."""
     said = {
         "Mirnet-Width": str(enhanced.width), "Mirnet-Height": str(enhanced.height),
@@ -72,7 +72,7 @@ class Result:
     remarks: list[str]
 
 
-def result_of(enhanced: Enhanced, weights: str, href: str) -> Result:
+def result_of(enhanced: EnhancedBytes, weights: str, href: str) -> Result:
     return Result(href, MEDIA_TYPES[enhanced.format], len(enhanced.content), enhanced.width, enhanced.height,
                   enhanced.stops, enhanced.proposed_stops, weights, round(enhanced.seconds, 3),
                   list(enhanced.remarks))  # fmt: skip

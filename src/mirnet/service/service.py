@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from mirnet.batch.limits import MemoryShare
 from mirnet.errors import Cancelled
-from mirnet.inference.enhancer import Enhanced
+from mirnet.inference.enhancer import EnhancedBytes
 from mirnet.inference.settings import Settings
 from mirnet.service import options, uploads
 from mirnet.service.enhancer_pool import EnhancerPool
@@ -22,7 +22,17 @@ from mirnet.service.options import Option
 from mirnet.service.prometheus import ServiceMetrics
 from mirnet.service.stored_items import OpenedPreview, StoredJob
 from mirnet.service.uploads import MemoryBudget, Reader, Upload
-from mirnet.service.work_queue import RENDER_LEVEL, WHOLE_LEVEL, QueuedJob, ShuttingDown, TimedOut, Work, WorkQueue
+from mirnet.service.work_queue import (
+    RENDER_LEVEL,
+    WHOLE_LEVEL,
+    Progress,
+    QueuedJob,
+    ShouldStop,
+    ShuttingDown,
+    TimedOut,
+    Work,
+    WorkQueue,
+)
 
 T = TypeVar("T")
 
@@ -85,7 +95,7 @@ class Service:
             self.previews.sweep()
             self.jobs.sweep()
 
-    def _warm_up(self, _: Callable[[float], None]) -> None:
+    def _warm_up(self, *_: Any) -> None:
         """The first picture takes longest: let it be none of anybody's."""
         self.enhancers.get(self.enhancers.default).enhance(np.full((64, 64, 3), 60, np.uint8))
 
@@ -133,23 +143,22 @@ class Service:
         return time.monotonic() + self.limits.time_limit_seconds
 
     def enhancing(self, content: bytes, settings: Settings, weights: str,
-                  seconds: float = math.inf) -> Work[Enhanced]:  # fmt: skip
+                  seconds: float = math.inf) -> Work[EnhancedBytes]:  # fmt: skip
         """The work of enhancing a picture, which ends late after so many seconds of it."""
 
-        def work(progress: Callable[[float], None]) -> Enhanced:
+        def work(progress: Progress, should_stop: ShouldStop) -> EnhancedBytes:
             deadline = time.monotonic() + seconds
 
-            def report(done: float) -> None:
-                progress(done)
+            def stop() -> bool:
+                return should_stop() or time.monotonic() > deadline
+
+            try:
+                with self.memory.share(content, stop):
+                    enhanced = self.enhancers.get(weights).enhance_bytes(content, settings, progress, stop)
+            except Cancelled:
                 if time.monotonic() > deadline:
-                    raise self._late()
-
-            def told_to_stop() -> bool:
-                report(0.0)  # raises
-                return False
-
-            with self.memory.share(content, told_to_stop):
-                enhanced = self.enhancers.get(weights).enhance_bytes(content, settings, report)
+                    raise self._late() from None
+                raise
             self.metrics.pixels(enhanced.width * enhanced.height)
             return replace(enhanced, settings=replace(settings, match=None))  # a photo to match is not kept
 

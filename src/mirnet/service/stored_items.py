@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mirnet.errors import Cancelled
-from mirnet.inference.enhancer import Enhanced
+from mirnet.inference.enhancer import EnhancedBytes
 from mirnet.inference.preview import Preview
 from mirnet.service.problems import of_error
 from mirnet.service.responses import JobState, ProblemDetails, result_of
@@ -39,7 +39,7 @@ class StoredJob:
     """A picture in work for somebody who asks later; a look at its ticket."""
 
     queue: WorkQueue
-    queued: QueuedJob[Enhanced]
+    queued: QueuedJob[EnhancedBytes]
     weights: str
     fetched: bool = False  # whether somebody came for the result
     clock: Any = field(default=time.monotonic)
@@ -49,7 +49,7 @@ class StoredJob:
         return self.queued.outcome.done()
 
     @property
-    def enhanced(self) -> Enhanced | None:
+    def enhanced(self) -> EnhancedBytes | None:
         """The result, once it is there."""
         return self.queued.outcome.result() if self.over and self._error() is None else None
 

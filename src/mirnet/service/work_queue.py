@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
-from mirnet.errors import Cancelled, MirnetError
+from mirnet.errors import MirnetError
 from mirnet.service import failure_log
 
 T = TypeVar("T")
 Progress = Callable[[float], None]
-Work = Callable[[Progress], T]
+ShouldStop = Callable[[], bool]
+Work = Callable[[Progress, ShouldStop], T]
 
 RENDER_LEVEL, OPEN_LEVEL, WHOLE_LEVEL = range(3)  # a render behind a slider; an image that is opened; whole images
 MEMORY_OF_SECONDS = 0.2  # the weight of the newest image in the usual time
@@ -75,15 +76,13 @@ class QueuedJob(Generic[T]):
         if work is None:
             return
         try:
-            result = work(self._report)
+            result = work(self._report, self.outcome.done)
         except BaseException as error:  # noqa: BLE001  raised where the outcome is awaited
             self.finish(error=error)
         else:
             self.finish(result)
 
     def _report(self, done: float) -> None:
-        if self.outcome.done():
-            raise Cancelled("The client no longer waits for this image.")
         self.progress = done
 
 
@@ -139,7 +138,7 @@ class WorkQueue:
             self._refuse(WHOLE_LEVEL)
 
     def submit(self, work: Work[T], level: int = WHOLE_LEVEL) -> QueuedJob[T]:
-        """Queue some work, which gets a `progress` that raises Cancelled once the job has ended otherwise.
+        """Queue some work, which is called as `work(progress, should_stop)`; stop once the job has ended.
 
         Raises QueueFull, ShuttingDown.
         """
@@ -151,7 +150,7 @@ class WorkQueue:
         return job
 
     def cancel(self, job: QueuedJob[Any], reason: MirnetError) -> None:
-        """End a job with a reason, if it has not ended: a waiting one at once, another at its next progress."""
+        """End a job with a reason, if it has not ended: a waiting one at once, another when its work next polls."""
         with self._changed:
             if job in self._waiting:
                 self._waiting.remove(job)

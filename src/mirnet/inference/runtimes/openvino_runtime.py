@@ -1,4 +1,4 @@
-"""OpenVINO, the default: on the CPU and on graphics of Intel's."""
+"""The runtime OpenVINO, the default: on the CPU and on Intel graphics."""
 
 import ctypes
 import hashlib
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mirnet.errors import SettingsError, WeightsError
+from mirnet.errors import Cancelled, SettingsError, WeightsError
 from mirnet.inference import catalog
 from mirnet.inference.catalog import Weights
 from mirnet.inference.runtimes import compiled_cache, graph_rewriting
-from mirnet.inference.runtimes.protocol import TICK_SECONDS, Floats, Tick, cores
+from mirnet.inference.runtimes.protocol import POLL_SECONDS, Floats, ShouldStop, cores
 
 if TYPE_CHECKING:
     import openvino
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 STREAMS = 2  # tiles at once; `render` works on as many
 CONVERTER = "openvino.tools.ovc"
 M_MMAP_THRESHOLD = -3  # of malloc.h
-UNLIKE_OTHERS = (3, 32)  # pictures of so many pixels a side: no survey has as many of them
+RESET_BATCH = (3, 32)  # images, pixels a side: no other batch has as many images of this size
 
 
 class OpenVINORuntime:
-    """Computes in float32 unless told otherwise, whatever the machine could do faster."""
+    """Runs the ONNX file with OpenVINO, in float32 unless `precision` says otherwise."""
 
     def __init__(self, onnx: bytes, scene_size: int, device: str = "cpu", threads: int | None = None,
                  precision: str = "f32") -> None:  # fmt: skip
-        """`device` as OpenVINO names it ("cpu", "gpu"), `threads` None for all cores. WeightsError, SettingsError.
+        """`onnx` is the file's content; `device` as OpenVINO names it ("cpu", "gpu"); `threads` None uses all cores.
 
-        `precision` "f32", "bf16", or "int8" for a network whose file holds int8 weights.
+        `precision` is "f32", "bf16", or "int8" for a file of int8 weights. Raises WeightsError, SettingsError.
         """
         self._ov = import_openvino()
         _return_large_blocks()
@@ -45,16 +45,16 @@ class OpenVINORuntime:
         }  # fmt: skip
         if threads is not None:
             self._config["INFERENCE_NUM_THREADS"] = threads
-            # who takes a share of the cores is not alone: bound to one core each, all processes would take the first
+            # several processes share the cores then: bound to one core each, all would take the first
             self._config["ENABLE_CPU_PINNING"] = False
         self._onnx, self._scene_size = onnx, scene_size
         self._network: openvino.Model | None = None
         self._compiled: dict[str, openvino.CompiledModel] = {}
         self._compiling = threading.Lock()
-        self._surveying = threading.Lock()  # the part has one stream: one after the other, and nothing in between
+        self._surveying = threading.Lock()  # the part has one stream: one image after the other
         self._counting, self._surveys = threading.Lock(), 0  # memory is released when no survey is in work
         self._requests = threading.local()  # an infer request may serve one thread at a time
-        self._part("survey")  # here, so that what is no network is refused here
+        self._part("survey")  # here, so that a file that is no network is refused here
 
     @classmethod
     def open(cls, weights: Weights, device: str, threads: int | None, fast: bool) -> "OpenVINORuntime":
@@ -62,80 +62,86 @@ class OpenVINORuntime:
         chosen = catalog.int8_of(weights) if precision == "int8" else weights
         return cls(chosen.verified(), chosen.card.scene_size, device, threads, precision)
 
-    def restore(self, picture: Floats, stops: Floats | None, scene: Floats | None,
-                tick: Tick | None = None) -> tuple[Floats, Floats]:  # fmt: skip
-        inputs = {"picture": picture} if stops is None else {"picture": picture, "stops": stops}
-        if scene is None:
-            restored, used = self._surveyed(inputs, tick)
+    def restore(self, image: Floats, stops: Floats | None, scene_vector: Floats | None,
+                should_stop: ShouldStop | None = None) -> tuple[Floats, Floats]:  # fmt: skip
+        inputs = {"picture": image} if stops is None else {"picture": image, "stops": stops}
+        if scene_vector is None:
+            restored, used = self._measure_and_restore(inputs, should_stop)
             return restored, used
-        if tick is not None:
-            tick()  # tiles are rendered so, which are soon done
-        (restored,) = self._infer("render", inputs | {"scene": scene})
-        return restored, scene
+        if should_stop is not None and should_stop():  # not polled later: this renders tiles, which are soon done
+            raise Cancelled
+        (restored,) = self._infer("render", inputs | {"scene": scene_vector})
+        return restored, scene_vector
 
-    def _surveyed(self, inputs: dict[str, Floats], tick: Tick | None) -> list[Floats]:
+    def propose(self, thumbnail: Floats) -> Floats:
+        return self._infer("head", {"thumbnail": thumbnail})[0]
+
+    def _measure_and_restore(self, inputs: dict[str, Floats], should_stop: ShouldStop | None) -> list[Floats]:
+        """The outputs of the part "survey": restored images and their scene vector."""
         with self._counting:
             self._surveys += 1
         try:
-            while not self._surveying.acquire(timeout=-1 if tick is None else TICK_SECONDS):
-                tick()  # type: ignore[misc]  # without a tick it waits for ever
+            while not self._surveying.acquire(timeout=-1 if should_stop is None else POLL_SECONDS):
+                if should_stop is not None and should_stop():
+                    raise Cancelled
             try:
-                return self._infer("survey", inputs) if tick is None else self._watched("survey", inputs, tick)
+                if should_stop is None:
+                    return self._infer("survey", inputs)
+                return self._infer_polling("survey", inputs, should_stop)
             finally:
                 self._surveying.release()
         finally:
             with self._counting:
                 self._surveys -= 1
-                # after samples of a large picture: what is rendered next needs the room
+                # after samples of a large image: what is rendered next needs the memory
                 if len(inputs["picture"]) > 1 and self._surveys == 0:
                     self._compiled["survey"].release_memory()
-
-    def propose(self, thumbnail: Floats) -> Floats:
-        return self._infer("head", {"thumbnail": thumbnail})[0]
 
     def _infer(self, part: str, inputs: dict[str, Floats]) -> list[Floats]:
         # not shared: the request's own buffers are written again by its next call
         outputs = self._request(part).infer(inputs, share_outputs=False)
         return [outputs[number] for number in range(len(outputs))]
 
+    def _infer_polling(self, part: str, inputs: dict[str, Floats], should_stop: ShouldStop) -> list[Floats]:
+        """The same, ended once `should_stop()` is true; no other call may run that part meanwhile. Raises Cancelled."""
+        request = self._request(part)
+        request.start_async(inputs)
+        try:
+            while not request.wait_for(round(POLL_SECONDS * 1000)):
+                if should_stop():
+                    raise Cancelled
+        except BaseException:
+            request.cancel()
+            with suppress(RuntimeError):  # that it was cancelled
+                request.wait()
+            # nodes then know the shapes of this image or of the one before, some of one and some of the other, and
+            # fail at the next; a batch like no other makes all of them learn anew
+            count, side = RESET_BATCH
+            shapes = {name: (count, x.shape[1], side, side) for name, x in inputs.items()}
+            self._infer(part, {name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
+            raise
+        return [tensor.data.copy() for tensor in request.output_tensors]
+
     def _request(self, part: str) -> "openvino.InferRequest":
+        """This thread's infer request for a part."""
         request = getattr(self._requests, part, None)
         if request is None:
             request = self._part(part).create_infer_request()
             setattr(self._requests, part, request)
         return request
 
-    def _watched(self, part: str, inputs: dict[str, Floats], tick: Tick) -> list[Floats]:
-        """The same, which `tick` may end by raising; nothing else may be in work on that part meanwhile."""
-        request = self._request(part)
-        request.start_async(inputs)
-        try:
-            while not request.wait_for(round(TICK_SECONDS * 1000)):
-                tick()
-        except BaseException:
-            request.cancel()
-            with suppress(RuntimeError):  # that it was cancelled
-                request.wait()
-            # nodes then know the shapes of this picture or of the one before, some of one and some of the other, and
-            # fail at the next; a batch like no other makes all of them learn anew
-            count, side = UNLIKE_OTHERS
-            shapes = {name: (count, x.shape[1], side, side) for name, x in inputs.items()}
-            self._infer(part, {name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
-            raise
-        return [tensor.data.copy() for tensor in request.output_tensors]
-
     def _part(self, part: str) -> "openvino.CompiledModel":
-        """Part "survey", "render" or "head" of the network, compiled at first use, or read from the cache."""
+        """The part "survey", "render" or "head" of the network, compiled at its first use or read from the cache."""
         with self._compiling:
             if part not in self._compiled:
                 self._compiled[part] = self._cached(part, self._config | self._changes(part))
             return self._compiled[part]
 
     def _changes(self, part: str) -> dict[str, Any]:
-        """What is different for a part.
+        """The options that differ for a part.
 
-        The head is small, and decides more than all else: it stays exact. Two tiles are rendered at once, each on half
-        of the cores, which then wait less for one another: a sixth is gained.
+        The head is small and decides most: it stays in float32. Two tiles are rendered at once, each on half of the
+        cores, which then wait less for one another: a sixth is gained.
         """
         if part == "head":
             return {"INFERENCE_PRECISION_HINT": "f32"}
@@ -150,7 +156,7 @@ class OpenVINORuntime:
         if kept is not None:
             try:
                 return self._core.import_model(io.BytesIO(kept), self._device, config)
-            except RuntimeError:  # of a machine that is the same by name only
+            except RuntimeError:  # made on a machine that is the same by name only
                 pass
         rewritten = getattr(graph_rewriting, part)(self._ov, self._read())
         compiled = self._core.compile_model(rewritten, self._device, config)
@@ -161,7 +167,7 @@ class OpenVINORuntime:
         return compiled
 
     def _key(self, part: str, config: dict[str, Any]) -> str:
-        """All on which a compiled network depends."""
+        """A text of everything on which a compiled network depends."""
         name = self._core.get_property(self._device, "FULL_DEVICE_NAME")
         machine = (name, _capabilities(self._core, self._device))
         digest = hashlib.sha256(self._onnx).hexdigest()
@@ -180,27 +186,27 @@ class OpenVINORuntime:
 
 
 def import_openvino() -> Any:
-    """The openvino package without its telemetry, which would tell an analytics service and write to HOME.
+    """The openvino package without its telemetry, which would call an analytics service and write to HOME.
 
-    Its converter of other people's models, a third of what there is to import, is left out too.
+    Its converter of other formats, a third of the time of the import, is left out too.
     """
     if "openvino" in sys.modules:
         return sys.modules["openvino"]
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # openvino then uses its stub
-    sys.modules[CONVERTER] = None  # type: ignore[assignment]  # openvino goes on without
+    sys.modules[CONVERTER] = None  # type: ignore[assignment]  # openvino works without
     import openvino
 
-    del sys.modules[CONVERTER]  # who asks for it by its name may have it
-    # its first look at numpy, here: where two threads have it at once, each waits for ever for what the other holds
+    del sys.modules[CONVERTER]  # other code may still import it by its name
+    # its first use of numpy, here: two threads that do it at once wait for ever for what the other holds
     _ = openvino.Tensor(openvino.Type.f32, openvino.Shape([1])).data
     return openvino
 
 
 def _return_large_blocks() -> None:
-    """Ask the C library to give memory of a megabyte and more back as soon as it is free, where it can be asked.
+    """Make the C library return blocks of a megabyte and more to the system as soon as they are free (Linux).
 
-    glibc would keep blocks of up to 32 MB, in an arena for each thread, and tiles are made of such: of a large
-    picture that was half of all memory (1.44 GB against 0.72 at tiles of 768 pixels).
+    glibc would keep blocks of up to 32 MB, in an arena for each thread, and tiles are made of such blocks: for a large
+    image that was half of all memory (1.44 GB against 0.72 at tiles of 768 pixels).
     """
     if sys.platform == "linux":
         set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
@@ -209,7 +215,7 @@ def _return_large_blocks() -> None:
 
 
 def fast_precision(device: str = "cpu") -> str:
-    """What `fast` is on a device: "bf16" where its arithmetic knows that, else "int8". Raises SettingsError."""
+    """The precision that `fast` means on a device: "bf16" where it computes in that, else "int8". SettingsError."""
     core = import_openvino().Core()
     return "bf16" if "BF16" in _capabilities(core, _device(core, device)) else "int8"
 
@@ -219,7 +225,7 @@ def _capabilities(core: "openvino.Core", device: str) -> list[str]:
 
 
 def _device(core: "openvino.Core", name: str) -> str:
-    """OpenVINO's name of a device. Raises SettingsError with those that are there."""
+    """OpenVINO's name of a device. Raises SettingsError that lists the available devices."""
     available: list[str] = core.available_devices
     if name.upper() not in available:
         names = ", ".join(each.lower() for each in available)
@@ -228,7 +234,7 @@ def _device(core: "openvino.Core", name: str) -> str:
 
 
 def versions() -> list[str]:
-    """The runtime's version, the devices that it finds, and what fast would be, a line each."""
+    """Lines with the runtime's version, the devices that it finds, and the precision of --fast."""
     ov = import_openvino()
     core = ov.Core()
     devices = [

@@ -1,23 +1,23 @@
-"""torch: for NVIDIA (cuda) and Apple (mps), by the package that training needs anyway."""
+"""The runtime torch: for NVIDIA (cuda) and Apple (mps), with the package that training needs anyway."""
 
 import contextlib
 import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
-from mirnet.errors import SettingsError
+from mirnet.errors import Cancelled, SettingsError
 from mirnet.inference.catalog import Weights
-from mirnet.inference.runtimes.protocol import Floats, Tick, installed
+from mirnet.inference.runtimes.protocol import Floats, ShouldStop, require_package
 
 if TYPE_CHECKING:
     import torch
 
 
 class TorchRuntime:
-    """Rebuilds the network from the ONNX file and its card; float32 throughout, without the TF32 of NVIDIA's."""
+    """Rebuilds the network from the ONNX file and its card; float32 throughout, without TF32 on NVIDIA."""
 
     def __init__(self, weights: Weights, device: str = "cpu", threads: int | None = None, fast: bool = False) -> None:
         """`device` "cpu", "cuda", "cuda:1" or "mps". torch has one number of threads for the whole process."""
-        with installed("torch", '"mirnet[train]"'):
+        with require_package("torch", '"mirnet[train]"'):
             import torch
 
             from mirnet.network import exported_weights, pooling
@@ -34,25 +34,25 @@ class TorchRuntime:
     def open(cls, weights: Weights, device: str, threads: int | None, fast: bool) -> "TorchRuntime":
         return cls(weights, device, threads, fast)
 
-    def restore(self, picture: Floats, stops: Floats | None, scene: Floats | None,
-                tick: Tick | None = None) -> tuple[Floats, Floats]:  # fmt: skip
-        if tick is not None:
-            tick()  # what torch has begun, nobody can stop
-        with self._exactly():
-            inputs = [self._tensor(x) for x in (picture, stops) if x is not None]
-            if scene is not None:
-                given = self._pooling.GivenPooling(self._tensor(scene))
-                return self._array(self._network.restore(given, *inputs)), scene
-            survey = self._pooling.MeasuringPooling()
-            restored = self._network.restore(survey, *inputs)
-            return self._array(restored), self._array(survey.scene)
+    def restore(self, image: Floats, stops: Floats | None, scene_vector: Floats | None,
+                should_stop: ShouldStop | None = None) -> tuple[Floats, Floats]:  # fmt: skip
+        if should_stop is not None and should_stop():  # torch cannot be stopped once it has begun
+            raise Cancelled
+        with self._inference_mode():
+            inputs = [self._tensor(x) for x in (image, stops) if x is not None]
+            if scene_vector is not None:
+                given = self._pooling.GivenPooling(self._tensor(scene_vector))
+                return self._array(self._network.restore(given, *inputs)), scene_vector
+            measured = self._pooling.MeasuringPooling()
+            restored = self._network.restore(measured, *inputs)
+            return self._array(restored), self._array(measured.scene)
 
     def propose(self, thumbnail: Floats) -> Floats:
-        with self._exactly():
+        with self._inference_mode():
             return self._array(self._network.propose(self._tensor(thumbnail)))
 
-    def _exactly(self) -> contextlib.ExitStack:
-        """No gradients; and products of float32 as such, which NVIDIA's would round to 10 bits."""
+    def _inference_mode(self) -> contextlib.ExitStack:
+        """No gradients, and products in float32 (TF32 of NVIDIA would round to 10 bits), or bfloat16 where chosen."""
         stack = contextlib.ExitStack()
         stack.enter_context(self._torch.inference_mode())
         stack.enter_context(self._torch.backends.cudnn.flags(enabled=True, allow_tf32=False))
@@ -69,7 +69,7 @@ class TorchRuntime:
 
 
 def _device(torch: Any, name: str) -> Any:
-    """Raises SettingsError with the devices that are there."""
+    """The torch device of this name. Raises SettingsError that lists the available devices."""
     here = _devices(torch)
     if name.partition(":")[0] not in here:
         raise SettingsError(
@@ -89,7 +89,7 @@ def _devices(torch: Any) -> list[str]:
 
 
 def versions() -> list[str]:
-    """Its version, a line, where it is installed; its devices would take a second to ask for."""
+    """One line with its version; none where it is not installed. Listing its devices would take a second."""
     try:
         return [f"torch {importlib.metadata.version('torch')}"]
     except importlib.metadata.PackageNotFoundError:

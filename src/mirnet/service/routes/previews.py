@@ -1,7 +1,6 @@
 """`/v1/previews`: a picture is uploaded once, and rendered for the screen as often as somebody moves a slider."""
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from mirnet.service.responses import PreviewState
 from mirnet.service.routes.enhance import image_of
 from mirnet.service.service import Service
 from mirnet.service.stored_items import OpenedPreview
-from mirnet.service.work_queue import OPEN_LEVEL, RENDER_LEVEL, QueuedJob
+from mirnet.service.work_queue import OPEN_LEVEL, RENDER_LEVEL, Progress, QueuedJob, ShouldStop
 
 OPEN = {**{name: SETTINGS[name] for name in ("max_megapixels", "clip")}, **WEIGHTS}
 RENDER = {**SETTINGS, **WEIGHTS, **VIEW, **LAYERS}
@@ -45,8 +44,8 @@ def routes(service: Service) -> APIRouter:
             found = service.choose(known, request, upload)
             content, settings, weights = image_of(upload), service.settings(found, upload), found["weights"]
 
-            def work(progress: Callable[[float], None]) -> Preview:
-                return Preview(content, service.enhancers.get(weights), settings, progress)
+            def work(progress: Progress, should_stop: ShouldStop) -> Preview:
+                return Preview(content, service.enhancers.get(weights), settings, should_stop)
 
             preview = await service.done(request, work, deadline, OPEN_LEVEL)
         opened = OpenedPreview(preview, weights)
@@ -75,8 +74,8 @@ def routes(service: Service) -> APIRouter:
         opened = _opened(service, preview)
         view = view_of(service.choose(VIEW, request))
 
-        def work(progress: Callable[[float], None]) -> tuple[bytes, dict[str, str]]:
-            pixels = opened.preview.original(view, progress)
+        def work(progress: Progress, should_stop: ShouldStop) -> tuple[bytes, dict[str, str]]:
+            pixels = opened.preview.render_original(view, should_stop)
             return as_png(pixels), _size(pixels)
 
         content, headers = await service.done(request, work, service.deadline(), RENDER_LEVEL)
@@ -104,9 +103,9 @@ def routes(service: Service) -> APIRouter:
                 raise Problem("not-blendable", "Layers are of opaque pictures of 8 bit in sRGB, and this one is of "
                               "another kind; ask for it without layers.")  # fmt: skip
 
-            def work(progress: Callable[[float], None]) -> tuple[bytes, dict[str, str]]:
+            def work(progress: Progress, should_stop: ShouldStop) -> tuple[bytes, dict[str, str]]:
                 started = time.monotonic()
-                pixels, size, stops = _rendered(opened.preview, view, settings, progress, layers=layers)
+                pixels, size, stops = _rendered(opened.preview, view, settings, progress, should_stop, layers=layers)
                 content = as_png(pixels)
                 return content, size | {
                     "Mirnet-Stops": f"{stops:.4f}",
@@ -155,13 +154,13 @@ def _state(service: Service, name: str, opened: OpenedPreview) -> PreviewState:
     )  # fmt: skip
 
 
-def _rendered(preview: Preview, view: Any, settings: Any, progress: Callable[[float], None], *,
+def _rendered(preview: Preview, view: Any, settings: Any, progress: Progress, should_stop: ShouldStop, *,
               layers: bool) -> tuple[Any, dict[str, str], float]:  # fmt: skip
     """Pixels, the size of one layer as headers, and the stops."""
     if not layers:
-        rendered = preview.rendered(view, settings, progress)
+        rendered = preview.render(view, settings, progress, should_stop)
         return rendered.pixels, _size(rendered.pixels), rendered.stops
-    found = preview.layers(view, settings, progress)
+    found = preview.render_layers(view, settings, progress, should_stop)
     return np.concatenate([found.exposed, found.restored, found.automatic]), _size(found.exposed), found.stops
 
 
