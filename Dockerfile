@@ -3,21 +3,21 @@
 #     docker build -t mirnet .                                       # with HEIC and RAW: --build-arg EXTRAS=serve,heic,raw
 #     docker run --read-only --cap-drop ALL -p 127.0.0.1:7411:7411 -e MIRNET_TOKEN=SECRET mirnet
 #
-# compose.yaml has all that a container should be denied.
+# compose.yaml denies the container everything that it does not need.
 
 FROM python:3.12-slim AS build
 WORKDIR /source
 COPY pyproject.toml constraints.txt README.md LICENSE NOTICE ./
 COPY src src
 ARG EXTRAS=serve
-# The wheel is built where its tools may stay; what runs gets the wheel alone, without pip.
+# The wheel is built in this stage with its tools; the final stage gets the installed wheel without pip.
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
     && python -m venv --without-pip /mirnet \
     && pip --python /mirnet/bin/python install --no-cache-dir --constraint constraints.txt "$(echo /wheels/mirnet-*.whl)[$EXTRAS]"
 
 FROM python:3.12-slim
 COPY --from=build /mirnet /mirnet
-# No cache of compiled networks: where nothing can be written, it would only be tried.
+# No cache of compiled networks: the file system is read-only.
 ENV PATH=/mirnet/bin:$PATH MIRNET_CACHE= PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 65532:65532
 WORKDIR /

@@ -1,9 +1,9 @@
-"""Makes the pictures of this folder from their originals: dark twins of bright photographs, and one only shrunk.
+"""Makes the images of this folder from their originals: synthetic low-light images, and one photo only shrunk.
 
     python examples/make_dark_twins.py ORIGINALS FOLDER
 
-ORIGINALS is a folder with the originals that README.md names, FOLDER takes the results. The noise is seeded: the same
-originals give the same pictures.
+ORIGINALS is a folder with the originals that README.md names, FOLDER is the target. The noise is seeded: the same
+originals give the same images.
 """
 
 import sys
@@ -19,13 +19,13 @@ from mirnet.images import read_image, write_image
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one picture is made. Noise is in linear light, where white is 1."""
+    """How one image is made. Noise is in linear light, where white is 1."""
 
     original: str
     shrink: int = 1  # this many pixels squared are averaged to one
-    stops: float = 0.0  # how much less light than in the original
-    shot: float = 0.0  # variance of the noise as a share of the light that is left
-    read: float = 0.0  # standard deviation of the noise that is there without light
+    stops: float = 0.0  # less light than in the original, in stops
+    shot: float = 0.0  # variance of the noise as a share of the remaining light
+    read: float = 0.0  # standard deviation of the noise without light
 
 
 # Noise as a phone has it at night (coffee, cat, astronaut) and as a larger sensor has it (room).
@@ -38,22 +38,22 @@ RECIPES = {
 }
 
 
-def average(picture: Floats, factor: int) -> Floats:
-    """(H, W, C) to (H // factor, W // factor, C), by area; an incomplete last row or column is cut off."""
-    rows, columns = picture.shape[0] // factor, picture.shape[1] // factor
-    blocks = picture[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor, picture.shape[2])
+def average(image: Floats, factor: int) -> Floats:
+    """(H, W, C) to (H // factor, W // factor, C), means of blocks; an incomplete last row or column is dropped."""
+    rows, columns = image.shape[0] // factor, image.shape[1] // factor
+    blocks = image[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor, image.shape[2])
     return np.asarray(blocks.mean((1, 3)))
 
 
 def darken(linear: Floats, recipe: Recipe, seed: int) -> Floats:
-    """Linear light in [0, 1], as a sensor would have seen it with `recipe.stops` less: dimmer by that, and noisy."""
+    """Returns linear light in [0, 1] as a sensor records it with `recipe.stops` less light: darker, and noisy."""
     light = linear * 2.0**-recipe.stops
     noise = np.random.default_rng(seed).standard_normal(light.shape)
     return np.asarray(np.clip(light + noise * np.sqrt(recipe.shot * light + recipe.read**2), 0, 1))
 
 
 def make(original: NDArray[np.unsignedinteger], recipe: Recipe, seed: int) -> NDArray[np.uint8]:
-    """(H, W, 3) sRGB, 8 bit, to the picture that the recipe makes of it, likewise."""
+    """Returns the image (H, W, 3), sRGB, 8 bit, that `recipe` makes of such an image."""
     linear = average(to_linear(original / 255.0), recipe.shrink)
     return np.rint(to_encoded(darken(linear, recipe, seed)) * 255).astype(np.uint8)
 

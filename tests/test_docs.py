@@ -1,4 +1,4 @@
-"""The page that explains the network shows what its script draws, from the weights that are shipped."""
+"""The figures of the docs are those that their scripts draw, from the shipped weights and the imports."""
 
 import hashlib
 import importlib
@@ -14,7 +14,7 @@ import torch
 
 from mirnet.network import Lite, LiteConfig
 
-SCRIPTS = ("make_figures", "pictures", "listen", "diagrams")
+SCRIPTS = ("make_figures", "panels", "recording", "diagrams")
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -116,28 +116,28 @@ def photo(repository: Path) -> Path:
     return repository / "examples" / "cat-twin.jpg"
 
 
-def test_listening_changes_nothing(scripts: dict[str, ModuleType], tiny: Lite, photo: Path) -> None:
-    listen = scripts["listen"]
-    seen = listen.prepare(tiny, photo, shrink=8)
-    before = listen.restore(tiny, seen)
-    observed = listen.observe(tiny, seen)
-    for what in listen.FREEZES:
-        assert not torch.equal(listen.with_frozen(tiny, seen, what), before), what
-    assert torch.equal(observed.restored, before)
-    assert torch.equal(listen.restore(tiny, seen), before)
+def test_recording_changes_nothing(scripts: dict[str, ModuleType], tiny: Lite, photo: Path) -> None:
+    hooks = scripts["recording"]
+    exposed = hooks.prepare(tiny, photo, shrink=8)
+    before = hooks.restore(tiny, exposed)
+    recording = hooks.record(tiny, exposed)
+    for what in hooks.CONSTANTS:
+        assert not torch.equal(hooks.restore_with_constant(tiny, exposed, what), before), what
+    assert torch.equal(recording.restored, before)
+    assert torch.equal(hooks.restore(tiny, exposed), before)
 
 
-def test_what_is_heard_is_what_the_network_computed(scripts: dict[str, ModuleType], tiny: Lite, photo: Path) -> None:
-    listen = scripts["listen"]
-    observed = listen.observe(tiny, listen.prepare(tiny, photo, shrink=8))
+def test_what_is_recorded_is_what_the_network_computed(scripts: dict[str, ModuleType], tiny: Lite, photo: Path) -> None:
+    hooks = scripts["recording"]
+    recording = hooks.record(tiny, hooks.prepare(tiny, photo, shrink=8))
     mrb = tiny.restorer.trunk.rrgs[0].mrbs[0]  # type: ignore[union-attr,index]
-    for fusion in observed.fusions.values():
-        assert torch.allclose(fusion.votes.sum(0), torch.ones(1))
+    for fusion in recording.fusions.values():
+        assert torch.allclose(fusion.weights.sum(0), torch.ones(1))
         assert torch.allclose(fusion.shares().sum(0), torch.ones(1))
-    fused = observed.fusions["exchange.1"]
-    by_hand = (torch.stack(fused.streams) * fused.votes[:, :, None, None]).sum(0)
-    assert torch.allclose(by_hand, observed.passages["second.1"].entered, atol=1e-6)
+    fused = recording.fusions["exchange.1"]
+    by_hand = (torch.stack(fused.streams) * fused.weights[:, :, None, None]).sum(0)
+    assert torch.allclose(by_hand, recording.modules["second.1"].input, atol=1e-6)
     body = mrb.second[1].body(by_hand[None])
     seen = torch.cat([body.amax(1, keepdim=True), body.mean(1, keepdim=True)], 1)
     weights = mrb.second[1].spatial.weigh(seen).sigmoid()[0, 0]
-    assert torch.allclose(weights, observed.spatial["second.1"], atol=1e-6)
+    assert torch.allclose(weights, recording.spatial["second.1"], atol=1e-6)

@@ -1,4 +1,4 @@
-"""Makes the README's pictures of this folder from the photographs of examples/, by the default settings.
+"""Makes the README's images of this folder from the photos of examples/, with the default settings.
 
 python docs/before-after/before_after.py
 """

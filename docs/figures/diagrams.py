@@ -9,7 +9,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 
-# The streams' colours, here and in all pictures: full, half, quarter resolution. People who see colours differently can
+# The streams' colours, here and in all figures: full, half, quarter resolution. Colour-blind people can
 # tell them apart, and no mixture of two looks like the third.
 STREAM_COLOURS = ("#0072B2", "#E69F00", "#B5367A")
 STREAM_NAMES = ("full", "half", "quarter")
@@ -20,7 +20,7 @@ UNITS_PER_INCH = 10
 
 @dataclass(frozen=True)
 class Box:
-    """Something drawn, by its middle and its size, that arrows can start from and lead to."""
+    """A drawn box, by its centre and size, with the points where arrows start and end."""
 
     x: float
     y: float
@@ -62,7 +62,7 @@ class Sheet:
         return Box(x, y, width, height)
 
     def frame(self, x: float, y: float, width: float, height: float, title: str, fill: str = "#FAFAFA") -> None:
-        """A pale field behind parts that belong together, `x`, `y` its lower left corner."""
+        """Draws a pale area behind a group of parts; `x`, `y` is its lower left corner."""
         style = "round,pad=0,rounding_size=1.2"
         self.axes.add_patch(
             FancyBboxPatch((x, y), width, height, style, facecolor=fill, edgecolor="#BBBBBB", linewidth=1, zorder=0)
@@ -70,7 +70,7 @@ class Sheet:
         self.text(x + 1.2, y + height - 1.8, title, size=8.5, colour=QUIET, align="left")
 
     def dot(self, x: float, y: float, sign: str) -> Box:
-        """An operation of two things, in a circle: their sum, or their product."""
+        """Draws a circle with the sign of an operation: sum or product."""
         self.axes.add_patch(Circle((x, y), 1.3, facecolor=PAPER, edgecolor=INK, linewidth=1, zorder=2))
         self.text(x, y, sign, size=11)
         return Box(x, y, 2.6, 2.6)
@@ -81,24 +81,24 @@ class Sheet:
         self.axes.text(x, y, text, fontsize=size, color=colour, weight=weight, ha=align, va="center", linespacing=1.25)
 
     def line(self, *points: tuple[float, float], colour: str = INK, style: str = "-") -> None:
-        """Through all points, behind the boxes."""
+        """Draws a line through all points, behind the boxes."""
         columns, rows = zip(*points, strict=True)
         self.axes.plot(columns, rows, color=colour, linewidth=1.1, linestyle=style, zorder=0.9)
 
     def arrow(self, *points: tuple[float, float], colour: str = INK) -> None:
-        """A line whose head is at the last point."""
+        """Draws a line with an arrowhead at the last point."""
         self.line(*points[:-1], colour=colour)
         tip = FancyArrowPatch(points[-2], points[-1], arrowstyle="-|>", mutation_scale=9, color=colour,
                               linewidth=1.1, shrinkA=0, shrinkB=0, zorder=0.9)  # fmt: skip
         self.axes.add_patch(tip)
 
     def chain(self, boxes: Sequence[Box]) -> None:
-        """Arrows from each to the next, left to right."""
+        """Draws an arrow from each box to the next, left to right."""
         for one, other in pairwise(boxes):
             self.arrow(one.right, other.left)
 
     def svg(self) -> bytes:
-        """The drawing; the same one gives the same bytes."""
+        """The drawing as SVG; the same drawing gives the same bytes."""
         content = io.BytesIO()
         with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "mirnet"}):
             self.figure.savefig(content, format="svg", metadata={"Date": None})
@@ -121,15 +121,15 @@ def group(parameters: int) -> bytes:
     """The whole of MIRNet with its RRGs."""
     sheet = Sheet(104, 42)
     sheet.text(2, 40, "MIRNet, as the paper has it", bold=True, align="left")
-    dark = sheet.box(6, 31, "dark\npicture", width=8, fill=PAPER)
+    dark = sheet.box(6, 31, "dark\nimage", width=8, fill=PAPER)
     first = sheet.box(19, 31, "3×3", width=7)
     rrgs = [sheet.box(34 + 15 * n, 31, f"RRG {n + 1}", width=11, fill="#E4E0F2", bold=True) for n in range(3)]
     last = sheet.box(78, 31, "3×3", width=7)
     plus = sheet.dot(87, 31, "+")
-    bright = sheet.box(97, 31, "bright\npicture", width=9, fill=PAPER)
+    bright = sheet.box(97, 31, "bright\nimage", width=9, fill=PAPER)
     sheet.chain([dark, first, *rrgs, last, plus, bright])
     sheet.arrow(dark.top, (dark.x, 37), (plus.x, 37), plus.top, colour=QUIET)
-    sheet.text(46, 38.2, "the picture itself: everything in between only has to find what is missing", colour=QUIET)
+    sheet.text(46, 38.2, "skip connection: the blocks in between only compute the difference", colour=QUIET)
 
     sheet.frame(25, 3, 77, 21, "inside an RRG (recursive residual group)")
     sheet.line((28.6, 28.3), (25.6, 23.8), colour="#AAAAAA", style=":")
@@ -141,8 +141,8 @@ def group(parameters: int) -> bytes:
     leave = sheet.box(96, 11, "features", width=9, fill=PAPER)
     sheet.chain([enter, *mrbs, conv, total, leave])
     sheet.arrow(enter.top, (enter.x, 17), (total.x, 17), total.top, colour=QUIET)
-    sheet.text(60, 18.3, "a skip around the group", colour=QUIET)
-    sheet.text(63, 5.5, "each MRB has such a skip of its own", colour=QUIET)
+    sheet.text(60, 18.3, "skip connection of the group", colour=QUIET)
+    sheet.text(63, 5.5, "each MRB has a skip connection of its own", colour=QUIET)
     sheet.text(12.5, 15.5, f"3 RRGs\nof 2 MRBs each,\n64 features:\n{parameters:,}\nparameters", colour=QUIET)
     return sheet.svg()
 
@@ -150,8 +150,8 @@ def group(parameters: int) -> bytes:
 def lite(shape: Shape, parameters: int, height: int, width: int) -> bytes:
     """lite: the same RRG, once, behind exposure and stem."""
     sheet = Sheet(104, 22)
-    picture = f"3 × {height} × {width}"
-    dark = sheet.box(6, 12, "dark\npicture", width=9, fill=PAPER)
+    size = f"3 × {height} × {width}"
+    dark = sheet.box(6, 12, "dark\nimage", width=9, fill=PAPER)
     exposed = sheet.box(19.5, 12, "expose\nby the stops", width=12, fill="#FFF6D8")
     stem = sheet.box(34.5, 12, "2×2 pixels\nto channels", width=11)
     first = sheet.box(46, 12, "3×3", width=6)
@@ -159,20 +159,20 @@ def lite(shape: Shape, parameters: int, height: int, width: int) -> bytes:
     last = sheet.box(70, 12, "3×3", width=6)
     shuffle = sheet.box(81, 12, "channels to\n2×2 pixels", width=11)
     plus = sheet.dot(90.5, 12, "+")
-    bright = sheet.box(98.5, 12, "bright\npicture", width=9, fill=PAPER)
+    bright = sheet.box(98.5, 12, "bright\nimage", width=9, fill=PAPER)
     sheet.chain([dark, exposed, stem, first, rrg, last, shuffle, plus, bright])
     sheet.arrow((27.3, 12), (27.3, 18), (plus.x, 18), plus.top, colour=QUIET)
-    sheet.text(58, 19.3, "the exposed picture itself, at full resolution", colour=QUIET)
-    head = sheet.box(19.5, 4, "head (thumbnail → stops), or you", width=27, height=3.6, fill="#FFF6D8", size=8)
+    sheet.text(58, 19.3, "skip connection at full resolution", colour=QUIET)
+    head = sheet.box(19.5, 4, "head (thumbnail → stops), or the user", width=27, height=3.6, fill="#FFF6D8", size=8)
     sheet.arrow((19.5, head.top[1]), exposed.bottom)
-    sheet.text(6, 8, picture, size=7, colour=QUIET)
+    sheet.text(6, 8, size, size=7, colour=QUIET)
     sheet.text(58, 7.6, str(shape), size=7, colour=QUIET)
-    sheet.text(77, 4, f"{parameters:,} parameters, the head's included", colour=QUIET)
+    sheet.text(77, 4, f"{parameters:,} parameters, with the head", colour=QUIET)
     return sheet.svg()
 
 
 def mrb(shapes: Sequence[Shape]) -> bytes:
-    """The multi-scale residual block, with the sizes that `shapes` says."""
+    """The multi-scale residual block, with the sizes in `shapes`."""
     sheet = Sheet(104, 50)
     rows = (37, 23, 9)
     enter = sheet.box(6, rows[0], "features", width=9, fill=PAPER)
@@ -206,7 +206,7 @@ def mrb(shapes: Sequence[Shape]) -> bytes:
     sheet.chain([last, conv, plus])
     sheet.arrow(plus.right, (103.5, rows[0]))
     sheet.arrow(enter.top, (enter.x, 44), (plus.x, 44), plus.top, colour=QUIET)
-    sheet.text(52, 45.2, "the block's skip", colour=QUIET)
+    sheet.text(52, 45.2, "skip connection of the block", colour=QUIET)
     for x, title in ((21, "first column"), (34, "full exchange"), (47, "fusion"), (60, "second column")):
         sheet.text(x, 48, title, colour=QUIET)
     sheet.text(86, 48, "all together, at full size", colour=QUIET)
@@ -218,7 +218,7 @@ def skff() -> bytes:
     sheet = Sheet(104, 34)
     rows = (26, 17, 8)
     streams = [
-        sheet.box(9, row, f"{name}\n(brought to\none size)", width=13, height=6.5, fill=fill, edge=edge, size=8)
+        sheet.box(9, row, f"{name}\n(resized to\none size)", width=13, height=6.5, fill=fill, edge=edge, size=8)
         for row, name, fill, edge in zip(rows, STREAM_NAMES, STREAM_FILLS, STREAM_COLOURS, strict=True)
     ]
     added, fused = sheet.dot(22, 17, "+"), sheet.dot(96, 17, "+")
@@ -236,7 +236,7 @@ def skff() -> bytes:
         sheet.arrow(squeeze.right, head.left)
         sheet.arrow(head.right, (softmax.left[0], row))
         sheet.arrow((softmax.right[0], row), times.left, colour=colour)
-        sheet.text(78.7, row + 1.5, "its votes", size=7.5, colour=colour)
+        sheet.text(78.7, row + 1.5, "weights", size=7.5, colour=colour)
         edge = stream.top if side > 0 else stream.bottom
         sheet.arrow(edge, (stream.x, height), (times.x, height), (times.x, row + 1.3 * side), colour=colour)
         for start, total in ((stream.right, added), (times.right, fused)):
@@ -254,8 +254,8 @@ def dau() -> bytes:
     sheet.chain([enter, *body])
     split = (40, 17)
     sheet.line(body[-1].right, split)
-    sheet.frame(42, 18.5, 41, 13, "spatial attention: where to look, H × W weights", fill="#EEF5FA")
-    sheet.frame(42, 2.5, 41, 13, "channel attention: what to look at, C weights", fill="#FBF3EE")
+    sheet.frame(42, 18.5, 41, 13, "spatial attention: H × W weights", fill="#EEF5FA")
+    sheet.frame(42, 2.5, 41, 13, "channel attention: C weights", fill="#FBF3EE")
     where = [
         sheet.box(x, 24, text, width=width, height=5, fill=PAPER, size=8)
         for x, text, width in ((50, "max, mean of\nthe channels", 12), (62, "5×5", 6), (71, "sigmoid", 7.5))
@@ -286,7 +286,7 @@ def resizing() -> bytes:
     sheet.text(2, 44.3, "as in the paper", bold=True, align="left")
     _branches(sheet, 2, 35.3, "down: half the size, twice the channels", paper_down, ("blur ÷2", "1×1"))
     _branches(sheet, 54, 35.3, "up: twice the size, half the channels", paper_up, ("bilinear ×2", "1×1"))
-    sheet.text(2, 21.3, "light resizing, ours, which the shipped lite uses", bold=True, align="left")
+    sheet.text(2, 21.3, "light resizing, used by lite", bold=True, align="left")
     light_down = ("3×3", "PReLU", "mean 2×2", "1×1")
     _branches(sheet, 2, 12, "down", light_down, ("mean 2×2", "1×1"))
     _branches(sheet, 54, 12, "up: one branch", ("1×1", "bilinear ×2"), None)

@@ -1,9 +1,9 @@
-"""Draws all figures of docs/how-it-works.md, from the weights that mirnet ships and the photographs of examples/.
+"""Draws all figures of docs/how-it-works.md, from the shipped weights and the photos of examples/.
 
     python docs/figures/make_figures.py [FOLDER [SHRINK]]
 
-FOLDER is where they go; without it, beside this file. With a SHRINK only every so many pixels are looked at, for a
-quick try. Needs `pip install 'mirnet[train]'`. The same weights give the
+FOLDER is the target, by default the folder of this file. SHRINK uses only every SHRINK-th pixel, for a quick
+test. Needs `pip install 'mirnet[train]'`. The same weights give the
 same figures; `made-from.json` says which weights these were.
 """
 
@@ -16,10 +16,10 @@ from pathlib import Path
 
 import diagrams
 import matplotlib
-import pictures
+import panels
 import torch
-from listen import load_network, observe, prepare
 from matplotlib.figure import Figure
+from recording import load_network, prepare, record
 
 from mirnet.files import write_whole
 from mirnet.network import Lite, build
@@ -34,13 +34,13 @@ DPI = 100
 
 
 def figures(network: Lite, shrink: int) -> dict[str, Callable[[], bytes]]:
-    """Every figure by its file's name, drawn when called."""
+    """A function that draws the figure, for each file name."""
     files = {name: REPOSITORY / "examples" / file for name, file in PHOTOS.items()}
-    photos = {name: observe(network, prepare(network, file, shrink)) for name, file in files.items()}
+    photos = {name: record(network, prepare(network, file, shrink)) for name, file in files.items()}
     cat, coffee, rocket = photos.values()
     eye, lattice = ([number // shrink for number in square] for square in (CAT_EYE, LATTICE))
-    shapes = [diagrams.Shape(*cat.passages[f"first.{stream}"].left.shape) for stream in range(3)]
-    height, width = cat.seen.dark.shape[1:]
+    shapes = [diagrams.Shape(*cat.modules[f"first.{stream}"].output.shape) for stream in range(3)]
+    height, width = cat.photo.dark.shape[1:]
     return {
         "group.svg": lambda: diagrams.group(_paper_parameters()),
         "lite.svg": lambda: diagrams.lite(shapes[0], _count(network), height, width),
@@ -48,16 +48,16 @@ def figures(network: Lite, shrink: int) -> dict[str, Callable[[], bytes]]:
         "skff.svg": diagrams.skff,
         "dau.svg": diagrams.dau,
         "resizing.svg": diagrams.resizing,
-        "exposure.jpg": lambda: _jpeg(pictures.exposure(cat, eye)),
-        "residuals.jpg": lambda: _jpeg(pictures.residuals(cat)),
-        "streams.jpg": lambda: _jpeg(pictures.streams(cat)),
-        "skff-votes.png": lambda: _png(pictures.votes(cat)),
-        "skff-where.jpg": lambda: _jpeg(pictures.where([cat, coffee])),
-        "dau-spatial.jpg": lambda: _jpeg(pictures.spatial_attention(cat)),
-        "dau-channel.png": lambda: _png(pictures.channel_attention(cat)),
-        "resizing-branches.jpg": lambda: _jpeg(pictures.branches(network, cat)),
-        "resizing-aliasing.jpg": lambda: _jpeg(pictures.aliasing(rocket.seen.exposed, lattice)),
-        "switched-off.jpg": lambda: _jpeg(pictures.switched_off(network, photos)),
+        "exposure.jpg": lambda: _jpeg(panels.exposure(cat, eye)),
+        "residuals.jpg": lambda: _jpeg(panels.residuals(cat)),
+        "streams.jpg": lambda: _jpeg(panels.streams(cat)),
+        "skff-weights.png": lambda: _png(panels.skff_weights(cat)),
+        "skff-where.jpg": lambda: _jpeg(panels.where([cat, coffee])),
+        "dau-spatial.jpg": lambda: _jpeg(panels.spatial_attention(cat)),
+        "dau-channel.png": lambda: _png(panels.channel_attention(cat)),
+        "resizing-branches.jpg": lambda: _jpeg(panels.branches(network, cat)),
+        "resizing-aliasing.jpg": lambda: _jpeg(panels.aliasing(rocket.photo.exposed, lattice)),
+        "switched-off.jpg": lambda: _jpeg(panels.switched_off(network, photos)),
     }
 
 
@@ -85,7 +85,7 @@ def _png(figure: Figure) -> bytes:
 
 
 def _jpeg(figure: Figure) -> bytes:
-    """For photographs, which PNG would make large; colours at full resolution, or letters would fray."""
+    """For photos, which are large as PNG; colours at full resolution, for sharp letters."""
     return _saved(figure, format="jpeg", pil_kwargs={"quality": 80, "subsampling": 0, "optimize": True})
 
 

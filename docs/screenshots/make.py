@@ -1,6 +1,6 @@
-"""Photographs the page: `python docs/screenshots/make.py`, with chromium. Look at every one before you commit it.
+"""Takes screenshots of the page: `python docs/screenshots/make.py`, with chromium. Check each before you commit it.
 
-They are shrunk and kept as lossy WebP, so that the repository stays small.
+They are shrunk and stored as lossy WebP, so that the repository stays small.
 """
 
 import io
@@ -17,38 +17,38 @@ sys.path.insert(0, str(REPOSITORY / "tests"))
 
 from page_browser import Visit, chromium, serving, visit  # type: ignore[import-not-found]  # noqa: E402
 
-EXAMPLES = REPOSITORY / "examples"  # of these only pictures that are CC0: others want their credit beside them
+EXAMPLES = REPOSITORY / "examples"  # only photos under CC0 or public domain: others need their credit beside them
 QUALITY = 88
 LARGEST_WIDTH_PX = 1000
 
 
-def keep(seen: Visit, name: str) -> None:
-    """Write NAME.webp of what is seen now."""
-    picture = PIL.Image.open(io.BytesIO(seen.page.screenshot())).convert("RGB")
-    if picture.width > LARGEST_WIDTH_PX:
-        size = (LARGEST_WIDTH_PX, round(picture.height * LARGEST_WIDTH_PX / picture.width))
-        picture = picture.resize(size, PIL.Image.Resampling.LANCZOS)
+def save_screenshot(seen: Visit, name: str) -> None:
+    """Writes NAME.webp, a screenshot of the page as it is."""
+    image = PIL.Image.open(io.BytesIO(seen.page.screenshot())).convert("RGB")
+    if image.width > LARGEST_WIDTH_PX:
+        size = (LARGEST_WIDTH_PX, round(image.height * LARGEST_WIDTH_PX / image.width))
+        image = image.resize(size, PIL.Image.Resampling.LANCZOS)
     path = HERE / f"{name}.webp"
-    picture.save(path, quality=QUALITY, method=6)
+    image.save(path, quality=QUALITY, method=6)
     print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 
-def ready(seen: Visit, *names: str) -> None:
+def add_photos(seen: Visit, *names: str) -> None:
     seen.add(*(EXAMPLES / name for name in names))
     seen.settle()
-    seen.page.wait_for_timeout(600)  # thumbnails, and what was busy fades
+    seen.page.wait_for_timeout(600)  # until thumbnails are drawn and indicators have faded
 
 
 def wide(browser: Browser, address: str) -> None:
     with visit(browser, address, theme="dark") as seen:
         seen.page.wait_for_timeout(300)
-        keep(seen, "wide-dark-welcome")
-        ready(seen, "coffee-twin.jpg")
-        keep(seen, "wide-dark-compare")
+        save_screenshot(seen, "wide-dark-welcome")
+        add_photos(seen, "coffee-twin.jpg")
+        save_screenshot(seen, "wide-dark-compare")
     with visit(browser, address, theme="light") as seen:
         seen.add({"name": "holiday-notes.jpg", "mimeType": "image/jpeg", "buffer": b"no picture"})
         seen.settle()
-        ready(seen, "rocket-at-dusk.jpg", "cat-twin.jpg", "coffee-twin.jpg")
+        add_photos(seen, "rocket-at-dusk.jpg", "cat-twin.jpg", "coffee-twin.jpg")
         seen.page.click(".card:nth-child(2) .face")
         seen.settle()
         seen.slide("exposure", 0.5)
@@ -56,20 +56,20 @@ def wide(browser: Browser, address: str) -> None:
         seen.settle()
         seen.page.wait_for_timeout(600)
         seen.settle()
-        keep(seen, "wide-light-queue-error")
+        save_screenshot(seen, "wide-light-queue-error")
 
 
 def phone(browser: Browser, address: str) -> None:
     with visit(browser, address, width=360, theme="light", device_scale_factor=1.5) as seen:
-        ready(seen, "coffee-twin.jpg")
-        keep(seen, "phone-light-compare")
+        add_photos(seen, "coffee-twin.jpg")
+        save_screenshot(seen, "phone-light-compare")
     with visit(browser, address, width=360, theme="dark", device_scale_factor=1.5) as seen:
-        ready(seen, "rocket-at-dusk.jpg")
+        add_photos(seen, "rocket-at-dusk.jpg")
         seen.page.click("#night")
         seen.page.locator("#strength").scroll_into_view_if_needed()
         seen.page.wait_for_timeout(600)
         seen.settle()
-        keep(seen, "phone-dark-sliders")
+        save_screenshot(seen, "phone-dark-sliders")
 
 
 def lost(browser: Browser) -> None:
@@ -78,18 +78,18 @@ def lost(browser: Browser) -> None:
         serving() as (address, process),
         visit(browser, address, width=360, theme="dark", device_scale_factor=1.5) as seen,
     ):
-        ready(seen, "cat-twin.jpg")
+        add_photos(seen, "cat-twin.jpg")
         process.kill()
         seen.slide("exposure", 1)
         seen.page.wait_for_selector("#banner:not([hidden])")
-        keep(seen, "phone-dark-server-lost")
+        save_screenshot(seen, "phone-dark-server-lost")
 
 
 def main() -> None:
     program = shutil.which("chromium")
     if program is None:
         sys.exit(
-            "The page is photographed with chromium, which is not here; install it (on Debian: apt install chromium)."
+            "Screenshots need chromium, which is not installed; install it (on Debian: apt install chromium)."
         )
     with chromium(program) as browser:
         with serving() as (address, _):

@@ -1,25 +1,25 @@
 #!/bin/sh
-# Has a photograph enhanced by a mirnet service, with curl (7.87 or newer) alone.
+# Enhances a photo with a mirnet service, with curl (7.87 or newer) alone.
 #
 #     enhance.sh [--job] PHOTO [OPTION=VALUE ...]         enhance.sh party.jpg exposure=0.5 format=png
 #
-# Writes PHOTO.bright.EXT beside it and says the stops and seconds. --job is for large ones: it shows how far the work is.
-# MIRNET_URL: where the service is, if not at http://127.0.0.1:7411; MIRNET_TOKEN: its token, where it asks for one.
+# Writes PHOTO.bright.EXT beside it and prints stops and seconds. --job is for large photos: it shows the progress.
+# MIRNET_URL: the service's URL, by default http://127.0.0.1:7411; MIRNET_TOKEN: its token, if it needs one.
 set -eu
 url=${MIRNET_URL:-http://127.0.0.1:7411}
 tries=8
 
 say() { echo "$*" >&2; }
 
-# Words of curl's that are nobody else's business: what is on a command line, all users of a machine can read.
+# The token as curl's configuration, not as an argument: all users of a machine can read command lines.
 secrets() {
     [ -z "${MIRNET_TOKEN-}" ] || printf 'header = "Authorization: Bearer %s"\n' "$(printf %s "$MIRNET_TOKEN" | sed 's/["\\]/\\&/g')"
 }
 
-# What the service says is wrong, in its own sentence: `detail` of the problem in $body.
+# Prints the service's error message: `detail` of the problem in $body.
 problem() { sed -nE 's/.*"detail": *"(([^"\\]|\\.)*)".*/\1/p' "$body" | sed -E 's/\\(["\\/])/\1/g'; }
 
-# ask PATH CURL_OPTION...: the answer comes into $body and, in part, into variables. A busy service is asked again.
+# ask PATH CURL_OPTION...: sends a request; the response goes to $body, its headers to variables. Retries when the service is busy.
 ask() {
     path=$1
     shift

@@ -1,4 +1,4 @@
-"""What happens inside a real network, as pictures: each function draws one figure of docs/how-it-works.md."""
+"""The figures of docs/how-it-works.md that show features of a network; each function draws one figure."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import torch
 from diagrams import STREAM_COLOURS, STREAM_NAMES
-from listen import FREEZES, Observed, with_frozen
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
+from recording import CONSTANTS, Recording, restore_with_constant
 from torch import Tensor, nn
 
 from mirnet.network import Lite
@@ -26,54 +26,54 @@ FUSIONS = {
 }
 
 
-def exposure(observed: Observed, square: Sequence[int]) -> Figure:
-    """Dark, exposed, what the network adds, restored; below, a square (top, left, side) of each."""
-    seen = observed.seen
-    added = observed.restored - seen.exposed
-    stops = float(seen.stops.mean())
+def exposure(recording: Recording, square: Sequence[int]) -> Figure:
+    """Dark, exposed, residual of the network, restored; below, a square (top, left, side) of each."""
+    photo = recording.photo
+    added = recording.restored - photo.exposed
+    stops = float(photo.stops.mean())
     panels = {
-        "the photograph as it is": seen.dark,
-        f"exposed by {stops:+.1f} stops": seen.exposed,
+        "the photo as it is": photo.dark,
+        f"exposed by {stops:+.1f} stops": photo.exposed,
         "added by the network, ×3": (0.5 + 3 * added).clamp(0, 1),
-        "restored: the sum of both": observed.restored,
+        "restored: the sum of both": recording.restored,
     }
     top, left, side = square
     figure, rows = _grid(2, 4, 10.5, 4.7, heights=(2, 3))
-    for column, (title, picture) in enumerate(panels.items()):
-        _show(rows[0][column], picture, title)
+    for column, (title, image) in enumerate(panels.items()):
+        _show(rows[0][column], image, title)
         rows[0][column].add_patch(Rectangle((left, top), side, side, fill=False, edgecolor="white", linewidth=1))
-        _show(rows[1][column], picture[:, top : top + side, left : left + side])
+        _show(rows[1][column], image[:, top : top + side, left : left + side])
     return figure
 
 
-def streams(observed: Observed) -> Figure:
-    """How loud each stream is where, behind both columns of the MRB."""
+def streams(recording: Recording) -> Figure:
+    """The strength of each stream at each pixel, behind both columns of the MRB."""
     figure, rows = _grid(2, 3, 11, 5.2)
     for row, column in zip(rows, COLUMNS, strict=True):
         for stream, axes in enumerate(row):
-            left = observed.passages[f"{column}.{stream}"].left
-            channels, height, width = left.shape
+            output = recording.modules[f"{column}.{stream}"].output
+            channels, height, width = output.shape
             title = f"{STREAM_NAMES[stream]}, {column} column: {channels} × {height} × {width}"
-            _map(axes, figure, loudness(left), title, colour=STREAM_COLOURS[stream])
+            _map(axes, figure, strength(output), title, colour=STREAM_COLOURS[stream])
     return figure
 
 
-def residuals(observed: Observed) -> Figure:
-    """What enters the RRG and what each skip connection lets its block add, down to the picture."""
-    figure, ((entered, block, group, picture),) = _grid(1, 4, 12, 2.2)
-    _map(entered, figure, loudness(observed.passages["rrg"].entered), "features that enter the RRG")
-    _map(block, figure, loudness(observed.passages["mrb"].added), "what the MRB adds")
-    _map(group, figure, loudness(observed.passages["rrg"].added), "what the RRG adds")
-    change = (observed.restored - observed.seen.exposed).square().mean(0).sqrt()
-    _map(picture, figure, change, "what the network adds")
+def residuals(recording: Recording) -> Figure:
+    """The features that enter the RRG, and the residuals of the MRB, the RRG and the network."""
+    figure, ((entered, block, group, image),) = _grid(1, 4, 12, 2.2)
+    _map(entered, figure, strength(recording.modules["rrg"].input), "features that enter the RRG")
+    _map(block, figure, strength(recording.modules["mrb"].residual), "residual of the MRB")
+    _map(group, figure, strength(recording.modules["rrg"].residual), "residual of the RRG")
+    change = (recording.restored - recording.photo.exposed).square().mean(0).sqrt()
+    _map(image, figure, change, "residual of the network")
     return figure
 
 
-def votes(observed: Observed) -> Figure:
-    """The votes of all four SKFFs, a column for a channel, sorted by the full stream's."""
+def skff_weights(recording: Recording) -> Figure:
+    """The weights of all four SKFFs, a column for a channel, sorted by the full stream's."""
     figure, rows = _grid(2, 2, 11, 4.6)
     for axes, (name, title) in zip((*rows[0], *rows[1]), FUSIONS.items(), strict=True):
-        shares = observed.fusions[name].votes.numpy()  # (S, C)
+        shares = recording.fusions[name].weights.numpy()  # (S, C)
         shares = shares[:, np.argsort(-shares[0], kind="stable")]
         edges = np.arange(shares.shape[1] + 1) - 0.5
         below = np.zeros(shares.shape[1])
@@ -85,17 +85,17 @@ def votes(observed: Observed) -> Figure:
         axes.set(xlim=(edges[0], edges[-1]), ylim=(0, 1), yticks=(0, 1 / 3, 2 / 3, 1), xlabel="channel")
         axes.set_yticklabels(("0", "⅓", "⅔", "1"))
         won = ", ".join(f"{name} {count}" for name, count in zip(STREAM_NAMES, wins, strict=True))
-        axes.set_title(f"{title}\nmost votes in so many channels: {won}", fontsize=9)
+        axes.set_title(f"{title}\nchannels in which a stream has the largest weight: {won}", fontsize=9)
         _bare(axes)
     return _with_legend(figure)
 
 
-def where(photos: Sequence[Observed]) -> Figure:
-    """Which stream each place of the last fusion comes from: mixed in the streams' colours, and one by one."""
+def where(photos: Sequence[Recording]) -> Figure:
+    """The share of each stream in the last fusion: mixed in the streams' colours, and one by one."""
     figure, rows = _grid(len(photos), 5, 14, 2.25 * len(photos) + 0.4)
-    for row, observed in zip(rows, photos, strict=True):
-        shares = _cropped(observed.fusions["fuse"].shares(), observed)
-        _show(row[0], observed.seen.exposed, "exposed photograph")
+    for row, recording in zip(rows, photos, strict=True):
+        shares = _cropped(recording.fusions["fuse"].shares(), recording)
+        _show(row[0], recording.photo.exposed, "exposed photo")
         colours = torch.tensor([to_rgb(colour) for colour in STREAM_COLOURS])
         _show(row[1], torch.einsum("shw,sc->chw", shares, colours), "all three, mixed")
         for axes, name, share, colour in zip(row[2:], STREAM_NAMES, shares, STREAM_COLOURS, strict=True):
@@ -104,23 +104,23 @@ def where(photos: Sequence[Observed]) -> Figure:
     return _with_legend(figure)
 
 
-def spatial_attention(observed: Observed) -> Figure:
+def spatial_attention(recording: Recording) -> Figure:
     """The spatial attention of all six DAUs."""
     figure, rows = _grid(2, 3, 11, 5.2)
     for row, column in zip(rows, COLUMNS, strict=True):
         for stream, axes in enumerate(row):
-            weights = _cropped(observed.spatial[f"{column}.{stream}"], observed)
+            weights = _cropped(recording.spatial[f"{column}.{stream}"], recording)
             title = f"{STREAM_NAMES[stream]}, {column} column"
             _map(axes, figure, weights, title, colour=STREAM_COLOURS[stream], map_name="inferno")
     return figure
 
 
-def channel_attention(observed: Observed) -> Figure:
+def channel_attention(recording: Recording) -> Figure:
     """The channel attention of all six DAUs, sorted, on the whole scale that a sigmoid has."""
     figure, rows = _grid(2, 3, 11, 3)
     for row, column in zip(rows, COLUMNS, strict=True):
         for stream, axes in enumerate(row):
-            weights = np.sort(observed.channel[f"{column}.{stream}"].numpy())[::-1]
+            weights = np.sort(recording.channel[f"{column}.{stream}"].numpy())[::-1]
             axes.stairs(weights, fill=True, color=STREAM_COLOURS[stream])
             axes.set(xlim=(0, len(weights)), ylim=(0, 1), yticks=(0, 0.5, 1))
             axes.axhline(0.5, color="white", linewidth=1, linestyle=":")
@@ -131,26 +131,26 @@ def channel_attention(observed: Observed) -> Figure:
     return figure
 
 
-def branches(network: Lite, observed: Observed) -> Figure:
+def branches(network: Lite, recording: Recording) -> Figure:
     """The two branches of a real down-sampler, from the full stream to the half one."""
     down = network.get_submodule("restorer.trunk.rrgs.0.mrbs.0.resize.0_1.0")
     assert isinstance(down, Down | LightDown)
-    entered = observed.passages["resize.0_1"].entered
+    entered = recording.modules["resize.0_1"].input
     with torch.inference_mode():
         main, skip = down.main(entered[None])[0], down.skip(entered[None])[0]
     figure, ((first, second, third, fourth),) = _grid(1, 4, 12, 2.2)
     for axes, features, title in (
-        (first, entered, "enters"), (second, main, "main branch"), (third, skip, "skip branch"),
-        (fourth, main + skip, "leaves: their sum"),
+        (first, entered, "input"), (second, main, "main branch"), (third, skip, "skip branch"),
+        (fourth, main + skip, "output: their sum"),
     ):  # fmt: skip
-        _map(axes, figure, loudness(features), f"{title}: {' × '.join(map(str, features.shape))}")
+        _map(axes, figure, strength(features), f"{title}: {' × '.join(map(str, features.shape))}")
     return figure
 
 
-def aliasing(picture: Tensor, square: Sequence[int]) -> Figure:
-    """A detail (top, left, side) of a picture (3, H, W), and halved twice in three ways."""
+def aliasing(image: Tensor, square: Sequence[int]) -> Figure:
+    """A detail (top, left, side) of an image (3, H, W), and the detail halved twice in three ways."""
     top, left, side = square
-    detail = picture[None, :, top : top + side, left : left + side]
+    detail = image[None, :, top : top + side, left : left + side]
     ways: Mapping[str, Callable[[Tensor], Tensor] | None] = {
         "a detail": None,
         "every second pixel, twice": lambda x: x[:, :, ::2, ::2],
@@ -163,21 +163,21 @@ def aliasing(picture: Tensor, square: Sequence[int]) -> Figure:
     return figure
 
 
-def switched_off(network: Lite, photos: Mapping[str, Observed]) -> Figure:
-    """What changes with one mechanism held still: the difference on the first photo, and the numbers on all."""
+def switched_off(network: Lite, photos: Mapping[str, Recording]) -> Figure:
+    """The change with one mechanism replaced by a constant: as an image for the first photo, as a number for all."""
     figure = Figure(figsize=(13, 5.2), layout="constrained")
-    grid = figure.add_gridspec(2, len(FREEZES), height_ratios=(1, 1.1))
+    grid = figure.add_gridspec(2, len(CONSTANTS), height_ratios=(1, 1.1))
     changes = {
-        name: {what: with_frozen(network, observed.seen, what) - observed.restored for what in FREEZES}
-        for name, observed in photos.items()
+        name: {what: restore_with_constant(network, recording.photo, what) - recording.restored for what in CONSTANTS}
+        for name, recording in photos.items()
     }
     for column, (what, change) in enumerate(next(iter(changes.values())).items()):
         mechanism, _, how = what.partition(": ")
         _show(figure.add_subplot(grid[0, column]), (0.5 + 4 * change).clamp(0, 1), f"{mechanism}\n{how}".strip())
     axes = figure.add_subplot(grid[1, :])
-    rows = ["all that the network changes", *FREEZES]
-    for number, (name, observed) in enumerate(photos.items()):
-        whole = levels(observed.restored - observed.seen.exposed)
+    rows = ["the whole change by the network", *CONSTANTS]
+    for number, (name, recording) in enumerate(photos.items()):
+        whole = levels(recording.restored - recording.photo.exposed)
         values = [whole, *(levels(change) for change in changes[name].values())]
         places = np.arange(len(rows)) + (number - 1) * 0.27
         bars = axes.barh(places, values, height=0.25, color=("#444444", "#888888", "#BBBBBB")[number], label=name)
@@ -191,17 +191,17 @@ def switched_off(network: Lite, photos: Mapping[str, Observed]) -> Figure:
     return figure
 
 
-def loudness(features: Tensor) -> Tensor:
+def strength(features: Tensor) -> Tensor:
     """(C, h, w) to (h, w): the root mean square of the channels."""
     return features.square().mean(0).sqrt()
 
 
 def levels(change: Tensor) -> float:
-    """The root mean square of a difference of pictures, in levels of 255."""
+    """The root mean square of a difference of images, in levels of 255."""
     return 255 * math.sqrt(float(change.square().mean()))
 
 
-# --- how panels look ------------------------------------------------------------------------------
+# --- layout ------------------------------------------------------------------------------
 
 
 def _grid(rows: int, columns: int, width: float, height: float,
@@ -210,15 +210,15 @@ def _grid(rows: int, columns: int, width: float, height: float,
     return figure, figure.subplots(rows, columns, squeeze=False, gridspec_kw={"height_ratios": heights})
 
 
-def _show(axes: Axes, picture: Tensor, title: str = "") -> None:  # (3, H, W) in [0, 1]
-    axes.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")
+def _show(axes: Axes, image: Tensor, title: str = "") -> None:  # (3, H, W) in [0, 1]
+    axes.imshow(image.permute(1, 2, 0).numpy(), interpolation="nearest")
     axes.set_title(title, fontsize=9)
     axes.set_axis_off()
 
 
 def _map(axes: Axes, figure: Figure, values: Tensor, title: str, *, colour: str = "black", map_name: str = "viridis",
          limits: tuple[float, float] | None = None) -> None:  # fmt: skip
-    """(h, w) with its scale beside it: from least to most, or between limits."""
+    """Draws (h, w) with its scale: from the smallest to the largest value, or between limits."""
     low, high = limits or (float(values.min()), float(values.max()))
     image = axes.imshow(values.numpy(), cmap=map_name, vmin=low, vmax=high, interpolation="nearest")
     axes.set_title(title, fontsize=9, color=colour)
@@ -240,9 +240,9 @@ def _with_legend(figure: Figure) -> Figure:
     return figure
 
 
-def _cropped(maps: Tensor, observed: Observed) -> Tensor:
-    """Maps (…, h, w) without what was padded to a multiple of the network's coarsest pixel."""
-    height, width = observed.seen.dark.shape[1:]
-    full = observed.passages["mrb"].entered.shape[1]  # rows of the full stream, padding included
+def _cropped(maps: Tensor, recording: Recording) -> Tensor:
+    """Maps (…, h, w) without the padding to a multiple of the network's coarsest pixel."""
+    height, width = recording.photo.dark.shape[1:]
+    full = recording.modules["mrb"].input.shape[1]  # rows of the full stream, padding included
     pixel = 2 * full / maps.shape[-2]
     return maps[..., : math.ceil(height / pixel), : math.ceil(width / pixel)]
