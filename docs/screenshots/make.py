@@ -88,9 +88,7 @@ def lost(browser: Browser) -> None:
 def main() -> None:
     program = shutil.which("chromium")
     if program is None:
-        sys.exit(
-            "Screenshots need chromium, which is not installed; install it (on Debian: apt install chromium)."
-        )
+        sys.exit("Screenshots need chromium, which is not installed; install it (on Debian: apt install chromium).")
     with chromium(program) as browser:
         with serving() as (address, _):
             wide(browser, address)
