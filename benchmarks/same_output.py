@@ -529,8 +529,6 @@ RUNS = {
                "--recipe", "plain", "--loss", "l1", "--ssim-weight", "0.2", "--gt-mean-weight", "0.5", "--ema", "0.9",
                "--optimiser", "adam", "--schedule", "cosine", "--warmup-steps", "2", "--clip-norm", "0.3",
                "--precision", "bf16"],
-    "rare options": ["pairs", "--steps", "6", "--validate-steps", "6", "--head-steps", "0", "--val", "validation",
-                     "--loss", "psnr", "--accumulate", "2", "--mixup", "0.5", "--jitter-gamma", "0.1"],
     "v2-paper": ["pairs", "--preset", "v2-paper", "--recipe", "paper", "--steps", "2", "--validate-steps", "2",
                  "--head-steps", "0", "--val", "validation"],
 }  # fmt: skip
@@ -540,8 +538,18 @@ def record_train(program: Program) -> Found:
     found = {name: train_run(program, name, options) for name, options in RUNS.items()}
     longer = ["40" if each == "30" else each for each in RUNS["pairs"]]
     found["resumed"] = train_run(program, "pairs", [*longer, "--resume", "--override"])
-    found["listed"] = keep_facts(json.loads(program.must_run("runs", "runs", "--json")))
+    listed = json.loads(program.must_run("runs", "runs", "--json"))
+    for run in listed["runs"]:
+        drop_removed_settings(run["settings"])
+    found["listed"] = keep_facts(listed)
     return found
+
+
+def drop_removed_settings(settings: Found) -> None:
+    """Takes out what runs stored before 2026-12-01 and no longer do, all of it at its default here."""
+    for values, name in ((settings["recipe"], "accumulate"), (settings["recipe"]["feed"], "gamma"),
+                         (settings["recipe"]["feed"], "mixup")):  # fmt: skip
+        values.pop(name, None)
 
 
 def train_run(program: Program, name: str, options: list[str]) -> Found:
@@ -551,6 +559,7 @@ def train_run(program: Program, name: str, options: list[str]) -> Found:
     if done.returncode:
         return {"exit code": done.returncode, "error": done.stderr.decode().strip().splitlines()[-1:]}
     about = json.loads((run / "run.json").read_text("utf-8"))
+    drop_removed_settings(about["settings"])
     with (run / "log.csv").open(newline="") as file:
         rows = [{column: row[column] for column in row if column not in CLOCKS} for row in csv.DictReader(file)]
     return {
@@ -568,12 +577,10 @@ def train_run(program: Program, name: str, options: list[str]) -> Found:
 
 
 def record_export(program: Program) -> Found:
-    """The export of a run, and the average of it and what it began with; trains the run where there is none."""
+    """The export of a run; trains the run where there is none."""
     if not program.path("runs/noise-only").exists():
         train_run(program, "noise-only", RUNS["noise-only"])
-    done = program.run("average", "runs/noise-only", "lite", "-o", "average.safetensors")
-    average = program.path("average.safetensors")
-    found: Found = {"average": done.returncode or hash_tensors(average)}
+    found: Found = {}
     program.must_run("export", "runs/noise-only", "-o", "run.onnx")
     found["onnx"] = hash_file(program.path("run.onnx"))
     found["card"] = hash_file(program.path("run.json"))

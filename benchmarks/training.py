@@ -33,6 +33,7 @@ from mirnet.network import Lite, SceneNetwork, build
 from mirnet.network.lite import expose
 from mirnet.pairs import Pair
 from mirnet.training import loop, recipes
+from mirnet.training.batches import make_dimensions_uniform, normalise
 from mirnet.training.losses import charbonnier
 from mirnet.training.observer import SILENT
 from mirnet.training.optimisation import Optimisation
@@ -175,8 +176,9 @@ def ours(network: SceneNetwork, pairs: list[Pair], crop: int, batch: int, settin
     network = copy.deepcopy(network).to(fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     data = PairStore(pairs)
     data.solve_exposures()
+    crops = normalise(make_dimensions_uniform(data))
     run = RunFolder(Path(), writes=False)
-    context = loop.TrainingContext(network, data, [], run, settings, fabric, SILENT, lambda: False)
+    context = loop.TrainingContext(network, crops, [], run, settings, fabric, SILENT, lambda: False)
     named = {name: p for name, p in network.named_parameters() if not name.startswith("head.")}
     if isinstance(network, Lite):
         network.head.requires_grad_(False)

@@ -17,11 +17,17 @@ from mirnet.errors import DataError, SettingsError, WeightsError
 from mirnet.images import write_image
 from mirnet.network import LiteConfig, MIRNetConfig, checkpoints
 from mirnet.pairs import Pair
-from mirnet.training import losses, overfit_check, pipeline, recipes, sources, warm_start
-from mirnet.training.batches import CropMix, make_batch
+from mirnet.training import batches, losses, overfit_check, pipeline, recipes, sources, warm_start
+from mirnet.training.batches import CropMix, make_dimensions_uniform, normalise
 from mirnet.training.runs import figures, progress_strip
 from mirnet.training.runs.folder import RunFolder
 from mirnet.training.settings import TrainSettings
+
+
+def make_batch(pairs: PairStore, *arguments: Any, **options: Any) -> batches.Batch:
+    """A batch of crops of the pairs, uniform and normalised."""
+    return batches.make_batch(normalise(make_dimensions_uniform(pairs)), *arguments, **options)
+
 
 CPU = torch.device("cpu")
 RECIPE = recipes.change_recipe(recipes.PLAIN, recipes.RecipeChanges(crop=16, batch=4, lr=1e-3))
@@ -269,14 +275,14 @@ def test_a_slow_network_learns_fewer_and_smaller_crops(pictures: Path, monkeypat
 
 
 def test_the_check_names_weights_without_gradient(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    define: Callable[..., network.SceneNetwork] = pipeline.define
+    define: Callable[..., network.SceneNetwork] = pipeline.build_network
 
     def with_a_dead_part(*arguments: object) -> network.SceneNetwork:
         built = define(*arguments)
         built.dead = torch.nn.Linear(1, 1)
         return built
 
-    monkeypatch.setattr(pipeline, "define", with_a_dead_part)
+    monkeypatch.setattr(pipeline, "build_network", with_a_dead_part)
     verdict = quick_check(pictures, SHORT, monkeypatch)
     assert not verdict.fits
     assert "dead.weight" in str(verdict)

@@ -390,7 +390,7 @@ def test_a_published_checkpoint_is_where_a_run_begins(
         began.append({entry: tensor.clone() for entry, tensor in checkpoints.entries(job.network).items()})
         return True
 
-    monkeypatch.setattr(pipeline, "_train", look)
+    monkeypatch.setattr(pipeline, "train_model", look)
     watch = At()
     train(pictures, tmp_path / "run", replace(SHORT, preset=preset), start=published, observer=watch)
     expected = checkpoints.entries(weights)
@@ -404,7 +404,7 @@ def test_the_shipped_weights_are_where_a_run_begins(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     began: list[loop.TrainingContext] = []
-    monkeypatch.setattr(pipeline, "_train", lambda job, *_: bool(began.append(job)) or True)
+    monkeypatch.setattr(pipeline, "train_model", lambda job, *_: bool(began.append(job)) or True)
     monkeypatch.setattr(figures, "draw", lambda *_: [])
     train(pictures, tmp_path / "run", start=Path("lite"))
     shipped = load_file(Path(network.__file__).parents[1] / "weights/lite.safetensors")

@@ -679,7 +679,7 @@ def test_threads_and_device_reach_torch(pictures: Path, tmp_path: Path, monkeypa
         used.extend((torch.get_num_threads(), job.fabric.device))
         return True
 
-    monkeypatch.setattr(pipeline, "_train", look)
+    monkeypatch.setattr(pipeline, "train_model", look)
     arguments = [pictures / "data", "--run-dir", tmp_path / "run", *TINY, "--threads", 3, "--device"]
     assert mirnet_train(*arguments, "cpu") is None
     assert used == [3, torch.device("cpu")]

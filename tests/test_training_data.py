@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,8 +20,14 @@ from mirnet.images import write_image
 from mirnet.network import Lite, LiteConfig
 from mirnet.network.lite import AUGMENTED_VIEWS, apply_dead_zone
 from mirnet.pairs import Pair
-from mirnet.training import exposure_head, recipes
-from mirnet.training.batches import CropMix, make_batch
+from mirnet.training import batches, exposure_head, recipes
+from mirnet.training.batches import CropMix, make_dimensions_uniform, normalise
+
+
+def make_batch(pairs: PairStore, *arguments: Any, **options: Any) -> batches.Batch:
+    """A batch of crops of the pairs, uniform and normalised."""
+    return batches.make_batch(normalise(make_dimensions_uniform(pairs)), *arguments, **options)
+
 
 CPU = torch.device("cpu")
 Image = NDArray[np.uint8] | NDArray[np.uint16]

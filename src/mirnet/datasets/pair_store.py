@@ -1,6 +1,6 @@
-"""Training pictures in memory, as the integers that they are, or on disk where they do not fit.
+"""Training images in memory as integers, or read again for each batch where they do not fit.
 
-All pictures lie end to end in one flat buffer; a batch is gathered from it by index arithmetic, so
+All images lie end to end in one flat buffer; a batch is gathered from it by index arithmetic, so
 crops, flips, quarter turns and the reflection around small pictures cost one gather on any device.
 """
 
@@ -61,13 +61,13 @@ class PixelStore:
         return PixelStore(values, offsets, self.heights.to(device), self.widths.to(device), self.white)
 
     def crops(self, which: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """(B, 3, c, c) float32 in [0, 1] of pictures `which` (B,) at reflected `rows`, `columns` (B, c)."""
+        """(B, 3, c, c) integers, 0 to `white`, of images `which` (B,) at reflected `rows`, `columns` (B, c)."""
         height, width = self.heights[which], self.widths[which]
         rows, columns = reflect(rows, height[:, None]), reflect(columns, width[:, None])
         plane = rows[:, :, None] * width[:, None, None] + columns[:, None, :]  # (B, c, c)
         channels = torch.arange(3, device=which.device)[:, None] * (height * width)  # (3, B)
         index = (self.offsets[which] + channels).T[:, :, None, None] + plane[:, None]
-        return self.values[index].float() / self.white  # step (3) of the pipeline: normalise
+        return self.values[index]
 
 
 def reflect(position: Tensor, size: Tensor) -> Tensor:
@@ -158,7 +158,7 @@ class PairStore:
 
 
 def bytes_needed(shapes: Sequence[Shape]) -> int:
-    """What `Flat` takes for pictures of these shapes."""
+    """The bytes that a `PixelStore` needs for images of these shapes."""
     return sum(3 * shape.height * shape.width for shape in shapes) * (4 if any(shape.deep for shape in shapes) else 1)
 
 

@@ -75,6 +75,42 @@ def is_noise_only(crop_mix: CropMix) -> bool:
 
 
 @dataclass(frozen=True)
+class UniformCrops:
+    """Step (2): crops of one size from images of any size; smaller images are extended by reflection."""
+
+    pairs: PairStore
+
+    def cut(self, flat: PixelStore, which: Tensor, window: "_Window") -> Tensor:
+        """(B, 3, c, c) integers, 0 to `flat.white`, of images `which` (B,) of a buffer."""
+        return window.turn(flat.crops(which, window.rows, window.columns))
+
+
+def make_dimensions_uniform(pairs: PairStore) -> UniformCrops:
+    """Step (2) of the pipeline: all images of a batch get the same height and width."""
+    return UniformCrops(pairs)
+
+
+@dataclass(frozen=True)
+class NormalisedCrops:
+    """Step (3): uniform crops with values in [0, 1]."""
+
+    uniform: UniformCrops
+
+    @property
+    def pairs(self) -> PairStore:
+        return self.uniform.pairs
+
+    def cut(self, flat: PixelStore, which: Tensor, window: "_Window") -> Tensor:
+        """(B, 3, c, c) float32 in [0, 1] of images `which` (B,) of a buffer."""
+        return self.uniform.cut(flat, which, window).float() / flat.white
+
+
+def normalise(crops: UniformCrops) -> NormalisedCrops:
+    """Step (3) of the pipeline: the integers of 8 or 16 bit become numbers from 0 to 1."""
+    return NormalisedCrops(crops)
+
+
+@dataclass(frozen=True)
 class Batch:
     """`network(*inputs)` should give `target` (N, 3, c, c)."""
 
@@ -84,7 +120,7 @@ class Batch:
     real: int = 0  # how many crops of the global batch were of real pairs
 
 
-def make_batch(pairs: PairStore, seed: int, step: int, device: torch.device, *, crop: int, index: Sequence[int],
+def make_batch(crops: NormalisedCrops, seed: int, step: int, device: torch.device, *, crop: int, index: Sequence[int],
                crop_mix: CropMix = CropMix(), takes_exposure: bool = True, total: int | None = None, seen: int = 0,
                ) -> Batch:  # fmt: skip
     """The crops at places `index` of the global batch of this step; every draw is a function of (seed, step, place).
@@ -94,13 +130,13 @@ def make_batch(pairs: PairStore, seed: int, step: int, device: torch.device, *, 
     another gets the dark picture as it is. `total` is the size of the global batch (None: the highest place
     says it); `seen` the number of real crops before it, so that every pair comes once before any comes again.
     """
-    places = torch.as_tensor(list(index), device=device)
+    pairs, places = crops.pairs, torch.as_tensor(list(index), device=device)
     total = total or int(places.max()) + 1
     if crop_mix.real and not len(pairs):
         raise DataError("The crop mix has crops of real pairs, and there are no pairs; use one of photos alone.")
     kinds = _kinds(CounterRNG(seed, step, torch.arange(total, device=device)), crop_mix)
     order = seen + (kinds == 0).cumsum(0) - 1  # of the real crops, how many came before
-    batch = _crops(pairs, CounterRNG(seed, step, places), kinds[places], order[places], crop, crop_mix, takes_exposure)
+    batch = _crops(crops, CounterRNG(seed, step, places), kinds[places], order[places], crop, crop_mix, takes_exposure)
     return replace(batch, real=int((kinds == 0).sum()))
 
 
@@ -109,9 +145,9 @@ def _kinds(rng: CounterRNG, crop_mix: CropMix) -> Tensor:  # (B,) int64, numbers
     return (rng.uniform(Stream.CROP_KIND)[:, None] >= bounds).sum(1)
 
 
-def _crops(pairs: PairStore, rng: CounterRNG, kind: Tensor, order: Tensor, crop: int, crop_mix: CropMix,
+def _crops(crops: NormalisedCrops, rng: CounterRNG, kind: Tensor, order: Tensor, crop: int, crop_mix: CropMix,
            takes_exposure: bool) -> Batch:  # fmt: skip
-    device = kind.device
+    pairs, device = crops.pairs, kind.device
     real, darkened, noisy = (kind == SHARES.index(name) for name in ("real", "darkened", "noisy"))
     pair = _pair_of(pairs, rng, order)
     clean = rng.below(Stream.CLEAN_IMAGE, torch.full_like(kind, max(len(pairs.photos or pairs.pairs), 1)))
@@ -121,9 +157,9 @@ def _crops(pairs: PairStore, rng: CounterRNG, kind: Tensor, order: Tensor, crop:
     dark_place, bright_place = places.chunk(2)
 
     window = _Window.draw(rng, flat.heights[bright_place], flat.widths[bright_place], crop)
-    target = window.cut(flat, bright_place)
+    target = crops.cut(flat, bright_place, window)
     picture = target.clone()
-    picture[real] = window.of(real).cut(flat, dark_place[real])
+    picture[real] = crops.cut(flat, dark_place[real], window.of(real))
     number = torch.zeros(len(kind), 1, 1, 1, device=device)  # the stops from the picture to its target
     if darkened.any():
         some = rng.of(darkened)
@@ -216,10 +252,6 @@ class _Window:
             widths,
         )
 
-    def cut(self, flat: PixelStore, which: Tensor) -> Tensor:
-        """(B, 3, c, c)."""
-        return self._turned(flat.crops(which, self.rows, self.columns))
-
     def spread(self, cells: Tensor, sizes: Tensor) -> Tensor:
         """Maps (B, 12, 12), `sizes` (B, 2) of them in use, at the crop's pixels (B, c, c): bilinear, edges held."""
 
@@ -231,7 +263,8 @@ class _Window:
 
         rows = weights(reflect(self.rows, self.heights[:, None]), self.heights, sizes[:, 0])
         columns = weights(reflect(self.columns, self.widths[:, None]), self.widths, sizes[:, 1])
-        return self._turned(rows @ cells @ columns.mT)
+        return self.turn(rows @ cells @ columns.mT)
 
-    def _turned(self, x: Tensor) -> Tensor:
+    def turn(self, x: Tensor) -> Tensor:
+        """Transpose (B, ..., c, c) where the crop is transposed."""
         return torch.where(self.transposed.reshape(-1, *[1] * (x.ndim - 1)), x.mT, x)

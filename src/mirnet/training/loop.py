@@ -22,7 +22,7 @@ from mirnet.network import Lite, SceneNetwork
 from mirnet.network.lite import apply_dead_zone
 from mirnet.pairs import Pair
 from mirnet.training import exposure_head
-from mirnet.training.batches import Batch, is_noise_only, make_batch
+from mirnet.training.batches import Batch, NormalisedCrops, is_noise_only, make_batch
 from mirnet.training.observer import ProgressObserver
 from mirnet.training.optimisation import Optimisation
 from mirnet.training.prefetching import BatchPrefetcher, BatchRequest
@@ -42,7 +42,7 @@ class TrainingContext:
     """All that both loops need: what is trained, on what, where it is kept, who watches, who may stop it."""
 
     network: SceneNetwork
-    data: PairStore
+    crops: NormalisedCrops
     validation: Sequence[Pair]
     run: RunFolder
     settings: TrainSettings
@@ -64,7 +64,7 @@ def train_head(
     optimisation = Optimisation({f"head.{name}": p for name, p in context.network.head.named_parameters()}, HEAD)
     if saved:
         optimisation.load(saved)
-    groups = exposure_head.collect_thumbnails(context.data, preparing)
+    groups = exposure_head.collect_thumbnails(context.crops.pairs, preparing)
     darkness = not is_noise_only(settings.recipe.crop_mix)
     while position.step < settings.head_steps:
         started = time.monotonic()
@@ -135,7 +135,7 @@ def train_restorer(context: TrainingContext, position: RunPosition, saved: dict[
             optimisation.clear()
             loss, error = backpropagate(context, restore, batch)
             _refuse_explosion(
-                context, loss, LOSS_LIMIT * (1 + recipe.ssim_weight), position, _names(context.data, batch)
+                context, loss, LOSS_LIMIT * (1 + recipe.ssim_weight), position, _names(context.crops.pairs, batch)
             )
             rate = recipe.rate(position.step, progress)
             norm = optimisation.update(rate)
@@ -164,7 +164,7 @@ def train_restorer(context: TrainingContext, position: RunPosition, saved: dict[
 def make_share(context: TrainingContext, request: BatchRequest) -> Batch:
     """What this process computes of the requested global batch."""
     return make_batch(
-        context.data, context.settings.seed, request.step, context.fabric.device, crop=request.crop_px,
+        context.crops, context.settings.seed, request.step, context.fabric.device, crop=request.crop_px,
         index=share_of_batch(context.fabric, request.batch), crop_mix=context.settings.recipe.crop_mix,
         takes_exposure=isinstance(context.network, Lite), total=request.batch, seen=request.seen,
     )  # fmt: skip

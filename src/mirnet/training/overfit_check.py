@@ -17,7 +17,7 @@ from mirnet.datasets.pair_store import PairStore
 from mirnet.errors import Cancelled
 from mirnet.network import Lite, SceneNetwork
 from mirnet.training import pipeline, warm_start
-from mirnet.training.batches import Batch, make_batch
+from mirnet.training.batches import Batch, make_batch, make_dimensions_uniform, normalise
 from mirnet.training.observer import SILENT, ProgressObserver
 from mirnet.training.optimisation import Optimisation
 from mirnet.training.runs.folder import RunFolder
@@ -72,7 +72,7 @@ def check(sources: Sources, settings: TrainSettings, *, seconds: float = SECONDS
         settings = with_crop_mix(settings, chosen)
         findings = check_sample(chosen.training, chosen.validation)
         few = PairStore(chosen.training[: SIZES[0][1]], chosen.photos[: SIZES[0][1]])
-    network = pipeline.define(settings, device)
+    network = pipeline.build_network(settings, device)
     if sources.start is not None:
         warm_start.copy_weights(network, warm_start.read(sources.start), sources.start)
     if isinstance(network, Lite):
@@ -108,8 +108,9 @@ def check(sources: Sources, settings: TrainSettings, *, seconds: float = SECONDS
 def _batch(few: PairStore, network: SceneNetwork, settings: TrainSettings, seconds: float) -> Batch:
     """As many crops as the network can learn by heart in the time."""
     device = next(network.parameters()).device
+    normalised = normalise(make_dimensions_uniform(few))
     for crop_px, crops in SIZES:
-        batch = make_batch(few, settings.seed, 0, device, crop=crop_px, index=range(crops),
+        batch = make_batch(normalised, settings.seed, 0, device, crop=crop_px, index=range(crops),
                            crop_mix=settings.recipe.crop_mix, takes_exposure=isinstance(network, Lite))  # fmt: skip
         started = time.monotonic()
         settings.recipe.restoration_loss(network(*batch.inputs), batch.target).backward()
