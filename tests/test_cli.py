@@ -82,7 +82,7 @@ def test_a_lying_suffix_is_remarked(command, weights, photo):
     photo.rename(photo.with_suffix(".png"))
     done = command("enhance", photo.with_suffix(".png"), "--weights", weights)
     assert done.code == 0
-    assert "is a JPEG picture in spite of its suffix" in done.out
+    assert "is a JPEG image in spite of its suffix" in done.out
     assert images.open_image(photo.with_name("a.bright.png")).header.format == "jpeg"
 
 
@@ -318,7 +318,7 @@ def test_no_permission_is_a_sentence(command, weights, photo, monkeypatch, requi
         assert first.startswith(
             f"mirnet: {folder}/mine.bright.png: could not be written, you may not write in {folder}"
         )
-        assert second.startswith(f"mirnet: {secret}: expected a picture, but you may not read this file; change its")
+        assert second.startswith(f"mirnet: {secret}: expected an image, but you may not read this file; change its")
         assert names(folder) == before
 
 

@@ -154,7 +154,7 @@ def add_again(data: Path, bright: Photo, dark: Photo | None = None) -> None:
 @pytest.mark.parametrize(
     ("spoil", "severity", "kind", "said"),
     [
-        (damage, "error", "unreadable", "low/scene 1.png: expected a whole PNG picture"),
+        (damage, "error", "unreadable", "low/scene 1.png: expected a whole PNG image"),
         (bring_a_stranger, "error", "unreadable", "high/scene 1.png: expected a JPEG, PNG, WebP"),
         (make_clear, "error", "alpha", "high/scene 1.png has an alpha channel"),
         (lose_a_partner, "error", "no-partner", "scene 1 has no partner in"),

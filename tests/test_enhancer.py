@@ -134,7 +134,7 @@ def test_the_proposal_is_of_the_upright_picture(enhancer, tmp_path, monkeypatch,
     path = tmp_path / "in.png"
     exif = Image.Exif()
     exif[0x0112] = orientation
-    stored = np.ascontiguousarray(images.stored(upright, orientation))
+    stored = np.ascontiguousarray(images.turn_as_stored(upright, orientation))
     Image.fromarray(stored).save(path, exif=exif)
     assert enhancer.propose(path) == pytest.approx(2.0, abs=1e-6)
     result = enhancer.enhance(path)
@@ -145,7 +145,7 @@ def test_the_proposal_is_of_the_upright_picture(enhancer, tmp_path, monkeypatch,
     with Image.open(path) as image:
         turned = enhancer.enhance(image)
     assert turned.getexif()[0x0112] == orientation
-    np.testing.assert_array_equal(images.upright(np.asarray(turned), orientation), images.read_image(result))
+    np.testing.assert_array_equal(images.turn_upright(np.asarray(turned), orientation), images.read_image(result))
     assert len(thumbnails) == 4
     assert all(np.allclose(seen, thumbnails[0], atol=1e-6) for seen in thumbnails)
 
@@ -240,7 +240,7 @@ def test_bytes_come_back_in_their_format(enhancer, format):
 
 @pytest.mark.parametrize("x", [b"", b"no picture", encoded("png", dark())[:200]])
 def test_bytes_that_are_no_picture_are_refused(enhancer, x):
-    with pytest.raises(PictureError, match="the picture given as bytes"):
+    with pytest.raises(PictureError, match="the image given as bytes"):
         enhancer.enhance(x)
 
 
@@ -309,7 +309,7 @@ def test_a_wrong_suffix_is_said_and_the_format_stays(enhancer, photo):
     report = enhancer.enhance_file(lying, lying.with_name("out.jpg"), Settings())
     assert images.open_image(report.output).header.format == "png"
     (remark,) = report.remarks
-    assert "is a PNG picture in spite of its suffix" in remark
+    assert "is a PNG image in spite of its suffix" in remark
 
 
 def test_another_suffix_of_the_output_is_another_format_and_turned_upright(enhancer, tmp_path):

@@ -34,7 +34,7 @@ def data(tmp_path: Path) -> Path:
         if number == 3:
             exif = Image.Exif()
             exif[0x0112] = 6
-            Image.fromarray(np.ascontiguousarray(images.stored(low, 6))).save(tmp_path / "low/3.png", exif=exif)
+            Image.fromarray(np.ascontiguousarray(images.turn_as_stored(low, 6))).save(tmp_path / "low/3.png", exif=exif)
         else:
             mirnet.write_image(tmp_path / f"low/{number}.png", low)
         mirnet.write_image(tmp_path / f"high/{number}.png", bright)
@@ -189,4 +189,4 @@ def test_a_damaged_picture_is_a_failure_on_the_way(command, fake_weights, data):
     (data / "low/2.png").write_bytes((data / "low/2.png").read_bytes()[:-400])
     done = command("evaluate", data, "--json", "--weights", fake_weights())
     assert (done.code, done.out) == (1, "")
-    assert "2.png: expected a whole PNG picture, but the file is damaged" in done.err
+    assert "2.png: expected a whole PNG image, but the file is damaged" in done.err

@@ -132,7 +132,7 @@ def test_one_bit_becomes_8_bit_grey():
 
 def test_16_bit_is_rounded_to_the_nearest_8_bit_value():
     deep = np.arange(65536, dtype=np.uint16).reshape(256, 256, 1)
-    np.testing.assert_array_equal(encoder.as_depth(deep, 8), np.rint(deep / 257).astype(np.uint8))
+    np.testing.assert_array_equal(encoder.convert_depth(deep, 8), np.rint(deep / 257).astype(np.uint8))
     picture = images.open_image(pyvips_bytes(np.repeat(deep, 3, axis=2), ".png"))
     eight = images.read_image(images.encode_image(picture.bands(64), picture, format="jpeg", quality=100)[0])
     assert np.abs(eight.astype(float) - deep / 257).max() < 3
@@ -190,11 +190,11 @@ def test_every_orientation_is_turned_as_pillow_turns_it_and_back(orientation):
     tags[0x0112] = orientation
     data = pillow_bytes(array, "png", exif=tags)
     expected = np.asarray(PIL.ImageOps.exif_transpose(PIL.Image.open(io.BytesIO(data))))
-    np.testing.assert_array_equal(images.upright(array, orientation), expected)
-    np.testing.assert_array_equal(images.stored(expected, orientation), array)
-    np.testing.assert_array_equal(images.upright(array[..., 0], orientation), expected[..., 0])
+    np.testing.assert_array_equal(images.turn_upright(array, orientation), expected)
+    np.testing.assert_array_equal(images.turn_as_stored(expected, orientation), array)
+    np.testing.assert_array_equal(images.turn_upright(array[..., 0], orientation), expected[..., 0])
     np.testing.assert_array_equal(images.read_image(data), expected)
-    assert np.shares_memory(images.upright(array, orientation), array)
+    assert np.shares_memory(images.turn_upright(array, orientation), array)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -51,7 +51,7 @@ def test_what_is_no_picture_gets_a_sentence_with_its_name(tmp_path, content, sen
     path.write_bytes(content)
     with pytest.raises(PictureError, match=rf"holiday\.jpg: expected .*{sentence}"):
         images.open_image(path)
-    with pytest.raises(PictureError, match=f"the picture given as bytes: .*{sentence}"):
+    with pytest.raises(PictureError, match=f"the image given as bytes: .*{sentence}"):
         images.open_image(content)
 
 
@@ -80,7 +80,7 @@ def test_the_content_and_not_the_suffix_says_what_a_file_is(tmp_path):
     path.write_bytes(photo("png"))
     assert images.open_image(path).header.format == "png"
     assert again(path)[:4] == b"\x89PNG"
-    assert "is a PNG picture in spite of its suffix" in images.open_image(path).remarks[0]
+    assert "is a PNG image in spite of its suffix" in images.open_image(path).remarks[0]
     (tmp_path / "honest.PNG").write_bytes(photo("png"))
     assert images.open_image(tmp_path / "honest.PNG").remarks == images.open_image(photo("png")).remarks == ()
 
@@ -142,7 +142,7 @@ def test_a_ppm_with_an_endless_head_is_refused():
         return b"P6\n#" + b"x" * comment + b"\n4 4 255\n" + bytes(48)
 
     assert images.read_image(ppm(10_000)).shape == (4, 4, 3)
-    with pytest.raises(PictureError, match="its head has no end"):
+    with pytest.raises(PictureError, match="its header has no end"):
         images.open_image(ppm(70_000))
 
 
@@ -150,7 +150,7 @@ def test_a_ppm_with_an_endless_head_is_refused():
 def test_a_text_that_swells_is_not_handed_on(head):
     data = png_with(b"zTXt" if len(head) == 6 else b"iTXt", head + zlib.compress(bytes(5_000_000)))
     assert b"name\0" not in again(data)
-    assert "its text 'name' is damaged and was left out" in images.open_image(data).metadata.left
+    assert "its text 'name' is damaged and was left out" in images.open_image(data).metadata.dropped
     assert b"name\0" in again(png_with(b"zTXt", b"name\0\0" + zlib.compress(bytes(4_000))))
 
 

@@ -136,7 +136,7 @@ def test_new_files_have_the_usual_permissions(tmp_path):
 
 
 def test_webp_says_how_large_a_picture_it_holds(tmp_path):
-    with pytest.raises(PictureError, match="WebP holds at most 16383 pixels a side, but the picture has 16384 x 1"):
+    with pytest.raises(PictureError, match="WebP holds at most 16383 pixels a side, but the image has 16384 x 1"):
         images.write_image(tmp_path / "wide.webp", np.zeros((1, 16384), np.uint8))
     assert not list(tmp_path.iterdir())
 

@@ -175,7 +175,7 @@ def test_gif_bmp_and_ppm_become_png_with_every_pixel_and_a_line_says_so(format, 
     original.save(data, format)
     picture = images.open_image(data.getvalue())
     remarks = images.save_image(tmp_path / "out.png", picture.bands(7), picture)
-    assert f"{format.upper()} is not written: the result is a PNG picture" in remarks
+    assert f"{format.upper()} is not written: the result is a PNG image" in remarks
     result = PIL.Image.open(io.BytesIO((tmp_path / "out.png").read_bytes()))
     np.testing.assert_array_equal(np.asarray(result.convert("RGB")), np.asarray(original.convert("RGB")))
 
@@ -206,7 +206,7 @@ def test_heic_comes_upright_as_16_bit_over_the_whole_range_and_becomes_tiff(name
     assert seen.max() == 65535
     assert np.abs(seen / 257 - expected).max() < tolerance
     remarks = images.save_image(tmp_path / "out.tif", picture.bands(7), picture)
-    assert remarks == ("HEIC is not written: the result is a TIFF picture",)
+    assert remarks == ("HEIC is not written: the result is a TIFF image",)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif"), seen)
 
 
@@ -230,7 +230,7 @@ def test_raw_is_developed_with_the_cameras_white_to_srgb_and_not_made_brighter()
 def test_raw_comes_upright_and_becomes_tiff_or_jpeg(orientation, tmp_path):
     picture = images.open_image(dng(orientation))
     straight = images.read_image(dng())
-    turned = images.upright(straight, orientation)
+    turned = images.turn_upright(straight, orientation)
     assert picture.header.orientation == 1
     assert np.abs(np.concatenate(list(picture.bands(9))).astype(int) - turned)[4:-4, 4:-4].max() < 300
     images.save_image(tmp_path / "out.tif", picture.bands(9), picture)
@@ -246,7 +246,7 @@ def test_a_raw_file_in_the_dress_of_a_tiff_is_known_by_what_it_holds(tmp_path):
 
 
 def test_a_raw_file_cut_short_is_refused():
-    with pytest.raises(PictureError, match="camera RAW picture, but the file is damaged or cut short"):
+    with pytest.raises(PictureError, match="camera RAW image, but the file is damaged or cut short"):
         images.open_image(dng()[:-500])
 
 
@@ -286,12 +286,12 @@ def test_rows_that_wait_on_disk_come_back_upright(orientation, channels, dtype, 
     monkeypatch.setattr(row_buffer, "IN_MEMORY_BYTES", 0)
     monkeypatch.setattr(row_buffer, "_GATHERED_BYTES", 200)
     array = (200 * floats(channels)).astype(dtype)
-    with row_buffer.Scratch(array.shape, dtype, orientation, tmp_path) as rows:
+    with row_buffer.RowBuffer(array.shape, dtype, orientation, tmp_path) as rows:
         for top in range(0, 23, 5):
             rows.add(array[top : top + 5])
         image = rows.image()
         seen = np.frombuffer(image.write_to_memory(), dtype).reshape(image.height, image.width, image.bands)
-    np.testing.assert_array_equal(seen, images.upright(array, orientation))
+    np.testing.assert_array_equal(seen, images.turn_upright(array, orientation))
     assert not list(tmp_path.iterdir())
 
 

@@ -200,8 +200,8 @@ def test_another_program_reads_the_provenance(format):
 
 
 def test_xmp_that_is_no_text_stays_as_it_is():
-    assert metadata.with_provenance(b"\xff\xfe<\0x\0", "mirnet") == b"\xff\xfe<\0x\0"
-    assert metadata.with_provenance(b"<other/>", "mirnet") == b"<other/>"
+    assert metadata.add_provenance(b"\xff\xfe<\0x\0", "mirnet") == b"\xff\xfe<\0x\0"
+    assert metadata.add_provenance(b"<other/>", "mirnet") == b"<other/>"
 
 
 def test_xmp_of_64_kb_stays_in_jpeg():
@@ -228,9 +228,9 @@ def test_a_grey_profile_goes_where_grey_becomes_rgb():
     profile = bytearray(icc())
     profile[16:20] = b"GRAY"
     picture = images.open_image(pillow_bytes(noise(1), "png"))
-    grey = dataclasses.replace(picture, metadata=images.Metadata(icc=bytes(profile)))
-    assert output_metadata.described(grey, "webp", None)[0].icc is None
-    assert output_metadata.described(grey, "tiff", None)[0].icc == bytes(profile)
+    grey = dataclasses.replace(picture, read_metadata=lambda: images.Metadata(icc=bytes(profile)))
+    assert output_metadata.make_output_metadata(grey, "webp", None)[0].icc is None
+    assert output_metadata.make_output_metadata(grey, "tiff", None)[0].icc == bytes(profile)
 
 
 def test_exif_too_long_for_jpeg_loses_the_makers_notes_and_says_so(tmp_path):

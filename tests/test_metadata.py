@@ -21,7 +21,7 @@ from mirnet.metadata import (
     bmff,
     exif,
     extended_xmp,
-    file_splicing,
+    file_bytes,
     icc_profile,
     photoshop,
     png,
@@ -107,24 +107,24 @@ PLACE = (
 
 def full(**changes: object) -> Metadata:
     """Everything that a camera and a cautious photographer say."""
-    about = Metadata(exif=camera_exif(), xmp=packet(TITLE, PLACE), photoshop=photoshop.resource(1028, IPTC),
+    about = Metadata(exif=camera_exif(), xmp=packet(TITLE, PLACE), photoshop=photoshop.make_resource(1028, IPTC),
                      pixels_per_mm=(10.0, 5.0))  # fmt: skip
     return Metadata(**vars(about) | changes)
 
 
 def written(format: str, about: Metadata, **options: object) -> bytes:
     file = io.BytesIO(encoded(format, **options))
-    metadata.finish(file, format, about)
+    metadata.insert_metadata(file, format, about)
     return file.getvalue()
 
 
 def read(data: bytes, format: str) -> Metadata:
-    return metadata.read(io.BytesIO(data), format)
+    return metadata.read_metadata(io.BytesIO(data), format)
 
 
 def sent(about: Metadata, source: str, target: str, **options: object) -> tuple[bytes, tuple[str, ...]]:
     """A picture's words in a file of another format, and what could not go along."""
-    fitted, remarks = metadata.fit(about, source, target, **{"size": (64, 48), **options})
+    fitted, remarks = metadata.fit_metadata(about, source, target, **{"size": (64, 48), **options})
     return written(target, fitted), remarks
 
 
@@ -266,14 +266,16 @@ def test_tiff_of_any_kind_takes_everything_and_gives_it_back(options):
     assert about.xmp == full().xmp
     assert about.photoshop == full().photoshop
     assert about.pixels_per_mm == pytest.approx((10, 5))
-    assert about.left == ()
+    assert about.dropped == ()
     np.testing.assert_array_equal(pyvips.Image.new_from_buffer(data, "").numpy(),
                                   pyvips.Image.new_from_buffer(encoded("tiff"), "").numpy())  # fmt: skip
 
 
 def tiff_block(tags: dict[int, tuple[int, bytes]]) -> bytes:
-    tree = {tag: tiff_directories.Leaf(kind, data) for tag, (kind, data) in tags.items()}
-    return b"II*\0\x08\0\0\0" + tiff_directories.written(tree, "<", tiff_directories.Layout("<"), 8)
+    tree = {tag: tiff_directories.TagValue(kind, data) for tag, (kind, data) in tags.items()}
+    return tiff_directories.make_header("<") + tiff_directories.serialize_tree(
+        tree, "<", tiff_directories.Layout("<"), 8
+    )
 
 
 def test_private_tags_of_a_tiff_are_named():
@@ -283,21 +285,21 @@ def test_private_tags_of_a_tiff_are_named():
         info.tagtype[tag] = 7
         info[tag] = b"secret of a program"
     PIL.Image.new("RGB", (8, 8)).save(stream, "tiff", tiffinfo=info)
-    assert read(stream.getvalue(), "tiff").left == (
-        "left behind, since it might not fit the new picture: Photoshop's layers, 2 private tags (65001, 65002)",
+    assert read(stream.getvalue(), "tiff").dropped == (
+        "left behind, since it might not fit the new image: Photoshop's layers, 2 private tags (65001, 65002)",
     )
 
 
 def test_the_tags_of_a_geotiff_are_named():
     data = tiff_block({33550: (12, struct.pack("<3d", 1, 2, 3)), 34735: (3, struct.pack("<4H", 1, 1, 0, 0))})
-    assert "GeoTIFF" in " ".join(read(data, "tiff").left)
+    assert "GeoTIFF" in " ".join(read(data, "tiff").dropped)
 
 
 def test_a_damaged_tag_is_named_and_its_neighbours_stay():
     block = tiff_block({271: (2, b"Acme Works\0"), 305: (2, b"A program\0"), 315: (2, b"Somebody\0")})
     place = block.index(struct.pack("<HHL", 305, 2, 10)) + 8
     about = read(block[:place] + b"\xff\xff\xff\x7f" + block[place + 4 :], "tiff")
-    assert about.left == ("the tags 305 are damaged and were left out",)
+    assert about.dropped == ("the tags 305 are damaged and were left out",)
     assert about.exif is not None
     assert b"Acme Works" in about.exif
     assert b"Somebody" in about.exif
@@ -338,7 +340,7 @@ def test_what_a_format_cannot_hold_is_named_once_each(target, expected):
     data, remarks = sent(about, "gif", target)
     assert len(remarks) == len(expected)
     assert all(any(word in remark for remark in remarks) for word in expected)
-    assert read(data, target).left == ()
+    assert read(data, target).dropped == ()
 
 
 def test_comments_and_png_texts_become_each_other():
@@ -369,7 +371,9 @@ def test_what_imagemagick_wrote_into_pngs_is_read():
     block = camera_exif()
     words = b"\nexif\n%8d\n" % (len(block) + 6) + (b"Exif\0\0" + block).hex().encode() + b"\n"
     file = io.BytesIO(encoded("png"))
-    metadata.finish(file, "png", Metadata(texts=(Text(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(words)),)))
+    metadata.insert_metadata(
+        file, "png", Metadata(texts=(Text(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(words)),))
+    )
     about = read(file.getvalue(), "png")
     assert (about.exif, about.texts) == (block, ())
 
@@ -377,9 +381,9 @@ def test_what_imagemagick_wrote_into_pngs_is_read():
 def test_chunks_that_only_their_program_knows_are_named():
     data = encoded("png")
     extra = b"".join(struct.pack(">L", 0) + kind + struct.pack(">L", zlib.crc32(kind)) for kind in (b"tIME", b"prVt"))
-    left = read(data[:33] + extra + data[33:], "png").left
+    left = read(data[:33] + extra + data[33:], "png").dropped
     assert left == ("left behind, since it would not fit the new file: the time of the last change, the chunk prVt",)
-    left = read(jpeg_with((0xE4, b"Maker's own")), "jpeg").left
+    left = read(jpeg_with((0xE4, b"Maker's own")), "jpeg").dropped
     assert left == ("its segments APP4 (Maker's own) were left behind, since only their maker knows them",)
 
 
@@ -409,7 +413,7 @@ def test_the_location_goes_where_asked_and_nothing_else_with_it(source, tmp_path
 
 def test_no_byte_of_the_place_is_left_in_the_block_and_none_moves():
     block = camera_exif()
-    stripped, notes_went = exif.without_place(block)
+    stripped, notes_went = exif.remove_location(block)
     assert stripped is not None
     assert len(stripped) == len(block)
     assert not notes_went
@@ -431,7 +435,7 @@ def test_what_cannot_be_read_goes_with_the_location():
     assert b"GPS" not in data
     assert len(remarks) == 2
     texts = (Text(b"tEXt", b"GPSLatitude\x0048"), Text(b"tEXt", b"Author\0me"))
-    fitted, _ = metadata.fit(Metadata(texts=texts), "png", "png", size=(1, 1), strip_location=True)
+    fitted, _ = metadata.fit_metadata(Metadata(texts=texts), "png", "png", size=(1, 1), strip_location=True)
     assert fitted.texts == texts[1:]
 
 
@@ -440,7 +444,7 @@ def test_what_cannot_be_read_goes_with_the_location():
 
 def test_properties_are_taken_out_by_namespace_whatever_their_prefix_and_all_else_stays():
     source = packet(TITLE, PLACE)
-    kept = xmp.without(source, xmp.says_place)
+    kept = xmp.remove_properties(source, xmp.is_location)
     for gone in (b'photoshop:City="Graz"', b"<e:GPSLatitude>48,10N</e:GPSLatitude>"):
         assert gone in source
         source = source.replace(b" " + gone, b"").replace(gone, b"")
@@ -461,7 +465,7 @@ def test_properties_are_taken_out_by_namespace_whatever_their_prefix_and_all_els
     ],
 )
 def test_xmp_that_is_none_stays_as_it_is_or_goes_but_costs_no_time(hostile):
-    assert xmp.with_provenance(hostile, "mirnet") == (hostile or xmp.with_provenance(None, "mirnet"))
+    assert xmp.add_provenance(hostile, "mirnet") == (hostile or xmp.add_provenance(None, "mirnet"))
     data = jpeg_with((0xE1, b"http://ns.adobe.com/xap/1.0/\0" + hostile[:60_000]))
     assert read(data, "jpeg").xmp in (hostile[:60_000], None)
 
@@ -490,8 +494,8 @@ def test_an_extension_keeps_the_namespaces_that_were_declared_around_it():
     p = 'xmlns:p="http://ns.adobe.com/photoshop/1.0/"'
     inner = '<rdf:Description rdf:about="" p:Credit="Me"/>'
     extension = f"<rdf:RDF {RDF} {p}>{inner}</rdf:RDF>".encode()
-    whole = extended_xmp.joined(packet(TITLE), extension)
-    assert xmp.without(
+    whole = extended_xmp.join_extension(packet(TITLE), extension)
+    assert xmp.remove_properties(
         whole, lambda namespace, name: (namespace, name) == ("http://ns.adobe.com/photoshop/1.0/", "Credit")
     )
     assert inner.replace("<rdf:Description", f"<rdf:Description {RDF} {p}").encode() in whole
@@ -502,8 +506,8 @@ def test_entities_are_not_looked_at():
         b'<!DOCTYPE x [<!ENTITY a "aaaa">]>'
         + packet(TITLE)[len('<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'.encode()) :]
     )
-    assert xmp.with_provenance(trap, "mirnet") == trap
-    assert metadata.fit(Metadata(xmp=trap), "png", "png", size=(1, 1), strip_location=True)[0].xmp is None
+    assert xmp.add_provenance(trap, "mirnet") == trap
+    assert metadata.fit_metadata(Metadata(xmp=trap), "png", "png", size=(1, 1), strip_location=True)[0].xmp is None
 
 
 def test_a_gif_gives_its_xmp():
@@ -513,7 +517,7 @@ def test_a_gif_gives_its_xmp():
 
 
 def test_photoshops_block_of_more_than_64_kb_takes_more_than_one_segment():
-    block = photoshop.resource(1028, IPTC) + photoshop.resource(4000, bytes(range(256)) * 500)
+    block = photoshop.make_resource(1028, IPTC) + photoshop.make_resource(4000, bytes(range(256)) * 500)
     assert read(sent(Metadata(photoshop=block), "jpeg", "jpeg")[0], "jpeg").photoshop == block
 
 
@@ -525,11 +529,11 @@ def test_xmp_that_cannot_be_divided_is_named_and_its_neighbours_stay():
 
 
 def test_our_own_property_is_said_once_in_any_prefix():
-    once = xmp.with_provenance(packet(TITLE), "first")
-    assert xmp.with_provenance(once, "second") == xmp.with_provenance(packet(TITLE), "second")
+    once = xmp.add_provenance(packet(TITLE), "first")
+    assert xmp.add_provenance(once, "second") == xmp.add_provenance(packet(TITLE), "second")
     renamed = once.replace(b"mirnet:prov", b"m:prov").replace(b"xmlns:mirnet", b"xmlns:m")
-    assert xmp.with_provenance(renamed, "second").count(b"provenance>") == 2
-    assert b"m:provenance" not in xmp.with_provenance(renamed, "second").replace(b"mirnet:prov", b"")
+    assert xmp.add_provenance(renamed, "second").count(b"provenance>") == 2
+    assert b"m:provenance" not in xmp.add_provenance(renamed, "second").replace(b"mirnet:prov", b"")
 
 
 # What belongs to the old picture -------------------------------------------------------------------------------------
@@ -562,12 +566,12 @@ def xmp_segment(*descriptions: str) -> tuple[int, bytes]:
         (jpeg_with(xmp_segment(TITLE), (0xEB, b"JP\0\1\0\0\0\1jumb")), (CREDENTIALS,)),
         (jpeg_with(xmp_segment(TITLE), behind=bytes(5000)), ()),
         (jpeg_with(xmp_segment(TITLE), behind=b"what is this?"),
-         ("13 bytes behind the picture's end were left out, which nobody but their maker can read",)),
+         ("13 bytes behind the end of the image were left out, which only their maker can read",)),
     ],
 )  # fmt: skip
 def test_what_belongs_to_the_old_picture_goes_and_is_named(data, sentences):
     about = read(data, "jpeg")
-    assert set(about.left) == set(sentences)
+    assert set(about.dropped) == set(sentences)
     written, remarks = sent(about, "jpeg", "jpeg")
     assert set(remarks) == set(sentences)
     assert about.xmp is not None
@@ -583,7 +587,7 @@ def test_what_belongs_to_the_old_picture_goes_and_is_named(data, sentences):
         b"21496",
     ):
         assert word not in written
-    assert read(written, "jpeg").left == ()
+    assert read(written, "jpeg").dropped == ()
 
 
 def test_exiftool_finds_no_gain_map_and_no_film_afterwards(tmp_path, require_tool):
@@ -603,10 +607,12 @@ def test_thumbnails_in_xmp_and_photoshop_go():
         'xmlns:xmp="http://ns.adobe.com/xap/1.0/"><xmp:Thumbnails><rdf:Alt/></xmp:Thumbnails><xmp:Rating>5</xmp:Rating>'
     )
     resources = (
-        photoshop.resource(1036, b"old picture") + photoshop.resource(1028, IPTC) + photoshop.resource(1033, b"older")
+        photoshop.make_resource(1036, b"old picture")
+        + photoshop.make_resource(1028, IPTC)
+        + photoshop.make_resource(1033, b"older")
     )
     about = read(jpeg_with(xmp_segment(thumbnails), (0xED, b"Photoshop 3.0\0" + resources)), "jpeg")
-    assert about.photoshop == photoshop.resource(1028, IPTC)
+    assert about.photoshop == photoshop.make_resource(1028, IPTC)
     assert about.xmp == packet('xmlns:xmp="http://ns.adobe.com/xap/1.0/"><xmp:Rating>5</xmp:Rating>')
 
 
@@ -625,14 +631,14 @@ def shown(profile: bytes, colour: tuple[int, int, int]) -> tuple[int, ...]:
 
 def test_colours_that_a_png_states_without_a_profile_become_one():
     adobe = struct.pack(">8L", 31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)
-    made = icc_profile.profile_of_png({b"cHRM": adobe, b"gAMA": struct.pack(">L", 45470)})
+    made = icc_profile.make_from_png_chunks({b"cHRM": adobe, b"gAMA": struct.pack(">L", 45470)})
     assert made is not None
     assert shown(made, (128, 128, 128)) == pytest.approx((128,) * 3, abs=1)
     assert shown(made, (100, 200, 100))[0] < 20  # Adobe's green is beyond sRGB's
-    display_p3 = icc_profile.profile_of_png({b"cICP": bytes((12, 13, 0, 1))})
+    display_p3 = icc_profile.make_from_png_chunks({b"cICP": bytes((12, 13, 0, 1))})
     assert display_p3 is not None
     assert shown(display_p3, (200, 100, 100)) == pytest.approx((213, 93, 96), abs=3)
-    linear = icc_profile.profile_of_png({b"gAMA": struct.pack(">L", 100_000)})
+    linear = icc_profile.make_from_png_chunks({b"gAMA": struct.pack(">L", 100_000)})
     assert linear is not None
     assert shown(linear, (55, 55, 55)) == pytest.approx((128,) * 3, abs=1)
 
@@ -651,7 +657,7 @@ def test_colours_that_a_png_states_without_a_profile_become_one():
     ],
 )
 def test_srgb_nonsense_and_a_profile_that_is_there_need_none(said):
-    assert icc_profile.profile_of_png(said) is None
+    assert icc_profile.make_from_png_chunks(said) is None
 
 
 def test_code_points_in_an_avif_count_where_it_has_no_profile():
@@ -661,10 +667,10 @@ def test_code_points_in_an_avif_count_where_it_has_no_profile():
     place = plain.index(b"colrnclx") + 8
     display_p3 = plain[:place] + struct.pack(">HH", 12, 13) + plain[place + 4 :]
     assert read(plain, "avif").icc is None
-    assert read(display_p3, "avif").icc == icc_profile.profile_of_code(12, 13)
+    assert read(display_p3, "avif").icc == icc_profile.make_from_code_points(12, 13)
     hdr = read(plain[:place] + struct.pack(">HH", 9, 16) + plain[place + 4 :], "avif")
     assert hdr.icc is None
-    assert hdr.left == ("its colours are those of HDR (PQ) and were taken for plain ones, so they look flat",)
+    assert hdr.dropped == ("its colours are those of HDR (PQ) and were taken for plain ones, so they look flat",)
 
 
 # AVIF and HEIC -------------------------------------------------------------------------------------------------------
@@ -673,7 +679,7 @@ def test_code_points_in_an_avif_count_where_it_has_no_profile():
 def test_items_join_those_that_are_there():
     once = written("avif", Metadata(exif=camera_exif()))
     file = io.BytesIO(once)
-    metadata.finish(file, "avif", Metadata(xmp=packet(TITLE)))
+    metadata.insert_metadata(file, "avif", Metadata(xmp=packet(TITLE)))
     about = read(file.getvalue(), "avif")
     assert about.xmp == packet(TITLE)
     assert about.exif == exif.clean_exif(camera_exif(), 1)
@@ -684,11 +690,11 @@ def test_a_gain_map_in_heic_and_a_film_behind_it_are_named():
     name = b"auxCurn:com:apple:photo:2020:aux:hdrgainmap\0"
     data = written("avif", full())
     stream = io.BytesIO(data)
-    box = next(box for box in bmff.top_boxes(stream) if box.kind == b"meta")
+    box = next(box for box in bmff.iter_top_boxes(stream) if box.type == b"meta")
     room = data[: box.end] + struct.pack(">L4s", 8 + 4 + len(name), b"free") + b"    " + name + data[box.end :]
-    longer = struct.pack(">L", box.end - box.place + 8 + 12 + len(name))
-    about = read(room[: box.place - 8] + longer + room[box.place - 4 :] + b"\0\0\0\x08mpvd", "heic")
-    assert set(about.left) == {GAIN_MAP, MOTION}
+    longer = struct.pack(">L", box.end - box.start + 8 + 12 + len(name))
+    about = read(room[: box.start - 8] + longer + room[box.start - 4 :] + b"\0\0\0\x08mpvd", "heic")
+    assert set(about.dropped) == {GAIN_MAP, MOTION}
 
 
 # Camera RAW ----------------------------------------------------------------------------------------------------------
@@ -707,7 +713,7 @@ def raw_like(kind: str) -> bytes:
 @pytest.mark.parametrize("kind", ["dng", "rw2", "orf", "raf", "cr3"])
 def test_exif_of_camera_raw_keeps_lens_and_place(kind, tmp_path, require_tool):
     preview = jpeg_with((0xE1, b"Exif\0\0" + camera_exif())) if kind in ("raf", "cr3") else None
-    about = metadata.read(io.BytesIO(raw_like(kind)), "raw", preview)
+    about = metadata.read_metadata(io.BytesIO(raw_like(kind)), "raw", preview)
     data, remarks = sent(about, "raw", "jpeg")
     assert any("preview" in remark for remark in remarks) == (kind == "cr3")
     found = exiftool(require_tool("exiftool"), data, "jpg", tmp_path, "-EXIF:all")
@@ -717,21 +723,23 @@ def test_exif_of_camera_raw_keeps_lens_and_place(kind, tmp_path, require_tool):
 
 def test_a_raw_file_of_a_kind_unknown_lends_the_exif_of_its_preview():
     preview = jpeg_with((0xE1, b"Exif\0\0" + camera_exif()))
-    assert metadata.read(io.BytesIO(b"FOVb" + bytes(99)), "raw", preview).exif == exif.clean_exif(camera_exif(), 1)
-    assert metadata.read(io.BytesIO(b"FOVb" + bytes(99)), "raw").exif is None
+    assert metadata.read_metadata(io.BytesIO(b"FOVb" + bytes(99)), "raw", preview).exif == exif.clean_exif(
+        camera_exif(), 1
+    )
+    assert metadata.read_metadata(io.BytesIO(b"FOVb" + bytes(99)), "raw").exif is None
 
 
 # Files in place, and lies --------------------------------------------------------------------------------------------
 
 
 def test_a_span_of_any_length_is_replaced_in_place_in_small_pieces(monkeypatch):
-    monkeypatch.setattr(file_splicing, "_CHUNK_BYTES", 7)
+    monkeypatch.setattr(file_bytes, "_CHUNK_BYTES", 7)
     draw = random.Random(0)
     for _ in range(200):
         data = draw.randbytes(draw.randrange(60))
         start, end = sorted(draw.randrange(len(data) + 1) for _ in range(2))
         content, file = draw.randbytes(draw.randrange(30)), io.BytesIO(data)
-        file_splicing.replace_span(file, start, end, content)
+        file_bytes.replace_span(file, start, end, content)
         assert file.getvalue() == data[:start] + content + data[end:]
 
 
@@ -748,10 +756,10 @@ class Counting(io.BytesIO):
 def test_a_long_file_is_never_read_whole(format):
     data = encoded(format)
     file = Counting(
-        data + bytes(5 << 20) if format != "png" else data[:-12] + png._chunk(b"IDAT", bytes(5 << 20)) + data[-12:]
+        data + bytes(5 << 20) if format != "png" else data[:-12] + png.make_chunk(b"IDAT", bytes(5 << 20)) + data[-12:]
     )
-    metadata.finish(file, format, full())
-    metadata.read(file, format)
+    metadata.insert_metadata(file, format, full())
+    metadata.read_metadata(file, format)
     assert file.largest <= 1 << 20
 
 
@@ -761,17 +769,17 @@ def test_directories_that_lead_back_to_themselves_end():
     assert read(looped, "tiff").exif is not None
     cleaned = metadata.clean_exif(looped)
     assert cleaned is not None
-    assert exif.without_place(cleaned)[0] is not None
+    assert exif.remove_location(cleaned)[0] is not None
     assert read(written("png", Metadata(exif=cleaned)), "png").exif == cleaned
 
 
 def test_a_text_that_unpacks_without_end_is_left_out():
     bomb = zlib.compress(bytes(20 << 20), 1)
     file = io.BytesIO(encoded("png"))
-    metadata.finish(file, "png", Metadata(texts=(Text(b"zTXt", b"Raw profile type exif\0\0" + bomb),)))
+    metadata.insert_metadata(file, "png", Metadata(texts=(Text(b"zTXt", b"Raw profile type exif\0\0" + bomb),)))
     about = read(file.getvalue(), "png")
     assert about.texts == ()
-    assert about.left == ("its text 'Raw profile type exif' is damaged and was left out",)
+    assert about.dropped == ("its text 'Raw profile type exif' is damaged and was left out",)
 
 
 def mutated(data: bytes, draw: random.Random) -> bytes:
@@ -807,8 +815,8 @@ def test_no_lie_in_a_file_is_more_than_a_loss(format):
     for _ in range(200):
         about = read(mutated(data, draw), source)
         target = draw.choice(FORMATS)
-        fitted, _ = metadata.fit(about, source, target, size=(64, 48), orientation=6, provenance="mirnet",
+        fitted, _ = metadata.fit_metadata(about, source, target, size=(64, 48), orientation=6, provenance="mirnet",
                                  strip_location=draw.random() < 0.5)  # fmt: skip
         file = io.BytesIO(bare[target])
-        metadata.finish(file, target, fitted)
+        metadata.insert_metadata(file, target, fitted)
         read(file.getvalue(), target)

@@ -5,7 +5,7 @@ import pytest
 from profiles import ADOBE_RGB, DISPLAY_P3, PROPHOTO, grey_profile, profile
 
 from mirnet.exposure import expose, to_encoded, to_linear
-from mirnet.images.colour_space import Space, space_of
+from mirnet.images.colour_space import Space, read_colour_space
 from mirnet.inference.blending import BlendWeights, ExposedTile, blend_tile, expose_tile, find_black_blocks, to_rgb
 
 UNCHANGED = BlendWeights()
@@ -76,7 +76,7 @@ SPACES = {"Adobe RGB": ADOBE_RGB, "ProPhoto": PROPHOTO, "Display P3": DISPLAY_P3
 
 @pytest.fixture(params=SPACES, scope="module")
 def wide(request) -> Space:
-    found = space_of(profile(*SPACES[request.param], name=request.param), 3)
+    found = read_colour_space(profile(*SPACES[request.param], name=request.param), 3)
     assert found is not None
     assert found.name == request.param
     return found
@@ -95,10 +95,10 @@ def test_a_wide_gamut_picture_that_nothing_changes_stays_to_the_bit(wide, dtype)
 
 
 def test_a_wide_gamut_picture_is_exposed_in_its_own_primaries(wide):
-    light = wide.linear(np.moveaxis(ramp(), -1, 0)).astype(np.float64)
+    light = wide.to_linear(np.moveaxis(ramp(), -1, 0)).astype(np.float64)
     gained = 4 * light
     expected = gained / np.sqrt((1 - light) * (1 + light) + gained**2)
-    found = wide.linear(np.moveaxis(shown(ramp(), stops=2.0, space=wide), -1, 0))
+    found = wide.to_linear(np.moveaxis(shown(ramp(), stops=2.0, space=wide), -1, 0))
     assert np.abs(found - expected).max() < 5e-5
 
 
@@ -114,18 +114,18 @@ def test_what_the_network_changes_comes_back_in_the_own_primaries_of_a_picture(w
     grey = np.full((2, 2, 3), 0.4, np.float32)
     out = shown(grey, change=0.1, space=wide)
     light = to_linear(expose_tile(grey, None, 0, wide).srgb[:, 0, 0] + np.float32(0.1))
-    expected = wide.encoded((wide.from_srgb @ light)[:, None])[:, 0]
+    expected = wide.to_encoded((wide.from_srgb @ light)[:, None])[:, 0]
     np.testing.assert_allclose(out[0, 0], expected, atol=2e-4)
 
 
 def test_srgb_by_a_profile_is_srgb_without_one(wide):
     from PIL import ImageCms
 
-    assert space_of(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(), 3) is None
+    assert read_colour_space(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(), 3) is None
 
 
 def test_a_grey_profile_has_its_own_curve_and_no_primaries():
-    space = space_of(grey_profile(1.8), 1)
+    space = read_colour_space(grey_profile(1.8), 1)
     assert space is not None
     pixels = noise(1, np.uint16)
     np.testing.assert_array_equal(shown(pixels, space=space), pixels)
@@ -142,7 +142,7 @@ def test_a_profile_that_cannot_be_used_says_so(damage):
         "cut": whole[:200], "text": b"no profile at all " * 20,
     }[damage]  # fmt: skip
     with pytest.raises(ValueError, match="is "):
-        space_of(damaged, 3)
+        read_colour_space(damaged, 3)
 
 
 def test_16_bit_stays_smooth():

@@ -326,5 +326,5 @@ def test_a_region_outside_of_the_picture_is_refused(enhancer):
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_a_png_for_the_screen_holds_the_values(channels):
     pixels = dark(channels=channels).reshape(HEIGHT, WIDTH, channels)
-    found = np.asarray(PIL.Image.open(io.BytesIO(images.as_png(pixels))))
+    found = np.asarray(PIL.Image.open(io.BytesIO(images.encode_screen_png(pixels))))
     np.testing.assert_array_equal(found.reshape(pixels.shape), pixels)

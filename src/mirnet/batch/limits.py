@@ -11,7 +11,7 @@ from pathlib import Path
 from mirnet import images
 from mirnet.errors import MirnetError, PictureError
 from mirnet.formats import of_suffix
-from mirnet.images.file_format import format_of
+from mirnet.images.file_format import detect_format
 
 MEGAPIXELS_AT_ONCE = 50.0  # of all pictures in work together; a larger one is in work alone
 POLL_SECONDS = 0.2  # how often who waits looks whether to stop
@@ -57,7 +57,7 @@ def megapixels_of(source: Path | bytes) -> float:
 
 def _is_raw(source: Path | bytes) -> bool:
     if isinstance(source, bytes):
-        return format_of(io.BytesIO(source), source) == "raw"
+        return detect_format(io.BytesIO(source), source) == "raw"
     known = of_suffix(source.suffix)
     return known is not None and known.name == "raw"
 

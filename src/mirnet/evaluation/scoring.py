@@ -178,4 +178,4 @@ def _upright(picture: images.Image) -> metrics.ImageArray:
 
 
 def _join_upright(bands: Iterable[Pixels], orientation: int) -> metrics.ImageArray:
-    return images.upright(to_rgb(np.concatenate(list(bands))), orientation)
+    return images.turn_upright(to_rgb(np.concatenate(list(bands))), orientation)

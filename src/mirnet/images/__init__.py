@@ -1,15 +1,15 @@
-"""Files and bytes to arrays and back, with what the files say beside their pixels. The only package that knows libvips.
+"""Image files and bytes to arrays and back, with their metadata. The only package that knows libvips.
 
-A picture is opened as a header plus bands of rows, top to bottom, and written from bands of rows; a whole array is the
-case of one band. Rows come and go in the order in which the file stores them; `upright` and `stored` turn an array
-between that order and the one a person sees.
+An opened image is a header plus bands of rows, from top to bottom; a file is written from bands of rows too. A whole
+array is the case of one band. Rows are in the order in which the file stores them; `turn_upright` and `turn_as_stored`
+turn an array between that order and the upright image.
 """
 
 from mirnet.images.image import Header, Image, upright_size
 from mirnet.images.libvips import SUFFIXES, format_of_suffix, versions
-from mirnet.images.orientation import Pixels, stored, upright
+from mirnet.images.orientation import Pixels, turn_as_stored, turn_upright
 from mirnet.images.reader import open_image, read_image
-from mirnet.images.screen_png import as_png
+from mirnet.images.screen_png import encode_screen_png
 from mirnet.images.writer import copy_file, encode_image, refuse_unwritable, save_image, write_image
 from mirnet.metadata import Metadata
 
@@ -19,16 +19,16 @@ __all__ = [
     "Image",
     "Metadata",
     "Pixels",
-    "as_png",
     "copy_file",
     "encode_image",
+    "encode_screen_png",
     "format_of_suffix",
     "open_image",
     "read_image",
     "refuse_unwritable",
     "save_image",
-    "stored",
-    "upright",
+    "turn_as_stored",
+    "turn_upright",
     "upright_size",
     "versions",
     "write_image",

@@ -1,4 +1,4 @@
-"""Opening a picture: its format is known by its content, and one reader takes it from there."""
+"""Opens image files: detects the format by the content, and calls the reader of that format."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,60 +9,64 @@ import numpy as np
 
 from mirnet.errors import PictureError, UnknownFormat
 from mirnet.formats import FORMATS, of_suffix
-from mirnet.images import file_format, libvips_reader
+from mirnet.images import libvips_reader
+from mirnet.images.file_format import detect_format
 from mirnet.images.image import File, Image
-from mirnet.images.libvips import unreadable
-from mirnet.images.orientation import Pixels, upright
+from mirnet.images.libvips import describe_unreadable
+from mirnet.images.orientation import Pixels, turn_upright
 
 _OTHER_READERS = {"bmp": "pillow_reader", "ppm": "pillow_reader", "heic": "heic_reader", "raw": "raw_reader"}
 
 
 def open_image(source: Path | bytes, *, max_megapixels: float = 500.0, clip: bool = False) -> Image:
-    """Open a picture of any of `mirnet.formats.FORMATS`, known by its content.
+    """Opens an image of any of `mirnet.formats.FORMATS`, detected by its content.
 
-    Reads what it says and, but of RAW, no pixels yet. `clip` takes floats outside [0, 1] for the nearest value within.
-    Raises PictureError, with the file's name, for what is missing, empty, damaged or not supported, UnknownFormat for
-    what is no picture, TooManyPixels for what is larger than `max_megapixels`.
+    Reads the header and, except for RAW, no pixels yet. `clip` replaces floats outside [0, 1] by the nearest value
+    within. Raises PictureError, with the file's name, for a file that is missing, empty, damaged or not supported,
+    UnknownFormat for one that is no image, TooManyPixels for one larger than `max_megapixels`.
     """
-    name = "the picture given as bytes" if isinstance(source, bytes) else str(source)
+    name = "the image given as bytes" if isinstance(source, bytes) else str(source)
     if isinstance(source, Path) and source.exists() and not source.is_file():
         kind = "folder" if source.is_dir() else "device or pipe"
-        raise PictureError(f"{name}: expected a picture, but this is a {kind}; name a file")
+        raise PictureError(f"{name}: expected an image, but this is a {kind}; name a file")
     file = File(source, name, max_megapixels)
     try:
         with file.open() as stream:
             if not stream.read(1):
-                raise PictureError(f"{name}: expected a picture, but the file is empty; get a fresh copy of it")
-            format = file_format.format_of(stream, source)
+                raise PictureError(f"{name}: expected an image, but the file is empty; get a fresh copy of it")
+            format = detect_format(stream, source)
             if format is None:
                 *most, last = (each.title for each in FORMATS.values())
                 raise UnknownFormat(
-                    f"{name}: expected a {', '.join(most)} or {last} picture, but the content is none of these"
+                    f"{name}: expected a {', '.join(most)} or {last} image, but the content is none of these"
                 )
-            picture = _reader(format)(file, format)
+            image = _find_reader(format)(file, format)
     except OSError as error:
-        raise PictureError(unreadable(name, error)) from error
-    return replace(picture, clip=clip, remarks=(*_lies(file, format), *picture.remarks))
+        raise PictureError(describe_unreadable(name, error)) from error
+    return replace(image, clip=clip, remarks=(*_describe_wrong_suffix(file, format), *image.remarks))
 
 
-def _reader(format: str) -> Callable[[File, str], Image]:
+def _find_reader(format: str) -> Callable[[File, str], Image]:
     if format not in _OTHER_READERS:
         return libvips_reader.read
     read: Callable[[File, str], Image] = import_module(f"mirnet.images.{_OTHER_READERS[format]}").read
     return read
 
 
-def _lies(file: File, format: str) -> tuple[str, ...]:
+def _describe_wrong_suffix(file: File, format: str) -> tuple[str, ...]:
     """A remark where the suffix is of another format than the content."""
-    claimed = None if isinstance(file.source, bytes) else of_suffix(file.source.suffix)
-    if claimed is None or claimed.name == format:
+    by_suffix = None if isinstance(file.source, bytes) else of_suffix(file.source.suffix)
+    if by_suffix is None or by_suffix.name == format:
         return ()
-    return (f"{file.name}: is a {FORMATS[format].title} picture in spite of its suffix, and is taken as one",)
+    return (f"{file.name}: is a {FORMATS[format].title} image in spite of its suffix, and is read as one",)
 
 
 def read_image(source: Path | str | bytes) -> Pixels:
-    """A whole picture as a person sees it: (H, W) of grey, else (H, W, C); uint8, uint16 or float32, as in the file."""
-    picture = open_image(Path(source) if isinstance(source, str) else source)
-    (whole,) = picture.bands(picture.header.height)
-    turned = np.ascontiguousarray(upright(whole, picture.header.orientation))
-    return turned[..., 0] if picture.header.channels == 1 else turned
+    """Reads a whole image, upright: (H, W) of grey, else (H, W, C); uint8, uint16 or float32, as in the file.
+
+    Raises PictureError as `open_image` does.
+    """
+    image = open_image(Path(source) if isinstance(source, str) else source)
+    (stored,) = image.bands(image.header.height)
+    upright = np.ascontiguousarray(turn_upright(stored, image.header.orientation))
+    return upright[..., 0] if image.header.channels == 1 else upright

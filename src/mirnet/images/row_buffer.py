@@ -1,9 +1,9 @@
-"""The rows of a picture until all are there: in memory where they are few, else in a file without a name.
+"""Collects the rows of an image until all are there: in memory where they are few, else in a file without a name.
 
-An encoder wants to pull rows at its own pace, a network gives them at its own, and a picture that is turned upright
-has its first row last; so the rows meet here, uncompressed. The file has no name (where the system allows that), so
-that nothing is left of it whatever happens to the process. It is a TIFF, of which libvips reads a few rows at a time;
-plain rows it would map whole into memory.
+An encoder pulls rows at its own pace, the network gives them at its own, and an image that is turned upright has its
+first row last; so all rows are collected here, uncompressed. The file has no name (where the system allows that), so
+that it vanishes whatever happens to the process. It is a TIFF, of which libvips reads a few rows at a time; libvips
+would map plain rows whole into memory.
 """
 
 import os
@@ -17,22 +17,22 @@ from typing import Any
 import numpy as np
 
 from mirnet.images.libvips import vips
-from mirnet.images.orientation import Pixels, stored, upright
+from mirnet.images.orientation import Pixels, turn_as_stored, turn_upright
 
 IN_MEMORY_BYTES = 64 << 20
 _GATHERED_BYTES = 32 << 20  # of rows that become columns: written in one go, or each would be a few bytes long
 _STRIP_BYTES = 1 << 20
 _FORMATS = {"u1": "uchar", "u2": "ushort", "f4": "float"}
-_MEANINGS = {"u1": ("b-w", "srgb"), "u2": ("grey16", "rgb16"), "f4": ("b-w", "scrgb")}  # of grey and colour
+_INTERPRETATIONS = {"u1": ("b-w", "srgb"), "u2": ("grey16", "rgb16"), "f4": ("b-w", "scrgb")}  # of grey and colour
 
 
-class Scratch:
-    """Takes bands of stored rows from top to bottom, and gives all of them as one upright image of libvips'."""
+class RowBuffer:
+    """Takes bands of stored rows from top to bottom, and returns all of them as one upright image of libvips."""
 
     def __init__(self, shape: tuple[int, int, int], dtype: Any, orientation: int, folder: Path | None) -> None:
-        """For stored pixels of that (H, W, C) and uint8, uint16 or float32; `folder` None keeps all in memory.
+        """For stored pixels (H, W, C) of uint8, uint16 or float32. `folder` is for the file; None keeps all in memory.
 
-        `orientation` other than 1 turns them upright. Raises OSError where the folder takes no file.
+        `orientation` other than 1 turns them upright. Raises OSError where no file can be made in the folder.
         """
         self._stored_shape = shape
         self._orientation = orientation
@@ -47,10 +47,10 @@ class Scratch:
             self._pixels = np.empty(self.shape, self._dtype)
         else:
             self._file = tempfile.TemporaryFile(dir=folder, prefix=".mirnet-", suffix=".part", buffering=0)  # noqa: SIM115
-            self._head = _tiff_head(self.shape, self._dtype)
-            self._file.write(self._head)
+            self._header = _make_tiff_header(self.shape, self._dtype)
+            self._file.write(self._header)
 
-    def __enter__(self) -> "Scratch":
+    def __enter__(self) -> "RowBuffer":
         return self
 
     def __exit__(
@@ -60,100 +60,101 @@ class Scratch:
             self._file.close()
 
     def add(self, band: Pixels) -> None:
-        """The next rows (rows, W, C), of the dtype that was said. Raises OSError where the disk is full."""
-        assert band.dtype == self._dtype, f"a band of {band.dtype} for a picture of {self._dtype}"
+        """Adds the next rows (rows, W, C), of the stated dtype. Raises OSError where the disk is full."""
+        assert band.dtype == self._dtype, f"a band of {band.dtype} for an image of {self._dtype}"
         if self._file is None:
-            stored(self._pixels, self._orientation)[self._top : self._top + len(band)] = band
+            turn_as_stored(self._pixels, self._orientation)[self._top : self._top + len(band)] = band
             self._top += len(band)
             return
         if self._orientation == 1:
-            self._put(np.ascontiguousarray(band))
+            self._write_rows(np.ascontiguousarray(band))
             return
         self._waiting.append(band)
         if sum(waiting.nbytes for waiting in self._waiting) >= _GATHERED_BYTES:
-            self._put_turned()
+            self._write_turned()
 
     def image(self) -> Any:
-        """All rows as an image of libvips', to be read once from top to bottom while this context lasts."""
+        """Returns all rows as an image of libvips, to be read once from top to bottom while this context lasts."""
         if self._waiting:
-            self._put_turned()
+            self._write_turned()
         height, width, channels = self.shape
-        assert self._top == self._stored_shape[0], f"{self._top} rows for a picture of {self._stored_shape[0]}"
+        assert self._top == self._stored_shape[0], f"{self._top} rows for an image of {self._stored_shape[0]}"
         if self._file is None:
             kind = _FORMATS[self._dtype.str[1:]]
             image = vips().Image.new_from_memory(self._pixels, width, height, channels, kind)
         else:
             origin = vips().Source.new_from_descriptor(self._file.fileno())
             image = vips().Image.tiffload_source(origin, access="sequential", fail_on="error")
-        grey, colour = _MEANINGS[self._dtype.str[1:]]
+        grey, colour = _INTERPRETATIONS[self._dtype.str[1:]]
         return image.copy(interpretation=colour if channels > 2 else grey)
 
-    def _put(self, rows: Pixels) -> None:
-        offset = len(self._head) + self._top * rows[0].nbytes
+    def _write_rows(self, rows: Pixels) -> None:
+        offset = len(self._header) + self._top * rows[0].nbytes
         _write_at(self._file.fileno(), rows, offset)
         self._top += len(rows)
 
-    def _put_turned(self) -> None:
-        """The rows that wait, at the place that they have in the upright picture: as rows, or as columns."""
+    def _write_turned(self) -> None:
+        """Writes the waiting rows to their offsets in the upright image, where they are rows or columns."""
         rows = np.concatenate(self._waiting)
         self._waiting = []
         backwards = self._orientation in (3, 4, 6, 7)
         first = self._stored_shape[0] - self._top - len(rows) if backwards else self._top
         self._top += len(rows)
-        block = np.ascontiguousarray(upright(rows, self._orientation))
+        block = np.ascontiguousarray(turn_upright(rows, self._orientation))
         pixel, width = block[0, 0].nbytes, self.shape[1]
         if self._orientation < 5:
-            _write_at(self._file.fileno(), block, len(self._head) + first * width * pixel)
+            _write_at(self._file.fileno(), block, len(self._header) + first * width * pixel)
             return
         for index, columns in enumerate(block):
-            _write_at(self._file.fileno(), columns, len(self._head) + (index * width + first) * pixel)
+            _write_at(self._file.fileno(), columns, len(self._header) + (index * width + first) * pixel)
 
 
 def _write_at(descriptor: int, pixels: Pixels, offset: int) -> None:
-    """All bytes of contiguous pixels; a system call may take fewer than it is given."""
+    """Writes all bytes of contiguous pixels; a system call may write fewer than it is given."""
     data = memoryview(pixels.data).cast("B")
     while data:
         written = os.pwrite(descriptor, data, offset)
         data, offset = data[written:], offset + written
 
 
-def _tiff_head(shape: tuple[int, int, int], dtype: Any) -> bytes:
-    """The head of a BigTIFF whose pixels (H, W, C) follow it as they lie in memory."""
+def _make_tiff_header(shape: tuple[int, int, int], dtype: Any) -> bytes:
+    """The header of a BigTIFF whose pixels (H, W, C) follow it as they lie in memory."""
     height, width, channels = shape
     order = "<" if sys.byteorder == "little" else ">"
     row_bytes = width * channels * dtype.itemsize
     rows = max(1, min(height, _STRIP_BYTES // row_bytes, 128))  # libvips reads strips of more rows row by row
     strips = -(-height // rows)
-    directory = 16  # its place: behind the header
+    directory = 16  # its offset: behind the first fields
     strip_tables = directory + 8 + 11 * 20 + 8
     start = strip_tables + 16 * strips
     offsets = [start + index * rows * row_bytes for index in range(strips)]
     counts = [min(rows, height - index * rows) * row_bytes for index in range(strips)]
     tables = struct.pack(f"{order}{2 * strips}Q", *offsets, *counts)
 
-    def entry(tag: int, kind: str, *values: int) -> bytes:
+    def make_entry(tag: int, kind: str, *values: int) -> bytes:
         number = {"H": 3, "L": 4, "Q": 16}[kind]
         return struct.pack(f"{order}HHQ", tag, number, len(values)) + struct.pack(
             f"{order}{len(values)}{kind}", *values
         ).ljust(8, b"\0")
 
-    def listed(tag: int, place: int, only: int) -> bytes:
-        return struct.pack(f"{order}HHQQ", tag, 16, strips, place if strips > 1 else only)
+    def make_list_entry(tag: int, offset: int, only: int) -> bytes:
+        return struct.pack(f"{order}HHQQ", tag, 16, strips, offset if strips > 1 else only)
 
     entries = [
-        entry(256, "L", width),
-        entry(257, "L", height),
-        entry(258, "H", *[8 * dtype.itemsize] * channels),
-        entry(259, "H", 1),  # uncompressed
-        entry(262, "H", 2 if channels > 2 else 1),  # RGB, or grey where black is 0
-        listed(273, strip_tables, offsets[0]),
-        entry(277, "H", channels),
-        entry(278, "L", rows),
-        listed(279, strip_tables + 8 * strips, counts[0]),
-        entry(338, "H", *[2] * (channels % 2 == 0)),  # alpha, not multiplied
-        entry(339, "H", *[3 if dtype.kind == "f" else 1] * channels),
+        make_entry(256, "L", width),
+        make_entry(257, "L", height),
+        make_entry(258, "H", *[8 * dtype.itemsize] * channels),
+        make_entry(259, "H", 1),  # uncompressed
+        make_entry(262, "H", 2 if channels > 2 else 1),  # RGB, or grey where black is 0
+        make_list_entry(273, strip_tables, offsets[0]),
+        make_entry(277, "H", channels),
+        make_entry(278, "L", rows),
+        make_list_entry(279, strip_tables + 8 * strips, counts[0]),
+        make_entry(338, "H", *[2] * (channels % 2 == 0)),  # alpha, not multiplied
+        make_entry(339, "H", *[3 if dtype.kind == "f" else 1] * channels),
     ]
-    entries = [each for each in entries if struct.unpack_from(f"{order}Q", each, 4)[0]]  # none without values
+    # leaves out entries without values
+    entries = [each for each in entries if struct.unpack_from(f"{order}Q", each, 4)[0]]
     head = struct.pack(f"{order}2sHHHQ", b"II" if order == "<" else b"MM", 43, 8, 0, directory)
     body = struct.pack(f"{order}Q", len(entries)) + b"".join(entries) + bytes(8)
     return (head + body).ljust(strip_tables, b"\0") + tables

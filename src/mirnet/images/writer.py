@@ -1,4 +1,4 @@
-"""Arrays to files and bytes, with what the pictures that they come from say beside their pixels."""
+"""Writes pixels as image files, or as their bytes, with the metadata of the images that they come from."""
 
 import errno
 import io
@@ -12,17 +12,16 @@ from typing import BinaryIO
 
 import numpy as np
 
-from mirnet import metadata
 from mirnet.errors import OutputExists, PictureError, SettingsError
 from mirnet.files import draft_of
 from mirnet.formats import FORMATS, WRITABLE
-from mirnet.images.encoder import bits_in, encode, fitted
+from mirnet.images.encoder import choose_bits, convert_bands, encode
 from mirnet.images.image import DTYPES, Header, Image
-from mirnet.images.libvips import SUFFIXES, format_of_suffix, unreadable
+from mirnet.images.libvips import SUFFIXES, describe_unreadable, format_of_suffix
 from mirnet.images.orientation import Pixels
-from mirnet.images.output_metadata import described
-from mirnet.images.row_buffer import Scratch
-from mirnet.metadata import Metadata
+from mirnet.images.output_metadata import make_output_metadata
+from mirnet.images.row_buffer import RowBuffer
+from mirnet.metadata import Metadata, insert_metadata
 
 
 def encode_image(
@@ -34,22 +33,22 @@ def encode_image(
     provenance: str | None = None,
     strip_location: bool = False,
 ) -> tuple[bytes, tuple[str, ...]]:
-    """A picture file, as bytes, of bands of stored rows, with all that the picture `like` says beside its pixels.
+    """Returns an image file as bytes, of bands of stored rows, with the metadata of the image `like`.
 
-    The second result are sentences about what the new file cannot hold of what the picture said.
+    The second result are remarks about what the new file cannot hold of `like`.
 
     The bands add up to the header's (H, W, C) and have its depth, uint8, uint16 or float32 in [0, 1]. `format` is one
-    of `mirnet.formats.WRITABLE`; None: the one that belongs to `like`'s. Where it is another than `like`'s, the pixels
-    are turned upright and the orientation is 1. JPEG and WebP hold 8 bit, AVIF 12, PNG 16: deeper values are rounded;
-    JPEG holds no alpha: the picture is laid on white. `quality`, 1 to 100, serves JPEG, AVIF and lossy WebP.
-    `provenance` goes into the XMP; `strip_location` leaves out where the picture was taken. Raises SettingsError for
-    an unknown format or quality, PictureError where the format cannot hold the picture.
+    of `mirnet.formats.WRITABLE`; None stands for the output format of `like`'s. In another format than `like`'s, the
+    pixels are turned upright and the orientation is 1. JPEG and WebP hold 8 bit, AVIF 12, PNG 16: deeper values are
+    rounded; JPEG holds no alpha: the image is laid on white. `quality`, 1 to 100, serves JPEG, AVIF and lossy WebP.
+    `provenance` goes into the XMP; `strip_location` leaves out where the photo was taken. Raises SettingsError for an
+    unknown format or quality, PictureError where the format cannot hold the image.
     """
     target = refuse_unwritable(like, format, quality)
-    about, remarks = described(like, target, provenance, strip_location)
+    metadata, remarks = make_output_metadata(like, target, provenance, strip_location)
     file = io.BytesIO()
-    with _gathered(bands, like, target, None) as scratch:
-        _encode(scratch, file, like, target, quality, about)
+    with _collect_rows(bands, like, target, None) as rows:
+        _encode(rows, file, like, target, quality, metadata)
     return file.getvalue(), remarks
 
 
@@ -64,111 +63,111 @@ def save_image(
     strip_location: bool = False,
     overwrite: bool = False,
 ) -> tuple[str, ...]:
-    """`write_picture` into a file, which appears whole or not at all; see there for the arguments.
+    """Writes what `encode_image` returns, with the same arguments, into a file that appears whole or not at all.
 
-    Returns the sentences alone. No whole picture is held in memory, if the format allows: the rows of a large one wait
-    in the output's folder, in a file without a name. Raises OutputExists, before the first band is asked for, if there
-    is a file already and `overwrite` is false.
+    Returns the remarks. No whole image is held in memory, if the format allows: the rows of a large one wait in the
+    output's folder, in a file without a name. Raises OutputExists, before the first band is read, if there is a file
+    already and `overwrite` is false, and PictureError if writing fails.
     """
     target = refuse_unwritable(like, format, quality)
     _refuse_existing(path, overwrite)
-    about, remarks = described(like, target, provenance, strip_location)
-    with _told(path):
+    metadata, remarks = make_output_metadata(like, target, provenance, strip_location)
+    with _describe_errors(path):
         _refuse_closed_folder(path.parent)
-        with _gathered(bands, like, target, path.parent) as scratch, draft_of(path, overwrite=overwrite) as file:
-            _encode(scratch, file, like, target, quality, about)
+        with _collect_rows(bands, like, target, path.parent) as rows, draft_of(path, overwrite=overwrite) as file:
+            _encode(rows, file, like, target, quality, metadata)
     return remarks
 
 
-def refuse_unwritable(picture: Image, format: str | None = None, quality: int = 92) -> str:
-    """The name of the format that a picture will be written in, which can hold it.
+def refuse_unwritable(image: Image, format: str | None = None, quality: int = 92) -> str:
+    """Returns the name of the format of the output, having checked before any work that the image can be written.
 
-    Raises SettingsError for a format or quality that there is not, PictureError for a picture with longer sides than
-    the format holds: before any work is done.
+    Raises SettingsError for an unknown format or quality, PictureError for an image with longer sides than the format
+    holds.
     """
-    target = _known(format or FORMATS[picture.header.format].result, quality)
-    _refuse_long_sides(picture.header, target, picture.name)
+    target = format or FORMATS[image.header.format].result
+    _refuse_unknown(target, quality)
+    _refuse_long_sides(image.header, target, image.name)
     return target
 
 
 @contextmanager
-def _gathered(bands: Iterable[Pixels], like: Image, format: str, folder: Path | None) -> Iterator[Scratch]:
-    """All rows, as deep as the format takes them, and turned upright where it is another than the source's."""
+def _collect_rows(bands: Iterable[Pixels], like: Image, format: str, folder: Path | None) -> Iterator[RowBuffer]:
+    """Collects all rows, in the depth of the output, and turned upright where its format is not the source's."""
     header = like.header
-    bits = bits_in(format, header.depth, like.bits)
+    bits = choose_bits(format, header.depth, like.bits)
     channels = header.channels - (format == "jpeg" and header.channels in (2, 4))
     turn = 1 if format == header.format else header.orientation
-    with Scratch(
+    with RowBuffer(
         (header.height, header.width, channels), DTYPES[bits if bits in DTYPES else 16], turn, folder
-    ) as scratch:
-        for band in fitted(_of_depth(bands, header.depth), format, bits):
-            scratch.add(band)
-        yield scratch
+    ) as rows:
+        for band in convert_bands(_check_depth(bands, header.depth), format, bits):
+            rows.add(band)
+        yield rows
 
 
-def _encode(scratch: Scratch, file: BinaryIO, like: Image, format: str, quality: int, about: Metadata) -> None:
-    """Fill an empty file with the rows, then with what the picture says."""
+def _encode(rows: RowBuffer, file: BinaryIO, like: Image, format: str, quality: int, metadata: Metadata) -> None:
+    """Writes the rows into an empty file, then inserts the metadata."""
     header = like.header
     encode(
-        scratch.image(),
+        rows.image(),
         file,
         format,
         quality=quality,
-        bits=bits_in(format, header.depth, like.bits),
-        about=about,
+        bits=choose_bits(format, header.depth, like.bits),
+        metadata=metadata,
         orientation=header.orientation if format == header.format else 1,
         name=like.name,
     )
-    metadata.finish(file, format, about)
+    insert_metadata(file, format, metadata)
 
 
-def _of_depth(bands: Iterable[Pixels], depth: int) -> Iterator[Pixels]:
+def _check_depth(bands: Iterable[Pixels], depth: int) -> Iterator[Pixels]:
     for band in bands:
-        assert band.dtype == DTYPES[depth], f"a band of {band.dtype} for a picture of depth {depth}"
+        assert band.dtype == DTYPES[depth], f"a band of {band.dtype} for an image of depth {depth}"
         yield band
 
 
 def write_image(path: Path | str, array: Pixels, *, quality: int = 92, overwrite: bool = False) -> None:
-    """Write an upright picture, (H, W) or (H, W, C) uint8, uint16 or float in [0, 1], in the format of the suffix.
+    """Writes an upright image, (H, W) or (H, W, C) uint8, uint16 or float in [0, 1], in the format of the suffix.
 
-    Floats become 8 bit. Raises SettingsError for an unknown suffix or an array that is no picture, OutputExists if
-    there is a file already and `overwrite` is false, PictureError if writing fails.
+    Floats become 8 bit. Raises SettingsError for an unknown suffix or an array that is no image, OutputExists if there
+    is a file already and `overwrite` is false, PictureError if writing fails.
     """
     path = Path(path)
     format = format_of_suffix(path.suffix)
     if format not in WRITABLE:
         raise SettingsError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}; choose one of these")
-    pixels = _as_pixels(array)
+    pixels = _to_pixels(array)
     height, width, channels = pixels.shape
     depth = 8 * pixels.dtype.itemsize
     header = Header(width, height, channels, depth, format, 1)
-    picture = Image(header, Metadata(), str(path), path, lambda rows: [pixels], bits=depth)
-    save_image(path, [pixels], picture, quality=quality, overwrite=overwrite)
+    image = Image(header, Metadata, str(path), path, lambda rows: [pixels], bits=depth)
+    save_image(path, [pixels], image, quality=quality, overwrite=overwrite)
 
 
 def copy_file(source: Path, target: Path, *, overwrite: bool = False) -> None:
-    """The very bytes of one file in another, which appears whole or not at all; errors as of `save_picture`."""
+    """Copies a file byte for byte; the copy appears whole or not at all. Raises as `save_image` does."""
     _refuse_existing(target, overwrite)
     try:
         original = source.open("rb")
     except OSError as error:
-        raise PictureError(unreadable(str(source), error)) from error
-    with original, _told(target), draft_of(target, overwrite=overwrite) as file:
+        raise PictureError(describe_unreadable(str(source), error)) from error
+    with original, _describe_errors(target), draft_of(target, overwrite=overwrite) as file:
         shutil.copyfileobj(original, file)
 
 
 def _refuse_closed_folder(folder: Path) -> None:
-    """Raises OSError where no file can be made: better before the work than after it."""
+    """Raises OSError where no file can be made, before the work and not after it."""
     with tempfile.TemporaryFile(dir=folder, prefix=".mirnet-", suffix=".part"):
         pass
 
 
-def _known(format: str, quality: int) -> str:
+def _refuse_unknown(format: str, quality: int) -> None:
     if format not in WRITABLE:
         raise SettingsError(f"format {format!r}: expected one of {', '.join(WRITABLE)}")
     if not 1 <= quality <= 100:
         raise SettingsError(f"quality {quality}: expected a whole number from 1 to 100")
-    return format
 
 
 def _refuse_long_sides(header: Header, format: str, name: str) -> None:
@@ -176,15 +175,15 @@ def _refuse_long_sides(header: Header, format: str, name: str) -> None:
     if max(header.height, header.width) > limit:
         raise PictureError(
             f"{name}: {FORMATS[format].title} holds at most {limit} pixels a side, "
-            f"but the picture has {header.width} x {header.height}; write PNG or TIFF instead"
+            f"but the image has {header.width} x {header.height}; write PNG or TIFF instead"
         )
 
 
-def _as_pixels(array: Pixels) -> Pixels:
-    """(H, W, C) uint8 or uint16 of an array as a caller has it."""
+def _to_pixels(array: Pixels) -> Pixels:
+    """Returns a caller's array as (H, W, C) uint8 or uint16. Raises SettingsError."""
     array = np.asarray(array)
     if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[2] > 4):
-        raise SettingsError(f"expected a picture of shape (H, W) or (H, W, 1 to 4), but the array has {array.shape}")
+        raise SettingsError(f"expected an image of shape (H, W) or (H, W, 1 to 4), but the array has {array.shape}")
     if np.issubdtype(array.dtype, np.floating):
         if not (array.min() >= 0 and array.max() <= 1):  # written so that a NaN fails too
             raise SettingsError(f"expected floats in [0, 1], but they reach from {array.min():g} to {array.max():g}")
@@ -200,17 +199,17 @@ def _refuse_existing(path: Path, overwrite: bool) -> None:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """What goes wrong with writing a file, as sentences."""
+def _describe_errors(path: Path) -> Iterator[None]:
+    """Turns errors of writing a file into errors with a message for the user."""
     try:
         yield
     except FileExistsError as error:
         raise OutputExists(f"{path}: has appeared meanwhile and was left alone; choose another name") from error
     except OSError as error:
-        raise PictureError(_unwritable(path, error)) from error
+        raise PictureError(_describe_unwritable(path, error)) from error
 
 
-def _unwritable(path: Path, error: OSError) -> str:
+def _describe_unwritable(path: Path, error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return f"{path}: could not be written, there is no folder {path.parent}; make it first"
     if isinstance(error, PermissionError):

@@ -47,7 +47,7 @@ class BlendWeights:
 def to_linear_light(pixels: Pixels, space: Space | None) -> Floats:
     """Pixels to linear light (3, rows, width) in the image's own primaries; grey is repeated, alpha left out."""
     values = _colours(pixels)
-    light = _srgb_light(values) if space is None else space.linear(values)
+    light = _srgb_light(values) if space is None else space.to_linear(values)
     return np.repeat(light, 3, axis=0) if len(light) == 1 else light
 
 
@@ -174,7 +174,7 @@ def _to_source_encoding(result: Floats, light: Floats | None, srgb: Floats, spac
         return np.clip(result, 0, 1)
     change = np.asarray(to_linear(np.clip(result, 0, 1)) - to_linear(srgb), dtype=np.float32)
     light = np.clip(light + _apply_matrix(space.from_srgb, change), 0, 1)
-    return light if len(space.curves) == 1 else space.encoded(light)  # grey: merged first, then encoded
+    return light if len(space.curves) == 1 else space.to_encoded(light)  # grey: merged first, then encoded
 
 
 def _to_source_channels(colour: Floats, channels: int, space: Space | None) -> Floats:
@@ -183,7 +183,7 @@ def _to_source_channels(colour: Floats, channels: int, space: Space | None) -> F
         return colour
     light = colour if space is not None else to_linear(colour)
     grey = np.clip(np.tensordot(LUMINANCE, light, 1)[None], 0, 1)
-    return np.asarray(to_encoded(grey) if space is None else space.encoded(grey))
+    return np.asarray(to_encoded(grey) if space is None else space.to_encoded(grey))
 
 
 def _round_to_dtype(colour: Floats, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -71,7 +71,7 @@ class Downscaler:
             return np.concatenate(self._whole)
         light, space = np.clip(self._colour, 0, 1), self._source.space
         planes = light[:1] if self._channels < 3 else light
-        encoded = to_encoded(planes) if space is None else space.encoded(planes)
+        encoded = to_encoded(planes) if space is None else space.to_encoded(planes)
         if self._alpha is not None and self._channels in (2, 4):
             encoded = np.concatenate([encoded, self._alpha])
         values = np.clip(encoded.transpose(1, 2, 0), 0, 1)

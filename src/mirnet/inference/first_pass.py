@@ -119,9 +119,9 @@ class ThumbnailReader:
         if not small.any():  # a black image says nothing about its exposure, and black stays black
             return np.zeros((small.shape[0] // CELL_PX, small.shape[1] // CELL_PX), dtype=np.float32)
         # the head gets the upright image; its map comes back in the stored order
-        upright = images.upright(small, self._orientation).transpose(2, 0, 1)
+        upright = images.turn_upright(small, self._orientation).transpose(2, 0, 1)
         cells = runtime.propose(np.ascontiguousarray(upright)[None])[0, 0]
-        return np.ascontiguousarray(images.stored(cells, self._orientation))
+        return np.ascontiguousarray(images.turn_as_stored(cells, self._orientation))
 
 
 class PixelGrid:

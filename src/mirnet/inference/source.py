@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mirnet import images
-from mirnet.images.colour_space import Space, space_of
+from mirnet.images.colour_space import Space, read_colour_space
 from mirnet.inference import tiles
 from mirnet.inference.blending import Floats, Pixels
 
@@ -79,7 +79,7 @@ def _read_profile(icc: bytes | None, channels: int) -> tuple[Space | None, tuple
     if not icc:
         return None, ()
     try:
-        return space_of(icc, 1 if channels < 3 else 3), ()
+        return read_colour_space(icc, 1 if channels < 3 else 3), ()
     except ValueError as error:
         return None, (f"its colour profile {error}: the profile stays, but the network takes the colours for sRGB",)
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mirnet.errors import SettingsError
 from mirnet.exposure import to_encoded
-from mirnet.images.orientation import upright
+from mirnet.images.orientation import turn_upright
 from mirnet.inference import tiles
 from mirnet.inference.blending import Pixels, to_linear_light, to_srgb_primaries, to_unit_range
 from mirnet.inference.catalog import Card
@@ -57,7 +57,7 @@ class View:
         windows = []
         for numbers in (np.arange(source.height)[:, None], np.arange(source.width)[None]):
             # a broadcast view: nothing of the image's size is written
-            oriented = upright(np.broadcast_to(numbers, (source.height, source.width)), source.orientation)
+            oriented = turn_upright(np.broadcast_to(numbers, (source.height, source.width)), source.orientation)
             first, last = sorted(int(oriented[corner]) for corner in corners)
             windows.append(slice(first, last + 1))
         return windows[0], windows[1]
@@ -110,7 +110,7 @@ def to_screen(pixels: Pixels, source: ImageSource) -> Screen:
     planes = [np.repeat(colour, 3, axis=2) if colour.shape[2] == 1 else colour]
     if alpha is not None:
         planes.append(alpha if alpha.dtype == np.uint8 else _to_8_bit(to_unit_range(alpha)))
-    return np.ascontiguousarray(upright(np.concatenate(planes, axis=2), source.orientation))
+    return np.ascontiguousarray(turn_upright(np.concatenate(planes, axis=2), source.orientation))
 
 
 def _to_8_bit(values: NDArray[Any]) -> Screen:

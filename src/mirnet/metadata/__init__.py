@@ -1,14 +1,14 @@
-"""What a picture file says beside its pixels: read from any format, made to fit another, put into a finished file.
+"""Metadata of image files: read from any format, fitted to the format of the output, inserted into the finished file.
 
-about = read(stream, "jpeg")                                  # from the source
-about, remarks = fit(about, "jpeg", "png", size=(4000, 3000))  # what the result can say; what it cannot, in words
-finish(file, "png", about)                                    # into what an encoder wrote
+metadata = read_metadata(stream, "jpeg")                                   # of the source
+metadata, remarks = fit_metadata(metadata, "jpeg", "png", size=(4000, 3000))  # remarks: what the output cannot hold
+insert_metadata(file, "png", metadata)                                     # into what an encoder wrote
 """
 
-from mirnet.metadata.conversion import fit
+from mirnet.metadata.conversion import fit_metadata
 from mirnet.metadata.exif import clean_exif
-from mirnet.metadata.image_file import finish, read
+from mirnet.metadata.image_file import insert_metadata, read_metadata
 from mirnet.metadata.record import Metadata, Text
-from mirnet.metadata.xmp import with_provenance
+from mirnet.metadata.xmp import add_provenance
 
-__all__ = ["Metadata", "Text", "clean_exif", "finish", "fit", "read", "with_provenance"]
+__all__ = ["Metadata", "Text", "add_provenance", "clean_exif", "fit_metadata", "insert_metadata", "read_metadata"]

@@ -1,4 +1,4 @@
-"""What a picture says, made to fit another file: what holds there goes along, what cannot is named in a sentence."""
+"""Fits metadata to another file: keeps what its format holds, and describes what it cannot hold in a remark."""
 
 import io
 import re
@@ -6,16 +6,16 @@ from dataclasses import replace
 
 from mirnet.formats import FORMATS
 from mirnet.metadata import exif, jpeg, photoshop, png, tiff, xmp
+from mirnet.metadata.file_bytes import Damaged
 from mirnet.metadata.record import Metadata, Text
-from mirnet.metadata.tiff_directories import Damaged
 
-_SPEAKS_OF_PLACE = re.compile(r"gps|location|latitude|longitude|geotag|\bcity\b|\bcountry\b", re.IGNORECASE)
+_LOCATION_KEYWORD = re.compile(r"gps|location|latitude|longitude|geotag|\bcity\b|\bcountry\b", re.IGNORECASE)
 _HOLDS_PHOTOSHOP = ("jpeg", "tiff")
 _HOLDS_RESOLUTION = ("jpeg", "png", "tiff")
 
 
-def fit(
-    about: Metadata,
+def fit_metadata(
+    metadata: Metadata,
     source: str,
     target: str,
     *,
@@ -24,107 +24,108 @@ def fit(
     provenance: str | None = None,
     strip_location: bool = False,
 ) -> tuple[Metadata, tuple[str, ...]]:
-    """What the new file of the format `target` says, and remarks about what it cannot say.
+    """Returns the metadata for a file of the format `target`, and remarks about what that file cannot hold.
 
-    `size` is the width and height of the pixels as written; `orientation` that of the source, whose pixels are taken
-    to be turned upright where the formats differ.
+    `source` and `target` are names of formats. `size` is width and height of the pixels as written. `orientation` is
+    that of the source, whose pixels the caller turns upright where the formats differ. `provenance` goes into the XMP;
+    `strip_location` removes where the photo was taken.
     """
-    left = list(about.left)
+    dropped = list(metadata.dropped)
     if strip_location:
-        about = _without_place(about, left)
+        metadata = _strip_location(metadata, dropped)
     if source != target:
-        about = _converted(about, target, size, orientation, left)
-    if target == "jpeg" and about.exif and not jpeg.fits_exif(about.exif):
-        about = replace(about, exif=_shortened(about.exif, left))
-    if target == "tiff" and about.exif:
-        left += tiff.describe_dropped_notes(io.BytesIO(about.exif))
-    plain = about.xmp
+        metadata = _convert(metadata, target, size, orientation, dropped)
+    if target == "jpeg" and metadata.exif and not jpeg.fits_exif(metadata.exif):
+        metadata = replace(metadata, exif=_shorten(metadata.exif, dropped))
+    if target == "tiff" and metadata.exif:
+        dropped += tiff.describe_dropped_notes(io.BytesIO(metadata.exif))
+    original = metadata.xmp
     if provenance is not None:
-        about = replace(about, xmp=xmp.with_provenance(about.xmp, provenance) or None)
-    if target == "jpeg" and about.xmp:
-        about = replace(about, xmp=_for_jpeg((about.xmp, plain), left))
-    return replace(about, left=()), tuple(dict.fromkeys(left))
+        metadata = replace(metadata, xmp=xmp.add_provenance(original, provenance) or None)
+    if target == "jpeg" and metadata.xmp:
+        metadata = replace(metadata, xmp=_choose_packet((metadata.xmp, original), dropped))
+    return replace(metadata, dropped=()), tuple(dict.fromkeys(dropped))
 
 
-def _for_jpeg(packets: tuple[bytes | None, ...], left: list[str]) -> bytes | None:
-    """The first packet that a JPEG can hold: what the source says goes before what we say."""
+def _choose_packet(packets: tuple[bytes | None, ...], dropped: list[str]) -> bytes | None:
+    """The first packet that a JPEG can hold: the source's own XMP is worth more than our provenance."""
     for packet in packets:
         try:
             if packet:
-                jpeg.packets(packet)
+                jpeg.split_packet(packet)
                 return packet
         except Damaged:
             continue
-    left.append("its XMP was left behind: it is too long for the segments of a JPEG, and cannot be divided")
+    dropped.append("its XMP was left behind: it is too long for the segments of a JPEG, and cannot be divided")
     return None
 
 
-def _shortened(block: bytes, left: list[str]) -> bytes | None:
-    """A block of more than 64 kB without the maker's notes, by far the longest part; None if that does not help."""
+def _shorten(block: bytes, dropped: list[str]) -> bytes | None:
+    """An EXIF block of more than 64 kB without maker notes, by far the longest part; None if it is still too long."""
     try:
-        short = tiff.exif_of_tiff(io.BytesIO(exif.without_notes(block)))
+        short = tiff.read_exif(io.BytesIO(exif.remove_notes(block)))
     except Damaged:
         short = None
     if short and jpeg.fits_exif(short):
-        left.append("the camera maker's own notes were left behind: with them the EXIF is too long for a JPEG")
+        dropped.append("the camera maker's own notes were left behind: with them the EXIF is too long for a JPEG")
         return short
-    left.append("its EXIF was left behind: it is too long for a JPEG; write PNG, WebP, TIFF or AVIF to keep it")
+    dropped.append("its EXIF was left behind: it is too long for a JPEG; write PNG, WebP, TIFF or AVIF to keep it")
     return None
 
 
 # Another format ------------------------------------------------------------------------------------------------------
 
 
-def _converted(about: Metadata, target: str, size: tuple[int, int], orientation: int, left: list[str]) -> Metadata:
-    """What an upright picture in another format can say."""
+def _convert(metadata: Metadata, target: str, size: tuple[int, int], orientation: int, dropped: list[str]) -> Metadata:
+    """The metadata that an upright image in another format can hold."""
     title = FORMATS[target].title
-    block = exif.clean_exif(about.exif, orientation=1) if about.exif else None
-    block = exif.with_size(block, *size) if block else None
-    resolution = about.pixels_per_mm
+    block = exif.clean_exif(metadata.exif, orientation=1) if metadata.exif else None
+    block = exif.set_size(block, *size) if block else None
+    resolution = metadata.pixels_per_mm
     if resolution and orientation >= 5:
         resolution = resolution[::-1]
-    if resolution and target not in _HOLDS_RESOLUTION and not (block and exif.resolution(block)):
-        left.append(f"its resolution was left behind: {title} has no place for it")
-    if about.photoshop and target not in _HOLDS_PHOTOSHOP:
-        left.append(f"its {_what(about.photoshop)} was left behind: {title} has no place for it")
-    about = _with_texts(about, target, left)
+    if resolution and target not in _HOLDS_RESOLUTION and not (block and exif.read_resolution(block)):
+        dropped.append(f"its resolution was left behind: {title} has no place for it")
+    if metadata.photoshop and target not in _HOLDS_PHOTOSHOP:
+        dropped.append(f"its {_name_resources(metadata.photoshop)} was left behind: {title} has no place for it")
+    metadata = _convert_texts(metadata, target, dropped)
     return replace(
-        about,
+        metadata,
         exif=block,
-        xmp=xmp.upright_xmp(about.xmp) if about.xmp else None,
+        xmp=xmp.set_upright(metadata.xmp) if metadata.xmp else None,
         pixels_per_mm=resolution,
-        photoshop=about.photoshop if target in _HOLDS_PHOTOSHOP else None,
+        photoshop=metadata.photoshop if target in _HOLDS_PHOTOSHOP else None,
     )
 
 
-def _what(block: bytes) -> str:
+def _name_resources(block: bytes) -> str:
     try:
-        return "IPTC record" if photoshop.iptc_of(block) else "Photoshop block"
+        return "IPTC record" if photoshop.find_iptc(block) else "Photoshop block"
     except Damaged:
         return "Photoshop block"
 
 
-def _with_texts(about: Metadata, target: str, left: list[str]) -> Metadata:
-    """JPEG has comments, PNG has texts under keywords; one becomes the other, elsewhere neither has a place."""
+def _convert_texts(metadata: Metadata, target: str, dropped: list[str]) -> Metadata:
+    """Converts JPEG's comments and PNG's texts with the keyword Comment into each other; other formats hold neither."""
     title = FORMATS[target].title
     if target == "png":
-        comments = tuple(Text(b"iTXt", b"Comment\0\0\0\0\0" + _as_utf8(comment)) for comment in about.comments)
-        return replace(about, comments=(), texts=(*about.texts, *comments))
-    found = [text for text in about.texts if target == "jpeg" and text.keyword == "Comment"]
-    others = [text.keyword for text in about.texts if text not in found]
+        comments = tuple(Text(b"iTXt", b"Comment\0\0\0\0\0" + _to_utf8(comment)) for comment in metadata.comments)
+        return replace(metadata, comments=(), texts=(*metadata.texts, *comments))
+    convertible = [text for text in metadata.texts if target == "jpeg" and text.keyword == "Comment"]
+    others = [text.keyword for text in metadata.texts if text not in convertible]
     if others:
         named = ", ".join(dict.fromkeys(others[:10]))
-        left.append(f"its texts ({named}) were left behind: {title} has no place for them")
-    if about.comments and target != "jpeg":
-        left.append(f"its comment was left behind: {title} has no place for it")
-    kept = (*about.comments, *(png.content(text) for text in found))
+        dropped.append(f"its texts ({named}) were left behind: {title} has no place for them")
+    if metadata.comments and target != "jpeg":
+        dropped.append(f"its comment was left behind: {title} has no place for it")
+    kept = (*metadata.comments, *(png.decode_text(text) for text in convertible))
     if any(len(comment) > jpeg.SEGMENT_BYTES for comment in kept):
-        left.append("its comment was cut to the 64 kB that a JPEG has for it")
+        dropped.append("its comment was cut to the 64 kB that a JPEG has for it")
     kept = tuple(comment[: jpeg.SEGMENT_BYTES] for comment in kept)
-    return replace(about, comments=kept if target == "jpeg" else (), texts=())
+    return replace(metadata, comments=kept if target == "jpeg" else (), texts=())
 
 
-def _as_utf8(comment: bytes) -> bytes:
+def _to_utf8(comment: bytes) -> bytes:
     comment = comment.rstrip(b"\0").replace(b"\0", b" ")
     try:
         return comment.decode().encode()
@@ -132,40 +133,40 @@ def _as_utf8(comment: bytes) -> bytes:
         return comment.decode("latin-1").encode()
 
 
-# Where it was taken --------------------------------------------------------------------------------------------------
+# Location ------------------------------------------------------------------------------------------------------------
 
 
-def _without_place(about: Metadata, left: list[str]) -> Metadata:
-    """Nothing about where the picture was taken, in any of the places where files say it."""
-    block, notes = exif.without_place(about.exif) if about.exif else (None, False)
-    if notes:
-        left.append("the camera maker's own notes were left out with the location, which they may state too")
-    if about.exif and block is None:
-        left.append("its EXIF was left out with the location: it is damaged, so nobody knows what it states")
+def _strip_location(metadata: Metadata, dropped: list[str]) -> Metadata:
+    """Removes where the photo was taken from all parts that may state it; a part that is damaged goes as a whole."""
+    block, has_unsafe_notes = exif.remove_location(metadata.exif) if metadata.exif else (None, False)
+    if has_unsafe_notes:
+        dropped.append("the camera maker's own notes were left out with the location, which they may state too")
+    if metadata.exif and block is None:
+        dropped.append(_describe_damage("EXIF"))
     return replace(
-        about,
+        metadata,
         exif=block,
-        xmp=_xmp_without_place(about.xmp, left) if about.xmp else None,
-        photoshop=_photoshop_without_place(about.photoshop, left) if about.photoshop else None,
-        texts=tuple(text for text in about.texts if not _says_place(text)),
+        xmp=_strip_location_from_xmp(metadata.xmp, dropped) if metadata.xmp else None,
+        photoshop=_strip_location_from_resources(metadata.photoshop, dropped) if metadata.photoshop else None,
+        texts=tuple(text for text in metadata.texts if not _LOCATION_KEYWORD.search(text.keyword)),
     )
 
 
-def _xmp_without_place(packet: bytes, left: list[str]) -> bytes | None:
+def _strip_location_from_xmp(packet: bytes, dropped: list[str]) -> bytes | None:
     try:
-        return xmp.without(packet, xmp.says_place)
+        return xmp.remove_properties(packet, xmp.is_location)
     except Damaged:
-        left.append("its XMP was left out with the location: it is damaged, so nobody knows what it states")
+        dropped.append(_describe_damage("XMP"))
         return None
 
 
-def _photoshop_without_place(block: bytes, left: list[str]) -> bytes | None:
+def _strip_location_from_resources(block: bytes, dropped: list[str]) -> bytes | None:
     try:
-        return photoshop.without_place(block) or None
+        return photoshop.remove_location(block) or None
     except Damaged:
-        left.append("its Photoshop block was left out with the location: it is damaged, so nobody knows what it states")
+        dropped.append(_describe_damage("Photoshop block"))
         return None
 
 
-def _says_place(text: Text) -> bool:
-    return bool(_SPEAKS_OF_PLACE.search(text.keyword))
+def _describe_damage(part: str) -> str:
+    return f"its {part} was left out with the location: it is damaged, and may state the location too"

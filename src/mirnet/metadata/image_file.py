@@ -1,12 +1,12 @@
-"""`read` what any picture file says, and `finish` a file that an encoder wrote with what it should say."""
+"""Reads the metadata of an image file of any format, and inserts metadata into a file that an encoder wrote."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from typing import BinaryIO
 
 from mirnet.metadata import bmff, bmff_items, exif, gif, jpeg, png, raw, tiff, webp, xmp
+from mirnet.metadata.file_bytes import Damaged
 from mirnet.metadata.record import Metadata
-from mirnet.metadata.tiff_directories import Damaged
 
 _READERS: dict[str, Callable[[BinaryIO], Metadata]] = {
     "jpeg": jpeg.read,
@@ -18,55 +18,57 @@ _READERS: dict[str, Callable[[BinaryIO], Metadata]] = {
     "gif": gif.read,
     "ppm": gif.read_ppm,
 }
-_FINISHERS: dict[str, Callable[[BinaryIO, Metadata], None]] = {
-    "jpeg": jpeg.finish,
-    "png": png.finish,
-    "webp": webp.finish,
-    "tiff": tiff.finish,
-    "avif": bmff_items.finish,
+_WRITERS: dict[str, Callable[[BinaryIO, Metadata], None]] = {
+    "jpeg": jpeg.insert,
+    "png": png.insert,
+    "webp": webp.insert,
+    "tiff": tiff.insert,
+    "avif": bmff_items.insert,
 }
-_TURNED_BY_DECODER = ("avif", "heic", "raw")  # whose pixels come upright, whatever their EXIF says
+_TURNED_BY_DECODER = ("avif", "heic", "raw")  # whose decoder turns the pixels upright, whatever their EXIF states
+_STALE_WORDS = (b"hdrgm", b"MotionPhoto", b"MicroVideo", b"GainMap", b"Thumbnails")
 
 
-def read(stream: BinaryIO, format: str, preview: bytes | None = None) -> Metadata:
-    """What an open file of this format, a name of `mirnet.formats.FORMATS`, says beside its pixels and profile.
+def read_metadata(stream: BinaryIO, format: str, preview: bytes | None = None) -> Metadata:
+    """Reads the metadata of an open file. `format` is a name of `mirnet.formats.FORMATS`.
 
-    `icc` is given only where a PNG, AVIF or HEIC states colours other than sRGB without a profile. Stale thumbnails,
-    and all that belongs to a gain map or a motion photo, are gone from it, and named in `left` like everything that is
-    damaged. `preview`: of RAW, as bytes of a JPEG. Never raises because of what a file holds.
+    `icc` is given only where a PNG, AVIF or HEIC states colours other than sRGB without a profile; a profile in the
+    file is left to the decoder. Stale thumbnails, gain maps, films of motion photos and damaged parts are left out, and
+    named in `dropped`. `preview` is the embedded JPEG of a RAW file. Whatever a file holds raises nothing but OSError.
     """
     if format == "raw":
-        about = raw.read(stream, preview)
+        metadata = raw.read(stream, preview)
     else:
-        about = _READERS[format](stream) if format in _READERS else Metadata()
-    left = list(about.left)
-    block = exif.clean_exif(about.exif, 1 if format in _TURNED_BY_DECODER else None) if about.exif else None
-    if about.exif and block is None:
-        left.append("its EXIF is damaged and was left out")
-    packet = _clean_xmp(about.xmp, left) if about.xmp else None
-    if packet and format in _TURNED_BY_DECODER:
-        packet = xmp.upright_xmp(packet)
-    about = replace(about, exif=block, xmp=packet, left=tuple(dict.fromkeys(left)))
-    stated = exif.resolution(block) if block and about.pixels_per_mm is None and format != "tiff" else None
-    return replace(about, pixels_per_mm=stated[0], resolution_unit=stated[1]) if stated else about
+        metadata = _READERS[format](stream) if format in _READERS else Metadata()
+    dropped = list(metadata.dropped)
+    upright = 1 if format in _TURNED_BY_DECODER else None
+    block = exif.clean_exif(metadata.exif, upright) if metadata.exif else None
+    if metadata.exif and block is None:
+        dropped.append("its EXIF is damaged and was left out")
+    packet = _clean_xmp(metadata.xmp, dropped) if metadata.xmp else None
+    if packet and upright:
+        packet = xmp.set_upright(packet)
+    metadata = replace(metadata, exif=block, xmp=packet, dropped=tuple(dict.fromkeys(dropped)))
+    stated = exif.read_resolution(block) if block and metadata.pixels_per_mm is None and format != "tiff" else None
+    return replace(metadata, pixels_per_mm=stated[0], resolution_unit=stated[1]) if stated else metadata
 
 
-def _clean_xmp(packet: bytes, left: list[str]) -> bytes | None:
-    """A packet without what belongs to the old picture alone; a damaged one goes if it speaks of such things."""
+def _clean_xmp(packet: bytes, dropped: list[str]) -> bytes | None:
+    """Removes what belongs to the old image alone; a damaged packet that mentions such things is dropped whole."""
     try:
-        gain_map, motion, stale = xmp.found(packet, (xmp.is_gain_map, xmp.is_motion, xmp.is_stale))
+        gain_map, motion, stale = xmp.find_properties(packet, (xmp.is_gain_map, xmp.is_motion, xmp.is_stale))
     except Damaged:
-        if not any(word in packet for word in (b"hdrgm", b"MotionPhoto", b"MicroVideo", b"GainMap", b"Thumbnails")):
+        if not any(word in packet for word in _STALE_WORDS):
             return packet
-        left.append("its XMP is damaged and was left out")
+        dropped.append("its XMP is damaged and was left out")
         return None
-    left += [sentence for known, sentence in ((gain_map, jpeg.GAIN_MAP), (motion, jpeg.MOTION)) if known]
-    return xmp.without(packet, xmp.is_stale) if stale else packet
+    dropped += [remark for is_found, remark in ((gain_map, jpeg.GAIN_MAP), (motion, jpeg.MOTION)) if is_found]
+    return xmp.remove_properties(packet, xmp.is_stale) if stale else packet
 
 
-def finish(file: BinaryIO, format: str, about: Metadata) -> None:
-    """Put what `fit` gave into a file of this format that an encoder wrote with the profile alone, in place.
+def insert_metadata(file: BinaryIO, format: str, metadata: Metadata) -> None:
+    """Inserts what `fit_metadata` returned into a file, in place. An encoder wrote the file, with the profile alone.
 
     The file is open for reading and writing; it is never held in memory, however long it is.
     """
-    _FINISHERS[format](file, about)
+    _WRITERS[format](file, metadata)

@@ -1,96 +1,95 @@
-"""Photoshop's resources, numbered blocks that start with 8BIM: they hold the IPTC record in JPEG and TIFF."""
+"""Photoshop's resources, numbered blocks that start with 8BIM: JPEG and TIFF hold the IPTC record in one of them."""
 
 import struct
 from collections.abc import Iterator
 
-from mirnet.metadata.tiff_directories import Damaged, even
+from mirnet.metadata.file_bytes import Damaged, pad_to_even, round_up_to_even
 
 IPTC = 1028
+_SIGNATURES = (b"8BIM", b"MeSa", b"PHUT", b"AgHg", b"DCSR")
 _MOST_PARTS = 10_000
-_IPTC_DIGEST = 1061  # of the IPTC record; wrong as soon as that is edited
+_IPTC_DIGEST = 1061  # of the IPTC record; wrong as soon as the record is edited
 _THUMBNAILS = (1033, 1036)
-_XMP, _EXIF = 1060, (1058, 1059)
-_STALE = (*_THUMBNAILS, _XMP, *_EXIF, 1039)  # further copies of what the file says elsewhere, its profile too
-# city, part of the city, state, code and name of the country, and the location's own code and name
-_PLACES = {26, 27, 90, 92, 95, 100, 101}
+_XMP, _EXIF, _ICC = 1060, (1058, 1059), 1039
+_STALE = (*_THUMBNAILS, _XMP, *_EXIF, _ICC)  # the latter are copies of what the file states elsewhere
+# IPTC's city, part of the city, state, code and name of the country, and code and name of the location
+_LOCATION = {26, 27, 90, 92, 95, 100, 101}
 
 
-def resources(block: bytes) -> Iterator[tuple[int, bytes]]:
-    """Number and whole bytes, head included, of each resource. Raises Damaged at the first that is cut short."""
-    place, end = 0, len(block.rstrip(b"\0"))
+def iter_resources(block: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yields number and bytes, header included, of each resource. Raises Damaged at the first that is cut short."""
+    offset, end = 0, len(block.rstrip(b"\0"))
     for _ in range(_MOST_PARTS):
-        if place >= end:
+        if offset >= end:
             return
-        if block[place : place + 4] not in (b"8BIM", b"MeSa", b"PHUT", b"AgHg", b"DCSR") or place + 12 > len(block):
+        if block[offset : offset + 4] not in _SIGNATURES or offset + 12 > len(block):
             raise Damaged("no resource of Photoshop's")
-        (kind,) = struct.unpack_from(">H", block, place + 4)
-        size_place = place + 6 + even(1 + block[place + 6])
-        if size_place + 4 > len(block):
+        (number,) = struct.unpack_from(">H", block, offset + 4)
+        size_offset = offset + 6 + round_up_to_even(1 + block[offset + 6])
+        if size_offset + 4 > len(block):
             raise Damaged("a resource without a size")
-        stop = size_place + 4 + struct.unpack_from(">L", block, size_place)[0]
+        stop = size_offset + 4 + struct.unpack_from(">L", block, size_offset)[0]
         if stop > len(block):
             raise Damaged("a resource that ends behind the block")
-        yield kind, block[place : even(stop)]
-        place = even(stop)
-    raise Damaged("more resources than anybody needs")
+        offset, start = round_up_to_even(stop), offset
+        yield number, block[start:offset]
+    raise Damaged(f"more than {_MOST_PARTS} resources")
 
 
-def resource(kind: int, data: bytes) -> bytes:
-    return b"8BIM" + struct.pack(">HHL", kind, 0, len(data)) + data + bytes(len(data) % 2)
+def make_resource(number: int, content: bytes) -> bytes:
+    return b"8BIM" + struct.pack(">HHL", number, 0, len(content)) + pad_to_even(content)
 
 
-def content(whole: bytes) -> bytes:
-    """What a resource holds."""
-    size_place = 6 + even(1 + whole[6])
-    (length,) = struct.unpack_from(">L", whole, size_place)
-    return whole[size_place + 4 : size_place + 4 + length]
+def _read_content(resource: bytes) -> bytes:
+    size_offset = 6 + round_up_to_even(1 + resource[6])
+    (length,) = struct.unpack_from(">L", resource, size_offset)
+    return resource[size_offset + 4 : size_offset + 4 + length]
 
 
-def clean(block: bytes) -> bytes:
-    """Resources without thumbnails of the old picture, and without copies of what the file says in its own places."""
-    return b"".join(whole.ljust(even(len(whole)), b"\0") for kind, whole in resources(block) if kind not in _STALE)
+def remove_stale(block: bytes) -> bytes:
+    """Returns the resources without thumbnails of the old image and copies of what the file states elsewhere."""
+    return b"".join(pad_to_even(resource) for number, resource in iter_resources(block) if number not in _STALE)
 
 
-def joined(others: bytes | None, iptc: bytes | None) -> bytes | None:
-    """Resources as one block, from a file that keeps the IPTC record apart, as TIFF does."""
+def add_iptc(block: bytes | None, iptc: bytes | None) -> bytes | None:
+    """Returns resources with an IPTC record among them, from a file that keeps it apart, as TIFF does."""
     if not iptc:
-        return others or None
-    kept = b"".join(whole for kind, whole in resources(others or b"") if kind != IPTC)
-    return kept + resource(IPTC, iptc)
+        return block or None
+    return (remove_iptc(block or b"") or b"") + make_resource(IPTC, iptc)
 
 
-def iptc_of(block: bytes) -> bytes | None:
-    return next((content(whole) for kind, whole in resources(block) if kind == IPTC), None)
+def find_iptc(block: bytes) -> bytes | None:
+    return next((_read_content(resource) for number, resource in iter_resources(block) if number == IPTC), None)
 
 
-def without_iptc(block: bytes) -> bytes | None:
-    return b"".join(whole for kind, whole in resources(block) if kind != IPTC) or None
+def remove_iptc(block: bytes) -> bytes | None:
+    return b"".join(resource for number, resource in iter_resources(block) if number != IPTC) or None
 
 
-def without_place(block: bytes) -> bytes:
-    """Resources whose IPTC record does not say where the picture was taken."""
+def remove_location(block: bytes) -> bytes:
+    """Returns the resources with an IPTC record that does not state where the image was taken."""
     kept = []
-    for kind, whole in resources(block):
-        if kind == IPTC:
-            kept.append(resource(IPTC, _record_without_place(content(whole))))
-        elif kind != _IPTC_DIGEST:
-            kept.append(whole)
+    for number, resource in iter_resources(block):
+        if number == IPTC:
+            kept.append(make_resource(IPTC, _remove_location_from_record(_read_content(resource))))
+        elif number != _IPTC_DIGEST:
+            kept.append(resource)
     return b"".join(kept)
 
 
-def _record_without_place(record: bytes) -> bytes:
-    kept, place = [], 0
+def _remove_location_from_record(record: bytes) -> bytes:
+    kept, offset = [], 0
     for _ in range(_MOST_PARTS):
-        if record[place : place + 1] != b"\x1c" or place + 5 > len(record):
+        if record[offset : offset + 1] != b"\x1c" or offset + 5 > len(record):
             break
-        number, dataset, length = struct.unpack_from(">BBH", record, place + 1)
-        end = place + 5 + length
-        if length & 0x8000:  # a length of more than 32,767 bytes is written behind
+        number, dataset, length = struct.unpack_from(">BBH", record, offset + 1)
+        end = offset + 5 + length
+        if length & 0x8000:  # a length of more than 32,767 bytes follows in a field of its own
             width = length & 0x7FFF
-            end = place + 5 + width + int.from_bytes(record[place + 5 : place + 5 + width][:8], "big")
+            end = offset + 5 + width + int.from_bytes(record[offset + 5 : offset + 5 + width][:8], "big")
         if end > len(record):
-            break  # what is cut short could say anything
-        if not (number == 2 and dataset in _PLACES):
-            kept.append(record[place:end])
-        place = end
+            break  # a data set that is cut short could state anything
+        if not (number == 2 and dataset in _LOCATION):
+            kept.append(record[offset:end])
+        offset = end
     return b"".join(kept)

@@ -1,11 +1,11 @@
-"""`Metadata`: all that a picture file says beside its pixels, whichever format it came from."""
+"""`Metadata`: the metadata of an image file, in whichever format the file is."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Text:
-    """A text chunk of a PNG: Title, Author, Comment and the like, as the very bytes of the chunk."""
+    """A text chunk of a PNG (Title, Author, Comment and the like), with the bytes of the chunk as they are."""
 
     kind: bytes  # tEXt, zTXt or iTXt
     data: bytes
@@ -17,7 +17,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file says beside its pixels, each as the bytes that it holds, stale thumbnails taken out."""
+    """All that a file states beside its pixels, each part as the bytes in the file, without stale thumbnails."""
 
     exif: bytes | None = None  # without "Exif\0\0"
     xmp: bytes | None = None
@@ -25,7 +25,7 @@ class Metadata:
     photoshop: bytes | None = None  # Photoshop's resources (8BIM), the IPTC record among them
     pixels_per_mm: tuple[float, float] | None = None  # across and down
     resolution_unit: str = "in"  # or "cm"; "" where only the shape of a pixel is known, not its size
-    comments: tuple[bytes, ...] = ()  # of a JPEG or GIF, in an encoding that nobody states
+    comments: tuple[bytes, ...] = ()  # of a JPEG or GIF, in an encoding that the file does not state
     texts: tuple[Text, ...] = ()
-    lossless: bool = False  # a WebP file may be either
-    left: tuple[str, ...] = ()  # sentences about what stays behind wherever the picture goes
+    lossless: bool = False  # whether a WebP or AVIF file is compressed without loss
+    dropped: tuple[str, ...] = ()  # remarks about metadata that no output file gets

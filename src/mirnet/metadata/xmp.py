@@ -1,7 +1,7 @@
-"""XMP: a packet of RDF in XML, of which single properties are taken out, byte by byte, and everything else stays.
+"""XMP: packets of RDF in XML. Removes single properties byte by byte, adds the provenance; all else stays as it is.
 
-A real parser (expat) finds where elements and attributes lie, whatever prefixes a program chose; a packet that is not
-well-formed, or that defines entities, raises Damaged.
+A real parser (expat) finds where elements and attributes lie, whatever prefixes a program uses. A packet that is not
+well-formed XML, or defines entities, raises Damaged.
 """
 
 import re
@@ -11,9 +11,9 @@ from typing import Any
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
-from mirnet.metadata.tiff_directories import Damaged
+from mirnet.metadata.file_bytes import Damaged
 
-NAMESPACE = "urn:mirnet:1.0:"  # of our one property
+NAMESPACE = "urn:mirnet:1.0:"  # of our property, the provenance
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 XMP_BASIC = "http://ns.adobe.com/xap/1.0/"
 HDR_GAIN_MAP = "http://ns.adobe.com/hdr-gain-map/1.0/"
@@ -22,15 +22,16 @@ CONTAINER = "http://ns.google.com/photos/1.0/container/"
 CAMERA = "http://ns.google.com/photos/1.0/camera/"
 IMAGE = "http://ns.google.com/photos/1.0/image/"
 LARGEST_PACKET_BYTES = 32 << 20
-MOST_MARKS = 200_000
+MOST_MARKS = 200_000  # of brackets and quotes
 _CHUNK_BYTES = 1 << 20
 
 Name = tuple[str, str]  # namespace and local name
-Test = Callable[[str, str], bool]  # of both
+Span = tuple[int, int]
+NameTest = Callable[[str, str], bool]  # takes namespace and local name
 ATTRIBUTE = re.compile(rb"""(?<!\s)\s++([^\s=>"'/]++)\s*+=\s*+("[^"]*"|'[^']*')""")
 _TAG = re.compile(rb"""<(?:[^"'>]++|"[^"]*+"|'[^']*+')*+>""")
 _EMPTY_OURS = re.compile(r'<rdf:Description rdf:about="[^"<]*" xmlns:mirnet="[^"<]*"></rdf:Description>')
-_FRESH = (
+_EMPTY_PACKET = (
     '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
     '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
 ).encode()
@@ -38,73 +39,75 @@ _FRESH = (
 
 @dataclass
 class Element:
+    """An element of a packet, from `start` to `end`; its opening tag ends at `tag_end`."""
+
     name: Name
     start: int
     depth: int
     tag_end: int
-    attributes: list[tuple[Name, str, int, int]]  # name, value, and where they lie
+    attributes: list[tuple[Name, str, int, int]]  # name, value, start and end
     end: int = 0
 
 
 @dataclass
-class _Walk:
-    """One pass over a packet; `visit` sees every element when it ends."""
+class _Parser:
+    """One pass over a packet, which calls `visit` with every element when the element ends."""
 
     packet: bytes
     visit: Callable[[Element], None]
     open: list[Element] = field(default_factory=list)
 
-    def go(self) -> None:
+    def run(self) -> None:
         if len(self.packet) > LARGEST_PACKET_BYTES:
-            raise Damaged("XMP longer than anybody writes")
+            raise Damaged("XMP of more than 32 MB")
         if sum(self.packet.count(mark) for mark in (b"<", b'"', b"'")) > MOST_MARKS:
-            raise Damaged("XMP of more elements than anybody writes")
+            raise Damaged(f"XMP with more than {MOST_MARKS} brackets and quotes")
         parser = expat.ParserCreate("UTF-8", namespace_separator=" ")
         parser.ordered_attributes = True
         parser.StartElementHandler = lambda name, attributes: self._start(parser.CurrentByteIndex, name, attributes)
         parser.EndElementHandler = lambda name: self._end(parser.CurrentByteIndex)
-        parser.StartDoctypeDeclHandler = self._refuse
+        parser.StartDoctypeDeclHandler = self._refuse_entities
         try:
-            for place in range(0, len(self.packet), _CHUNK_BYTES):  # an error ends it at a chunk's end
-                parser.Parse(self.packet[place : place + _CHUNK_BYTES], False)
+            for start in range(0, len(self.packet), _CHUNK_BYTES):  # an error ends the parsing at a chunk's end
+                parser.Parse(self.packet[start : start + _CHUNK_BYTES], False)
             parser.Parse(b"", True)
         except expat.ExpatError as error:
             raise Damaged(f"XMP that is no XML: {error}") from error
 
-    def _refuse(self, *ignored: Any) -> None:
+    def _refuse_entities(self, *ignored: Any) -> None:
         raise Damaged("XMP that defines entities")
 
-    def _start(self, place: int, name: str, attributes: list[str]) -> None:
-        tag = _TAG.match(self.packet, place)
+    def _start(self, offset: int, name: str, attributes: list[str]) -> None:
+        tag = _TAG.match(self.packet, offset)
         if tag is None:
-            raise Damaged("XMP whose tags end nowhere")
+            raise Damaged("XMP with a tag that has no end")
         spans = [
             match.span()
             for match in ATTRIBUTE.finditer(tag[0])
             if match[1] != b"xmlns" and not match[1].startswith(b"xmlns:")
         ]
         if 2 * len(spans) != len(attributes):
-            raise Damaged("XMP whose attributes cannot be told apart")
+            raise Damaged("XMP with attributes that cannot be separated")
         named = [
-            (_name(attributes[2 * index]), attributes[2 * index + 1], place + start, place + end)
+            (_split_name(attributes[2 * index]), attributes[2 * index + 1], offset + start, offset + end)
             for index, (start, end) in enumerate(spans)
         ]
-        self.open.append(Element(_name(name), place, len(self.open), tag.end(), named))
+        self.open.append(Element(_split_name(name), offset, len(self.open), tag.end(), named))
 
-    def _end(self, place: int) -> None:
+    def _end(self, offset: int) -> None:
         element = self.open.pop()
-        empty = self.packet[element.tag_end - 2 : element.tag_end] == b"/>"
-        element.end = element.tag_end if empty else self.packet.index(b">", place) + 1
+        is_empty = self.packet[element.tag_end - 2 : element.tag_end] == b"/>"
+        element.end = element.tag_end if is_empty else self.packet.index(b">", offset) + 1
         self.visit(element)
 
 
-def _name(joined: str) -> Name:
+def _split_name(joined: str) -> Name:
     namespace, _, local = joined.rpartition(" ")
     return namespace, local
 
 
-def decoded(xmp: bytes) -> bytes:
-    """A packet as UTF-8, without the zeros that some programs end it with."""
+def to_utf8(xmp: bytes) -> bytes:
+    """Returns a packet as UTF-8, without the zeros that some programs write at its end. Raises Damaged."""
     for mark, encoding in ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
         if xmp.startswith(mark):
             try:
@@ -114,121 +117,123 @@ def decoded(xmp: bytes) -> bytes:
     return xmp.rstrip(b"\0")
 
 
-def found(xmp: bytes, tests: Iterable[Test]) -> list[bool]:
-    """Which of the tests some element or attribute meets."""
+def find_properties(xmp: bytes, tests: Iterable[NameTest]) -> list[bool]:
+    """Returns for each test whether some element or attribute of the packet meets it. Raises Damaged."""
     wanted = list(tests)
-    met = [False] * len(wanted)
+    is_met = [False] * len(wanted)
 
     def visit(element: Element) -> None:
         names = [element.name, *(name for name, _, _, _ in element.attributes)]
         for index, test in enumerate(wanted):
-            met[index] = met[index] or any(test(*name) for name in names)
+            is_met[index] = is_met[index] or any(test(*name) for name in names)
 
-    _Walk(decoded(xmp), visit).go()
-    return met
+    _Parser(to_utf8(xmp), visit).run()
+    return is_met
 
 
-def without(xmp: bytes, unwanted: Test) -> bytes:
-    """A packet without the properties, elements or attributes, whose namespace and name are unwanted."""
-    packet = decoded(xmp)
-    spans: list[tuple[int, int]] = []
+def remove_properties(xmp: bytes, is_unwanted: NameTest) -> bytes:
+    """Returns a packet without the properties, elements or attributes, that meet the test. Raises Damaged."""
+    packet = to_utf8(xmp)
+    spans: list[Span] = []
 
     def visit(element: Element) -> None:
-        if unwanted(*element.name):
+        if is_unwanted(*element.name):
             spans.append((element.start, element.end))
-        spans.extend((start, end) for name, _, start, end in element.attributes if unwanted(*name))
+        spans.extend((start, end) for name, _, start, end in element.attributes if is_unwanted(*name))
 
-    _Walk(packet, visit).go()
-    return cut(packet, spans) if spans else xmp
+    _Parser(packet, visit).run()
+    return remove_spans(packet, spans) if spans else xmp
 
 
-def cut(packet: bytes, spans: list[tuple[int, int]]) -> bytes:
-    kept, place = [], 0
-    for start, end in sorted(spans):  # one within another is cut with it
-        kept.append(packet[place:start])
-        place = max(place, end)
-    return b"".join([*kept, packet[place:]])
+def remove_spans(packet: bytes, spans: list[Span]) -> bytes:
+    """Returns the bytes outside the spans, which may lie within each other."""
+    kept, end_of_last = [], 0
+    for start, end in sorted(spans):
+        kept.append(packet[end_of_last:start])
+        end_of_last = max(end_of_last, end)
+    return b"".join([*kept, packet[end_of_last:]])
 
 
 @dataclass
 class Sections:
-    """A packet's RDF section, the descriptions in it, and what they say that they describe."""
+    """A packet's RDF section, the descriptions in it, and the subject of them (rdf:about)."""
 
     rdf: Element | None = None
     descriptions: list[Element] = field(default_factory=list)
     about: str = ""
 
 
-def sections(packet: bytes) -> Sections:
-    found = Sections()
+def find_sections(packet: bytes) -> Sections:
+    """Finds the RDF section of a packet and its descriptions. Raises Damaged."""
+    sections = Sections()
 
     def visit(element: Element) -> None:
         if element.name == (RDF, "RDF"):
-            found.rdf = element
-        elif element.name == (RDF, "Description") and walk.open and walk.open[-1].name == (RDF, "RDF"):
-            found.descriptions.append(element)
-            found.about = found.about or next((value for name, value, _, _ in element.attributes
-                                               if name in ((RDF, "about"), ("", "about"))), "")  # fmt: skip
+            sections.rdf = element
+        elif element.name == (RDF, "Description") and parser.open and parser.open[-1].name == (RDF, "RDF"):
+            sections.descriptions.append(element)
+            sections.about = sections.about or next((value for name, value, _, _ in element.attributes
+                                                     if name in ((RDF, "about"), ("", "about"))), "")  # fmt: skip
 
-    walk = _Walk(packet, visit)
-    walk.go()
-    return found
+    parser = _Parser(packet, visit)
+    parser.run()
+    return sections
 
 
-def with_provenance(xmp: bytes | None, provenance: str) -> bytes:
-    """A packet that says how the picture was made, in a property of our own; all that it said before stays.
+def add_provenance(xmp: bytes | None, provenance: str) -> bytes:
+    """Returns a packet that states how the image was made, in a property of our own; all else stays.
 
-    A packet without an RDF section, or that is damaged, is returned as it is.
+    A new packet for None. A packet that is damaged or has no RDF section is returned as it is.
     """
     try:
-        packet = without(xmp, lambda namespace, _: namespace == NAMESPACE) if xmp else _FRESH
-        packet = _EMPTY_OURS.sub("", decoded(packet).decode()).encode()
-        parts = sections(packet)
+        packet = remove_properties(xmp, lambda namespace, _: namespace == NAMESPACE) if xmp else _EMPTY_PACKET
+        packet = _EMPTY_OURS.sub("", to_utf8(packet).decode()).encode()
+        sections = find_sections(packet)
     except (Damaged, UnicodeDecodeError):
         return xmp or b""
-    if parts.rdf is None:
+    if sections.rdf is None:
         return xmp or b""
-    ours = (
-        f"<rdf:Description rdf:about={quoteattr(parts.about)} xmlns:mirnet={quoteattr(NAMESPACE)}>"
+    description = (
+        f"<rdf:Description rdf:about={quoteattr(sections.about)} xmlns:mirnet={quoteattr(NAMESPACE)}>"
         f"<mirnet:provenance>{escape(provenance)}</mirnet:provenance></rdf:Description>"
     ).encode()
-    return inserted(packet, parts.rdf, ours)
+    return insert_in_rdf(packet, sections.rdf, description)
 
 
-def inserted(packet: bytes, rdf: Element, content: bytes) -> bytes:
-    """Content at the end of the RDF section."""
+def insert_in_rdf(packet: bytes, rdf: Element, content: bytes) -> bytes:
+    """Returns a packet with the content at the end of its RDF section."""
     if packet[rdf.tag_end - 2 : rdf.tag_end] == b"/>":  # it was empty
         name = packet[rdf.start + 1 :].split(None, 1)[0].rstrip(b"/>")
         opened = packet[: rdf.tag_end - 2] + b">"
         return opened + content + b"</" + name + b">" + packet[rdf.tag_end :]
-    place = packet.rindex(b"</", rdf.start, rdf.end)
-    return packet[:place] + content + packet[place:]
+    end = packet.rindex(b"</", rdf.start, rdf.end)
+    return packet[:end] + content + packet[end:]
 
 
-def without_padding(xmp: bytes) -> bytes:
-    """A packet without the blank room for editors at its end."""
+def remove_padding(xmp: bytes) -> bytes:
+    """Returns a packet without the white space at its end, which programs leave for later edits in place."""
     before, mark, after = xmp.rpartition(b"<?xpacket end")
     return before.rstrip() + mark + after if mark else xmp
 
 
-def upright_xmp(xmp: bytes) -> bytes:
-    """A packet whose orientation, where it states one, is 1."""
+def set_upright(xmp: bytes) -> bytes:
+    """Returns a packet with the orientation 1, where it states one."""
     xmp = re.sub(rb"(tiff:Orientation=[\"'])[1-8]", rb"\g<1>1", xmp)
     return re.sub(rb"(<tiff:Orientation>)[1-8]", rb"\g<1>1", xmp)
 
 
-# What goes -----------------------------------------------------------------------------------------------------------
+# Tests for properties to remove --------------------------------------------------------------------------------------
 
-# Not among them: the address of the photographer (CiAdrCity and the like)
-_PLACES = {"city", "state", "country", "countrycode", "locationcreated", "locationshown", "provincestate",
-           "countryname", "worldregion"}  # fmt: skip
+# The address of the photographer (CiAdrCity and the like) is not among them.
+_LOCATIONS = {"city", "state", "country", "countrycode", "locationcreated", "locationshown", "provincestate",
+              "countryname", "worldregion"}  # fmt: skip
 _MOTION = ("MotionPhoto", "MicroVideo")
 
 
-def says_place(namespace: str, name: str) -> bool:
-    """Whether a property says where a picture was taken: IPTC's, EXIF's GPS, and what drones call it."""
+def is_location(namespace: str, name: str) -> bool:
+    """Whether a property states where a photo was taken: IPTC's, EXIF's GPS, and those that drones write."""
     lower = name.lower()
-    return lower in _PLACES or "gps" in lower or lower.endswith(("latitude", "longitude", "location"))
+    return lower in _LOCATIONS or "gps" in lower or lower.endswith(("latitude", "longitude", "location"))
 
 
 def is_gain_map(namespace: str, name: str) -> bool:
@@ -240,16 +245,16 @@ def is_motion(namespace: str, name: str) -> bool:
 
 
 def is_container(namespace: str, name: str) -> bool:
-    """The list of the pictures and films that lie behind the picture in its file."""
+    """Whether a property lists the images and films that lie behind the image in its file."""
     return namespace == CONTAINER and name == "Directory"
 
 
-def is_former_picture(namespace: str, name: str) -> bool:
-    """A thumbnail, or the whole picture as it was before a filter of the phone's."""
+def is_former_image(namespace: str, name: str) -> bool:
+    """Whether a property holds a thumbnail, or the whole image as it was before a phone's filter."""
     return (namespace, name) in ((XMP_BASIC, "Thumbnails"), (IMAGE, "Data"), (IMAGE, "Mime"))
 
 
 def is_stale(namespace: str, name: str) -> bool:
-    """All that does not hold for another picture."""
-    tests = (is_gain_map, is_motion, is_container, is_former_picture)
+    """Whether a property holds for the old image alone."""
+    tests = (is_gain_map, is_motion, is_container, is_former_image)
     return any(test(namespace, name) for test in tests)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from mirnet.errors import Cancelled
-from mirnet.images import as_png
+from mirnet.images import encode_screen_png
 from mirnet.inference.preview import Preview
 from mirnet.service import openapi
 from mirnet.service.options import LAYERS, SETTINGS, VIEW, WEIGHTS, view_of
@@ -76,7 +76,7 @@ def routes(service: Service) -> APIRouter:
 
         def work(progress: Progress, should_stop: ShouldStop) -> tuple[bytes, dict[str, str]]:
             pixels = opened.preview.render_original(view, should_stop)
-            return as_png(pixels), _size(pixels)
+            return encode_screen_png(pixels), _size(pixels)
 
         content, headers = await service.done(request, work, service.deadline(), RENDER_LEVEL)
         return Response(content, 200, {"Cache-Control": "no-store", **headers}, PNG)
@@ -106,7 +106,7 @@ def routes(service: Service) -> APIRouter:
             def work(progress: Progress, should_stop: ShouldStop) -> tuple[bytes, dict[str, str]]:
                 started = time.monotonic()
                 pixels, size, stops = _rendered(opened.preview, view, settings, progress, should_stop, layers=layers)
-                content = as_png(pixels)
+                content = encode_screen_png(pixels)
                 return content, size | {
                     "Mirnet-Stops": f"{stops:.4f}",
                     "Mirnet-Proposed-Stops": f"{opened.preview.proposed_stops:.4f}",
