@@ -105,6 +105,16 @@ def test_every_folder_has_its_paragraph(repository: Path) -> None:
     assert [name for name in folders if not name.startswith("_") and f"**`{name}/`**" not in page] == []
 
 
+def test_the_walks_name_what_their_files_define(repository: Path) -> None:
+    page = (repository / "docs" / "architecture.md").read_text()
+    walks = page[page.index("## Walk 1") :]
+    named = re.findall(r"\]\(\.\./(src/\S+?\.py)\)[,\s]*\(?((?:`\w+`(?:, | and )?)+)", walks)
+    pairs = [(file, name) for file, names in named for name in re.findall(r"`(\w+)`", names)]
+    assert len(pairs) > 20
+    defined = {file: set(re.findall(r"(?:def|class) (\w+)", (repository / file).read_text())) for file, _ in pairs}
+    assert [(file, name) for file, name in pairs if name not in defined[file]] == []
+
+
 @pytest.fixture(scope="module")
 def tiny() -> Lite:
     torch.manual_seed(0)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GROUND = "ground"  # the modules that lie in src/mirnet itself, drawn as one box
-COLUMN = {"inference": 0, "batch": 0, "service": 0, "evaluation": 1, "network": 2, "datasets": 2, "training": 2,
+COLUMN = {"inference": 0, "batch": 0, "service": 0, "evaluation": 1.1, "network": 2, "datasets": 2, "training": 2,
           "export": 2}  # fmt: skip
 DEFAULT_COLUMN = 1
 BOX_WIDTH, BOX_HEIGHT, ROW, COLUMN_WIDTH, MARGIN = 170, 38, 74, 250, 20
@@ -129,10 +129,10 @@ def _box(folder: str, middle: tuple[float, float]) -> str:
 
 
 def _arrow(each: Import, middles: dict[str, tuple[float, float]]) -> str:
-    """A curve between two boxes: below each other from edge to edge, else from side to side."""
+    """A curve between two boxes: from lower to upper edge if one is below the other, else from side to side."""
     (x0, y0), (x1, y1) = middles[each.source], middles[each.target]
     dashes = "" if each.at_module_level else ' stroke-dasharray="5 4"'
-    if x0 == x1:
+    if abs(x1 - x0) < BOX_WIDTH:
         start, end = y0 + BOX_HEIGHT / 2, y1 - BOX_HEIGHT / 2
         bend = BOX_WIDTH * 0.75 if y1 - y0 > ROW else 0  # around boxes between
         path = f"M{x0:g} {start:g} C{x0 + bend:g} {start + 30:g} {x1 + bend:g} {end - 30:g} {x1:g} {end:g}"
