@@ -49,11 +49,11 @@ def main() -> None:
 def ways(weights: catalog.Weights) -> dict[str, Runtime]:
     found: dict[str, Runtime] = {
         "f32": open_runtime("openvino", weights),
-        "bf16": OpenVINORuntime(weights.verified(), weights.card.scene_size, precision="bf16"),
+        "bf16": OpenVINORuntime(weights.read_verified(), weights.card.scene_size, precision="bf16"),
     }
     try:
-        rounded = catalog.int8_of(weights)
-        found["int8"] = OpenVINORuntime(rounded.verified(), rounded.card.scene_size, precision="int8")
+        rounded = catalog.find_int8(weights)
+        found["int8"] = OpenVINORuntime(rounded.read_verified(), rounded.card.scene_size, precision="int8")
     except SettingsError as error:
         print(error, file=sys.stderr)
     return found

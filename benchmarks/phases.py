@@ -51,7 +51,7 @@ def main() -> None:
 
 def network(name: str) -> SceneNetwork:
     weights = catalog.find(name)
-    return exported_weights.read(weights.verified(), weights.card.architecture, weights.card.config, name).eval()
+    return exported_weights.read(weights.read_verified(), weights.card.architecture, weights.card.config, name).eval()
 
 
 def unit(path: Path) -> Tensor:

@@ -158,8 +158,8 @@ def photo() -> list[Row]:
     if fast_precision() == "bf16":
         ways["bf16"] = open_runtime("openvino", LITE, fast=True)
     try:
-        rounded = catalog.int8_of(LITE)
-        ways["int8"] = OpenVINORuntime(rounded.verified(), rounded.card.scene_size, precision="int8")
+        rounded = catalog.find_int8(LITE)
+        ways["int8"] = OpenVINORuntime(rounded.read_verified(), rounded.card.scene_size, precision="int8")
     except SettingsError:
         print("There are no int8 weights.", file=sys.stderr)
     counting = Counting(ways["default"])

@@ -173,7 +173,7 @@ def fake_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every `Enhancer` runs a `FakeRuntime`, also inside the command line."""
 
     def open_fake(name: str, weights: Weights, *ignored: Any) -> FakeRuntime:
-        weights.verified()
+        weights.read_verified()
         return FakeRuntime()
 
     monkeypatch.setattr("mirnet.inference.enhancer.open_runtime", open_fake)

@@ -20,7 +20,7 @@ def changed(path, **said):
 def test_what_is_installed_is_listed_and_found_by_name():
     (found,) = [weights for weights in mirnet.list_weights() if weights.card.name == "lite"]
     assert catalog.find("lite") == found
-    assert len(found.verified()) <= 8e6
+    assert len(found.read_verified()) <= 8e6
     assert found.card.takes_exposure
     assert found.card.parameters <= 2e6
     assert found.card.kflop_per_px <= 110
@@ -30,7 +30,7 @@ def test_what_is_installed_is_listed_and_found_by_name():
 def test_every_shipped_network_is_small_and_says_what_it_learnt_from_and_where_it_fails(name):
     found = catalog.find(name)
     assert found.card.name == name
-    assert len(found.verified()) <= 8e6
+    assert len(found.read_verified()) <= 8e6
     assert found.card.kflop_per_px <= 110
     assert found.card.scores
     assert found.card.protocol
@@ -70,7 +70,7 @@ def test_a_card_comes_back_from_its_file(fake_weights):
     weights = catalog.find(fake_weights(uses={"noise": {"denoise": 1}}, known_failures=["snow"]))
     assert catalog.Card(**json.loads(weights.card.to_json())) == weights.card
     assert weights.card.uses == {"noise": {"denoise": 1}}
-    assert weights.verified() == b"no network"
+    assert weights.read_verified() == b"no network"
 
 
 @pytest.mark.parametrize("damage", [b"", b"no networ", b"no network and more"])
@@ -78,7 +78,7 @@ def test_a_damaged_file_is_refused(fake_weights, damage):
     path = fake_weights()
     path.write_bytes(damage)
     with pytest.raises(WeightsError, match=r"fake\.onnx: the checksum differs from its card's; .* Reinstall"):
-        catalog.find(path).verified()
+        catalog.find(path).read_verified()
 
 
 def test_a_newer_card_is_refused_before_anything_else_of_it_is_read(fake_weights):

@@ -30,13 +30,13 @@ def never_compiled(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         raise AssertionError("compiled, and not read from the cache")
 
     for part in ("survey", "render", "head"):
-        monkeypatch.setattr(graph_rewriting, part, compiles)
+        monkeypatch.setitem(graph_rewriting.BUILDERS, part, compiles)
     return monkeypatch
 
 
 def opened(path: Path) -> OpenVINORuntime:
     weights = catalog.read(path)
-    return OpenVINORuntime(weights.verified(), weights.card.scene_size, threads=1)
+    return OpenVINORuntime(weights.read_verified(), weights.card.scene_size, threads=1)
 
 
 def proposed(runtime: OpenVINORuntime) -> np.ndarray:
@@ -61,8 +61,8 @@ def test_a_second_start_compiles_nothing_and_answers_the_same(tiny_lite, folder,
 def test_other_threads_precisions_and_networks_are_other_files(tiny_lite, tiny_published, folder):
     opened(tiny_lite)
     weights = catalog.read(tiny_lite)
-    OpenVINORuntime(weights.verified(), weights.card.scene_size, threads=2)
-    OpenVINORuntime(weights.verified(), weights.card.scene_size, threads=1, precision="bf16")
+    OpenVINORuntime(weights.read_verified(), weights.card.scene_size, threads=2)
+    OpenVINORuntime(weights.read_verified(), weights.card.scene_size, threads=1, precision="bf16")
     opened(tiny_published)
     assert len(kept(folder)) == 4
 
@@ -119,11 +119,11 @@ def test_what_other_releases_kept_and_what_is_oldest_is_forgotten(folder):
     old = folder.parent / "0.0.1"
     old.mkdir(parents=True)
     (old / "a.blob").write_bytes(b"old")
-    for number in range(compiled_cache.MOST_FILES + 3):
-        compiled_cache.keep(str(number), b"compiled")
+    for number in range(compiled_cache.MAX_FILES + 3):
+        compiled_cache.store(str(number), b"compiled")
     assert not old.exists()
-    assert len(kept(folder)) == compiled_cache.MOST_FILES
-    assert compiled_cache.read(str(compiled_cache.MOST_FILES + 2)) == b"compiled"
+    assert len(kept(folder)) == compiled_cache.MAX_FILES
+    assert compiled_cache.load(str(compiled_cache.MAX_FILES + 2)) == b"compiled"
 
 
 def test_nothing_of_a_picture_is_kept(tiny_lite, folder):
@@ -136,9 +136,9 @@ def test_nothing_of_a_picture_is_kept(tiny_lite, folder):
 
 def test_an_empty_variable_turns_it_off(monkeypatch):
     monkeypatch.setenv("MIRNET_CACHE", "")
-    assert compiled_cache.folder() is None
-    compiled_cache.keep("a", b"compiled")
-    assert compiled_cache.read("a") is None
+    assert compiled_cache.cache_folder() is None
+    compiled_cache.store("a", b"compiled")
+    assert compiled_cache.load("a") is None
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_it_lies_in_the_users_cache_folder(monkeypatch, tmp_path, platform, envi
     monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
     for name, value in environment.items():
         monkeypatch.setenv(name, str(tmp_path / value))
-    assert compiled_cache.folder() == tmp_path / place / "compiled" / mirnet.__version__
+    assert compiled_cache.cache_folder() == tmp_path / place / "compiled" / mirnet.__version__
 
 
 def test_openvinos_converter_is_not_loaded_but_stays_for_who_asks():

@@ -179,7 +179,7 @@ def test_the_card_says_what_the_network_is(tiny_lite):
     assert 1 < card.kflop_per_px < 20
     assert 0 < card.export["parity"] <= 1e-4
     assert card.export["rounding_db"] == 0
-    assert OpenVINORuntime(catalog.read(tiny_lite).verified(), card.scene_size)
+    assert OpenVINORuntime(catalog.read(tiny_lite).read_verified(), card.scene_size)
 
 
 @pytest.mark.parametrize("which", ["tiny_lite", "tiny_published"])

@@ -12,9 +12,9 @@ from mirnet.metrics import (
     ImageArray,
     psnr,
     round_to_8_bit,
+    scale_to_gt_mean,
     score_at_ground_truth_exposure,
     ssim,
-    with_gt_mean,
 )
 
 
@@ -72,7 +72,7 @@ def test_rounding_is_what_saving_in_8_bit_does() -> None:
 
 def test_gt_mean_brings_the_mean_to_the_truth_s_where_nothing_clips() -> None:
     result, truth = pair(30, 40)
-    scaled = with_gt_mean(0.25 * result, 0.5 * truth)
+    scaled = scale_to_gt_mean(0.25 * result, 0.5 * truth)
     assert scaled.mean(dtype=np.float64) == pytest.approx(0.5 * truth.mean(dtype=np.float64), rel=1e-6)
     # one factor for all pixels and channels
     factor = scaled[result > 0] / (0.25 * result[result > 0])
@@ -81,15 +81,15 @@ def test_gt_mean_brings_the_mean_to_the_truth_s_where_nothing_clips() -> None:
 
 def test_gt_mean_forgives_a_wrong_gain_and_clips() -> None:
     _, truth = pair(30, 40)
-    assert psnr(with_gt_mean(0.4 * truth, truth), truth) > 120
-    bright = with_gt_mean(truth, np.ones_like(truth))
+    assert psnr(scale_to_gt_mean(0.4 * truth, truth), truth) > 120
+    bright = scale_to_gt_mean(truth, np.ones_like(truth))
     assert bright.max() == 1
     assert bright.min() >= 0
 
 
 def test_gt_mean_of_a_black_result_is_a_number() -> None:
     black = np.zeros((4, 4, 3), dtype=np.float32)
-    assert np.isfinite(with_gt_mean(black, np.ones_like(black))).all()
+    assert np.isfinite(scale_to_gt_mean(black, np.ones_like(black))).all()
 
 
 @pytest.mark.parametrize("error_stops", [-1.5, -0.4, 0.0, 0.7, 2.0])

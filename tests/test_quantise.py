@@ -26,9 +26,9 @@ def pictures(tmp_path: Path) -> Path:
 
 def test_the_shipped_int8_weights_are_those_of_the_shipped_ones():
     lite = catalog.find("lite")
-    rounded = catalog.int8_of(lite)
+    rounded = catalog.find_int8(lite)
     assert lite.card.sha256 in rounded.card.source
-    assert rounded.verified()
+    assert rounded.read_verified()
     assert rounded.path.stat().st_size < 8e6
     assert lite.card.fast.keys() == {"bf16", "int8"}
     assert all(lost["loss_db"] <= 0.3 for lost in lite.card.fast.values())
@@ -76,8 +76,8 @@ def test_what_enters_large_convolutions_is_rounded_and_nothing_else(tiny_lite, p
     assert "Conv" not in reduced  # OpenVINO would move its scale
     exact = catalog.read(tiny_lite)
     thumbnail = np.random.default_rng(0).random((1, 3, 64, 96), dtype=np.float32)
-    expected = OpenVINORuntime(exact.verified(), exact.card.scene_size, threads=1).propose(thumbnail)
-    runs = OpenVINORuntime(weights.verified(), weights.card.scene_size, threads=1, precision="int8")
+    expected = OpenVINORuntime(exact.read_verified(), exact.card.scene_size, threads=1).propose(thumbnail)
+    runs = OpenVINORuntime(weights.read_verified(), weights.card.scene_size, threads=1, precision="int8")
     np.testing.assert_allclose(runs.propose(thumbnail), expected, atol=1e-5)
 
 
@@ -94,10 +94,10 @@ def test_what_cannot_be_rounded_is_a_sentence(tiny_lite, pictures, tmp_path, mon
 
 
 def test_the_shipped_int8_weights_say_the_same_to_both_runtimes_that_read_them():
-    rounded = catalog.int8_of(catalog.find("lite"))
+    rounded = catalog.find_int8(catalog.find("lite"))
     picture = mirnet.read_image(Path(__file__).parent.parent / "examples" / "cat-twin.jpg")[96:192, 96:224]
     dark = np.ascontiguousarray((picture.astype(np.float32) / 255).transpose(2, 0, 1)[None])
     exposed, stops = np.clip(dark * 8, 0, 1), np.full((1, 1, 96, 128), 6, np.float32)
     theirs = open_runtime("onnxruntime", rounded, threads=1).restore(exposed, stops, None)[0]
-    runtime = OpenVINORuntime(rounded.verified(), rounded.card.scene_size, threads=1, precision="int8")
+    runtime = OpenVINORuntime(rounded.read_verified(), rounded.card.scene_size, threads=1, precision="int8")
     np.testing.assert_allclose(runtime.restore(exposed, stops, None)[0], theirs, atol=0.02)

@@ -86,7 +86,7 @@ def test_tiles_without_enough_overlap_do_not(fake_runtime, card, fake_weights):
 
 def test_the_shipped_weights_tile_without_seams():
     weights = read(FOLDER / "lite.onnx")
-    runtime = OpenVINORuntime(weights.verified(), weights.card.scene_size)
+    runtime = OpenVINORuntime(weights.read_verified(), weights.card.scene_size)
     dark = images.read_image(ROOT / "examples/cat-twin.jpg")[:197, :171]
     dark = np.concatenate([dark, 255 - dark], axis=1) / np.float32(255)  # two scenes in one
     whole, tiled, naive = tiled_and_whole(ImageSource.from_array(dark), runtime, weights.card, 96)

@@ -24,7 +24,7 @@ from mirnet.inference.runtimes import (
 @pytest.fixture(scope="module")
 def runtime(tiny_lite: Path) -> OpenVINORuntime:
     weights = catalog.read(tiny_lite)
-    return OpenVINORuntime(weights.verified(), weights.card.scene_size, threads=1)
+    return OpenVINORuntime(weights.read_verified(), weights.card.scene_size, threads=1)
 
 
 def inputs(count: int = 1, height: int = 40, width: int = 48) -> tuple[np.ndarray, np.ndarray]:

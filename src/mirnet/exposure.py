@@ -1,4 +1,4 @@
-"""A photographic exposure change in linear light, and how many stops lead from one picture to another."""
+"""A photographic exposure change in linear light, and the stops that lead from one image to another."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,20 +25,20 @@ def to_encoded(linear: Floats) -> Floats:
 
 
 def expose_light(linear: Floats, stops: float | np.floating | Floats) -> Floats:
-    """`expose` of linear light in [0, 1] to linear light, of any primaries: g·l / sqrt(1 + (g² - 1)·l²)."""
+    """`expose` for linear light in [0, 1] of any primaries, in and out: g·l / sqrt(1 + (g² - 1)·l²)."""
     gained = np.exp2(np.asarray(stops, dtype=linear.dtype)) * linear
     # the same as the formula above, written so that nothing cancels near white
     return np.asarray(gained / np.sqrt((1 - linear) * (1 + linear) + gained * gained))
 
 
 def expose(encoded: Floats, stops: float | np.floating | Floats) -> Floats:
-    """The picture as if it had been exposed by `stops` more, in linear light with a soft shoulder.
+    """The image as if it had been exposed by `stops` more, in linear light with a soft shoulder.
 
     `encoded` is sRGB in [0, 1], any shape, float32 or float64; `stops` a number or an array that
-    broadcasts to it. The result has the picture's shape and dtype and lies in [0, 1]. With
+    broadcasts to it. The result has the image's shape and dtype and lies in [0, 1]. With
     g = 2^stops and linear light l it is g·l / sqrt(1 + (g² - 1)·l²): shadows are multiplied by
     exactly g, black and white stay, nothing clips, 0 stops is the identity, and two changes in a
-    row are one change by the sum of their stops.
+    row equal one change by the sum of their stops.
     """
     return np.clip(to_encoded(expose_light(to_linear(encoded), stops)), 0, 1)
 
@@ -47,7 +47,7 @@ def solve_stops(encoded: Floats, target_mean: float, limit: float = 12.0) -> flo
     """The stops at which the mean of `expose(encoded, stops)` is `target_mean`, by bisection to 1e-4.
 
     `encoded` is sRGB in [0, 1], any shape. The mean grows with the stops, so there is one answer;
-    it is held within [-limit, limit] (an all-black picture has none and gives +limit).
+    it is limited to [-limit, limit] (an all-black image has none and gives +limit).
     """
     encoded = np.asarray(encoded)
     low, high = -limit, limit

@@ -36,7 +36,7 @@ WeightFiles = dict[str, bytes]  # of weights: the network, its card, and what li
 def read_weight_files(weights: catalog.Weights) -> WeightFiles:
     """What a node needs that has not got these weights. Raises WeightsError."""
     stem = weights.path.with_suffix("")
-    files = {weights.path.name: weights.verified(), f"{stem.name}.json": weights.card.to_json().encode()}
+    files = {weights.path.name: weights.read_verified(), f"{stem.name}.json": weights.card.to_json().encode()}
     for suffix in (".int8.onnx", ".int8.json"):
         default_target = stem.with_name(stem.name + suffix)
         if default_target.is_file():

@@ -48,7 +48,7 @@ def score_images(
 
     `result` is rounded to 8 bit.
     """
-    calibrated, shown = metrics.with_gt_mean(result, truth), metrics.round_to_8_bit(dark)
+    calibrated, shown = metrics.scale_to_gt_mean(result, truth), metrics.round_to_8_bit(dark)
     return Score(
         name, metrics.psnr(result, truth), metrics.ssim(result, truth),
         psnr_input=metrics.psnr(shown, truth), ssim_input=metrics.ssim(shown, truth),

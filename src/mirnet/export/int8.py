@@ -103,7 +103,7 @@ def _seen(weights: Weights, files: Sequence[Path]) -> list[tuple[Floats, Floats 
 def _rounded(weights: Weights, seen: Sequence[tuple[Floats, Floats | None]]) -> bytes:
     """The int8 ONNX file."""
     nncf = _nncf()
-    model = onnx.load_from_string(weights.verified())
+    model = onnx.load_from_string(weights.read_verified())
     unasked: dict[str, Any] = {
         "scene": np.zeros(weights.card.scene_size, np.float32), "use_scene": np.array(False),
         "thumbnail": np.zeros((1, 3, 8, 8), np.float32),

@@ -291,7 +291,7 @@ def _bare(values: Sequence[onnx.ValueInfoProto]) -> list[onnx.ValueInfoProto]:
 def read_exported(path: Path) -> SceneNetwork:
     """The torch network of exported weights, rebuilt from file and card. Raises WeightsError."""
     weights = catalog.read(path)
-    return exported_weights.read(weights.verified(), weights.card.architecture, weights.card.config, path)
+    return exported_weights.read(weights.read_verified(), weights.card.architecture, weights.card.config, path)
 
 
 # --- what is measured -----------------------------------------------------------------------------

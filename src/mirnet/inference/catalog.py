@@ -1,7 +1,7 @@
-"""Which weights exist, where they lie, and what their card promises.
+"""`Weights` and their `Card`: which weights are installed, where they are stored, and what their card states.
 
-Weights are two files of one stem: NAME.onnx, the network, and NAME.json, its card. Together they are
-the waist between training and inference: nothing else passes from one to the other.
+Weights are two files of one stem: NAME.onnx, the network, and NAME.json, its card. Nothing else passes from training to
+inference.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from mirnet.errors import SettingsError, WeightsError
 
 FORMAT = 1
 FOLDER = Path(__file__).parent.parent / "weights"
-CHECKPOINTS = (".pth", ".pt", ".ckpt", ".safetensors")  # suffixes of what is exported first
+CHECKPOINTS = (".pth", ".pt", ".ckpt", ".safetensors")  # suffixes of files that must be exported first
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,17 @@ class Card:
     config: dict[str, Any]
     sha256: str  # of the ONNX file
     takes_exposure: bool
-    size_multiple: int  # of the height and width of what the graph takes
-    overlap_px: int  # by which tiles must overlap to equal the whole picture to 4e-4, as measured at export
-    scene_size: int  # numbers in a scene
+    size_multiple: int  # of the height and width of the graph's inputs
+    overlap_px: int  # of tiles, with which they equal the whole image to 4e-4, as measured at export
+    scene_size: int  # numbers in a scene vector
     parameters: int
-    kflop_per_px: float  # two for each multiply-add, at 512x512, exposure head apart
-    denoise_at_zero_stops: float = 1.0  # the share that `denoise auto` keeps where nothing was brightened
+    kflop_per_px: float  # two for each multiply-add, at 512x512, without the exposure head
+    denoise_at_zero_stops: float = 1.0  # the share of the denoising that `denoise auto` applies at 0 proposed stops
     data: list[dict[str, str]] = field(default_factory=list)  # name and licence of each
     protocol: str = ""
     scores: dict[str, float] = field(default_factory=dict)
     export: dict[str, float] = field(default_factory=dict)  # differences measured at export
-    fast: dict[str, dict[str, Any]] = field(default_factory=dict)  # of "bf16" and "int8": what each loses
+    fast: dict[str, dict[str, Any]] = field(default_factory=dict)  # by "bf16" and "int8": what each loses
     uses: dict[str, dict[str, Any]] = field(default_factory=dict)  # named settings
     known_failures: list[str] = field(default_factory=list)
     licence: str = ""
@@ -50,13 +50,13 @@ class Card:
 
 @dataclass(frozen=True)
 class Weights:
-    """An ONNX file whose card has been read; `verified` reads the file and checks it against the card."""
+    """An ONNX file with its card; `read_verified` reads the file and checks it against the card."""
 
     path: Path
     card: Card
 
-    def verified(self) -> bytes:
-        """The ONNX file's bytes. Raises WeightsError where they are not what the card says."""
+    def read_verified(self) -> bytes:
+        """The bytes of the ONNX file. Raises WeightsError where their SHA-256 is not that of the card."""
         try:
             content = self.path.read_bytes()
         except OSError as error:
@@ -70,12 +70,12 @@ class Weights:
 
 
 def list_weights() -> list[Weights]:
-    """The weights that came with the package, by name."""
+    """The weights that are installed with the package, sorted by name."""
     return [read(path) for path in _installed()]
 
 
 def find(name_or_path: str | Path) -> Weights:
-    """Weights by the name of installed ones, or by the path of an ONNX file with its card. Raises WeightsError."""
+    """Find weights by the name of installed ones or by the path of an ONNX file with its card. Raises WeightsError."""
     installed = [path.stem for path in _installed()]
     if str(name_or_path) in installed:
         return read(FOLDER / f"{name_or_path}.onnx")
@@ -89,7 +89,7 @@ def find(name_or_path: str | Path) -> Weights:
     if path.suffix.lower() != ".onnx":
         known = " or ".join([*installed, "the path of an .onnx file"])
         if path.is_file():
-            raise WeightsError(f"{path}: is no exported weights file, whose name ends in .onnx; expected {known}.")
+            raise WeightsError(f"{path}: is no exported weights file (its name ends in .onnx); expected {known}.")
         raise WeightsError(f'There are no weights named "{name_or_path}"; expected {known}.')
     return read(path)
 
@@ -98,19 +98,19 @@ def _installed() -> list[Path]:
     return sorted(FOLDER.glob("*.onnx"), key=lambda path: path.stem)  # NAME before NAME.int8
 
 
-def int8_of(weights: Weights) -> Weights:
-    """The int8 weights NAME.int8.onnx, which were made of NAME.onnx and lie beside it. SettingsError, WeightsError."""
+def find_int8(weights: Weights) -> Weights:
+    """The int8 weights NAME.int8.onnx made of NAME.onnx, in the same folder. Raises SettingsError, WeightsError."""
     path = weights.path.with_suffix(".int8.onnx")
     if not path.is_file():
         raise SettingsError(
-            f"{path}: expected int8 weights, which fast needs where bf16 is none; there are none. Make them "
-            f"(mirnet export --help), or leave fast out."
+            f"{path}: expected int8 weights, which fast needs where the processor has no bf16; there are none. Make "
+            "them (mirnet export --help), or leave fast out."
         )
     return read(path)
 
 
 def read(path: Path) -> Weights:
-    """The weights at `path` (an ONNX file), with their card. Raises WeightsError."""
+    """Read the card of the ONNX file at `path`. Raises WeightsError where one of the two files is missing."""
     card_path = path.with_suffix(".json")
     for needed in (path, card_path):
         if not needed.is_file():
@@ -119,7 +119,7 @@ def read(path: Path) -> Weights:
 
 
 def read_card(path: Path) -> Card:
-    """The card at `path`. Raises WeightsError where it is no card, or of a newer format."""
+    """Read the card at `path`. Raises WeightsError where it is no card or has a newer format."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -130,14 +130,14 @@ def read_card(path: Path) -> Card:
         raise WeightsError(
             f"{path}: the card has format {content['format']}, this mirnet reads {FORMAT}; update mirnet."
         )
-    wrong = _differences(content)
+    wrong = _problems_of(content)
     if wrong:
         raise WeightsError(f"{path}: not a weights card of format {FORMAT}: {'; '.join(wrong)}. Export it again.")
     return Card(**content)
 
 
-def _differences(content: dict[str, Any]) -> list[str]:
-    """What keeps a JSON object from being a card."""
+def _problems_of(content: dict[str, Any]) -> list[str]:
+    """What is wrong with a JSON object that should be a card: one text for each field."""
     known = {f.name: f for f in fields(Card)}
     needed = [name for name, f in known.items() if f.default is MISSING and f.default_factory is MISSING]
     wrong = [f"{name} is missing" for name in needed if name not in content]

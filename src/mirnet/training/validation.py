@@ -81,7 +81,7 @@ def _score(network: SceneNetwork, pair: Pair, device: torch.device, loss: Callab
     render = renderer(network, dark, device)
     result = render(0.0)
     psnr, ssim = metrics.psnr(result, truth), metrics.ssim(result, truth)
-    psnr_gt_mean = metrics.psnr(metrics.with_gt_mean(result, truth), truth)
+    psnr_gt_mean = metrics.psnr(metrics.scale_to_gt_mean(result, truth), truth)
     if not isinstance(network, Lite):
         return Scores(psnr, ssim, psnr_gt_mean, validation_loss=_loss(loss, result, truth))
     true = metrics.score_at_ground_truth_exposure(render, result, truth)

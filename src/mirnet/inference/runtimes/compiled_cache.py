@@ -1,7 +1,7 @@
-"""Compiled networks on disk, so that a start need not compile: in the user's cache folder, never anything of a picture.
+"""Compiled networks in the user's cache folder, so that a start need not compile; nothing of an image is stored.
 
-A cache is allowed to be gone, full, old, shared or damaged: then it is as if there were none. A file holds
-the digest of what follows, which is read back before anything else looks at it: OpenVINO trusts its input.
+The cache may be missing, full, old, shared or damaged: then networks are compiled as without one. A file holds a
+digest and the content, which is checked before anything else uses it: OpenVINO trusts its input.
 """
 
 import hashlib
@@ -15,22 +15,22 @@ from mirnet._version import __version__
 from mirnet.files import clear_drafts, write_whole
 
 VARIABLE = "MIRNET_CACHE"  # a folder, or empty for no cache
-MOST_FILES = 16  # about 5 MB each: several weights, precisions and numbers of threads
+MAX_FILES = 16  # about 5 MB each: several weights, precisions and numbers of threads
 DIGEST_BYTES = 32
 
 
-def folder() -> Path | None:
-    """Where compiled networks of this release lie; None where the person wants none, or has no home."""
-    wished = os.environ.get(VARIABLE)
-    if wished is not None:
-        return Path(wished) / "compiled" / __version__ if wished else None
+def cache_folder() -> Path | None:
+    """The folder of this release's compiled networks; None where MIRNET_CACHE is empty or the user has no home."""
+    chosen = os.environ.get(VARIABLE)
+    if chosen is not None:
+        return Path(chosen) / "compiled" / __version__ if chosen else None
     try:
-        return _users_caches() / "mirnet" / "compiled" / __version__
+        return _user_cache_folder() / "mirnet" / "compiled" / __version__
     except RuntimeError:  # no home
         return None
 
 
-def _users_caches() -> Path:
+def _user_cache_folder() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches"
     if sys.platform == "win32":
@@ -38,8 +38,8 @@ def _users_caches() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
-def read(key: str) -> bytes | None:
-    """What was kept under a key, whole; None where there is nothing, or it is damaged."""
+def load(key: str) -> bytes | None:
+    """The content that was stored under a key; None where there is none or it is damaged."""
     path = _path(key)
     if path is None:
         return None
@@ -47,31 +47,31 @@ def read(key: str) -> bytes | None:
         content = path.read_bytes()
     except OSError:
         return None
-    digest, kept = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
-    return kept if hashlib.sha256(kept).digest() == digest else None
+    digest, stored = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
+    return stored if hashlib.sha256(stored).digest() == digest else None
 
 
-def keep(key: str, content: bytes) -> None:
-    """Keep something under a key, and forget what is oldest and what other releases kept; where possible."""
+def store(key: str, content: bytes) -> None:
+    """Store content under a key, where the disk allows; delete the oldest files and those of other releases."""
     path = _path(key)
     if path is None:
         return
     with suppress(OSError):  # a full disk, a home that cannot be written
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, hashlib.sha256(content).digest() + content)
-        _tidy(path.parent)
+        _delete_old(path.parent)
 
 
 def _path(key: str) -> Path | None:
-    place = folder()
-    return place and place / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.blob"
+    folder = cache_folder()
+    return folder and folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.blob"
 
 
-def _tidy(place: Path) -> None:
-    clear_drafts(place)
-    for other in place.parent.iterdir():
-        if other != place:
+def _delete_old(folder: Path) -> None:
+    clear_drafts(folder)
+    for other in folder.parent.iterdir():
+        if other != folder:
             shutil.rmtree(other, ignore_errors=True)
-    files = sorted(place.glob("*.blob"), key=lambda file: file.stat().st_mtime, reverse=True)
-    for file in files[MOST_FILES:]:
+    files = sorted(folder.glob("*.blob"), key=lambda file: file.stat().st_mtime, reverse=True)
+    for file in files[MAX_FILES:]:
         file.unlink(missing_ok=True)

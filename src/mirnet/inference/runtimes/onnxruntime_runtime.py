@@ -50,7 +50,7 @@ class ONNXRuntime:
 
     @classmethod
     def open(cls, weights: Weights, device: str, threads: int | None, fast: bool) -> "ONNXRuntime":
-        return cls(catalog.int8_of(weights), device, threads, "int8") if fast else cls(weights, device, threads)
+        return cls(catalog.find_int8(weights), device, threads, "int8") if fast else cls(weights, device, threads)
 
     def restore(self, image: Floats, stops: Floats | None, scene_vector: Floats | None,
                 should_stop: ShouldStop | None = None) -> tuple[Floats, Floats]:  # fmt: skip
@@ -108,7 +108,7 @@ def _session(onnxruntime: Any, weights: Weights, provider: tuple[str, dict[str, 
     options.log_severity_level = 3  # errors; its warnings are about graph nodes
     options.intra_op_num_threads = threads or 0  # 0: all cores
     try:
-        return onnxruntime.InferenceSession(weights.verified(), options, providers=[provider])
+        return onnxruntime.InferenceSession(weights.read_verified(), options, providers=[provider])
     except (onnxruntime.capi.onnxruntime_pybind11_state.InvalidProtobuf,
             onnxruntime.capi.onnxruntime_pybind11_state.Fail,
             onnxruntime.capi.onnxruntime_pybind11_state.InvalidGraph) as error:  # fmt: skip

@@ -59,8 +59,8 @@ class OpenVINORuntime:
     @classmethod
     def open(cls, weights: Weights, device: str, threads: int | None, fast: bool) -> "OpenVINORuntime":
         precision = fast_precision(device) if fast else "f32"
-        chosen = catalog.int8_of(weights) if precision == "int8" else weights
-        return cls(chosen.verified(), chosen.card.scene_size, device, threads, precision)
+        chosen = catalog.find_int8(weights) if precision == "int8" else weights
+        return cls(chosen.read_verified(), chosen.card.scene_size, device, threads, precision)
 
     def restore(self, image: Floats, stops: Floats | None, scene_vector: Floats | None,
                 should_stop: ShouldStop | None = None) -> tuple[Floats, Floats]:  # fmt: skip
@@ -152,18 +152,18 @@ class OpenVINORuntime:
 
     def _cached(self, part: str, config: dict[str, Any]) -> "openvino.CompiledModel":
         key = self._key(part, config)
-        kept = compiled_cache.read(key)
+        kept = compiled_cache.load(key)
         if kept is not None:
             try:
                 return self._core.import_model(io.BytesIO(kept), self._device, config)
             except RuntimeError:  # made on a machine that is the same by name only
                 pass
-        rewritten = getattr(graph_rewriting, part)(self._ov, self._read())
+        rewritten = graph_rewriting.BUILDERS[part](self._ov, self._read())
         compiled = self._core.compile_model(rewritten, self._device, config)
-        if compiled_cache.folder() is not None:
+        if compiled_cache.cache_folder() is not None:
             exported = io.BytesIO()
             compiled.export_model(exported)
-            compiled_cache.keep(key, exported.getvalue())
+            compiled_cache.store(key, exported.getvalue())
         return compiled
 
     def _key(self, part: str, config: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ class TorchRuntime:
         self._torch, self._pooling = torch, pooling
         self._device = _device(torch, device)
         card = weights.card
-        network = exported_weights.read(weights.verified(), card.architecture, card.config, weights.path)
+        network = exported_weights.read(weights.read_verified(), card.architecture, card.config, weights.path)
         self._network = network.eval().to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if threads is not None:
             torch.set_num_threads(threads)
