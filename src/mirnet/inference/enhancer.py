@@ -18,7 +18,7 @@ from mirnet.inference.array_images import array_of_pil, check_array, is_pil_imag
 from mirnet.inference.blending import Pixels
 from mirnet.inference.first_pass import propose_exposure, target_mean_of
 from mirnet.inference.render_plan import RenderPlan, plan_image
-from mirnet.inference.runtimes import Runtime, ShouldStop, open_runtime
+from mirnet.inference.runtimes import NEVER, Runtime, ShouldStop, open_runtime
 from mirnet.inference.second_pass import Progress, SecondPass
 from mirnet.inference.settings import Settings
 from mirnet.inference.source import ImageSource
@@ -123,7 +123,7 @@ class Enhancer:
         return 0.0 if cells is None else float(cells.mean())
 
     def enhance_file(self, source: Path, target: Path, settings: Settings, progress: Progress | None = None,
-                     should_stop: ShouldStop = lambda: False) -> EnhancedFile:  # fmt: skip
+                     should_stop: ShouldStop = NEVER) -> EnhancedFile:  # fmt: skip
         """Enhance one file into another, which is written whole or not at all.
 
         Its format is that of the source's content, unless the suffixes differ. `progress` is called for this file
@@ -150,7 +150,7 @@ class Enhancer:
         return EnhancedFile(target, **self._facts(image, pixels, plan, settings, started, dropped))
 
     def enhance_bytes(self, content: bytes, settings: Settings, progress: Progress | None = None,
-                      should_stop: ShouldStop = lambda: False) -> EnhancedBytes:  # fmt: skip
+                      should_stop: ShouldStop = NEVER) -> EnhancedBytes:  # fmt: skip
         """Enhance the bytes of an image file into those of another, of its format unless the settings name one.
 
         `progress` and `should_stop` as of `enhance_file`. Raises PictureError, SettingsError, Cancelled.
@@ -191,7 +191,7 @@ class Enhancer:
         self, array: Pixels, settings: Settings, orientation: int = 1, icc: bytes | None = None
     ) -> Pixels:
         source = ImageSource.from_array(check_array(array, settings.clip), orientation, icc)
-        plan = self._plan(source, settings, lambda: False)
+        plan = self._plan(source, settings, NEVER)
         bands = SecondPass(source, plan, self.runtime, self.card, settings).render(self._progress)
         return np.concatenate(list(bands)).reshape(array.shape)
 

@@ -1,6 +1,6 @@
 """The first pass: an image is read once, for its thumbnail, which gives the proposed exposure, and for samples."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +14,7 @@ from mirnet.exposure import expose, to_encoded
 from mirnet.inference import tiles
 from mirnet.inference.blending import Floats, Pixels, to_linear_light, to_srgb_primaries
 from mirnet.inference.catalog import Card
-from mirnet.inference.runtimes import Runtime
+from mirnet.inference.runtimes import NEVER, Runtime, ShouldStop
 from mirnet.inference.scene_statistics import SceneSamples
 from mirnet.inference.settings import Settings
 from mirnet.inference.source import ImageSource
@@ -43,7 +43,7 @@ class FirstPass:
 
 def run_first_pass(source: ImageSource, runtime: Runtime, card: Card, *, samples: bool, grid: bool,
                    readers: Sequence[BandReader] = (),
-                   should_stop: Callable[[], bool] = lambda: False) -> FirstPass:  # fmt: skip
+                   should_stop: ShouldStop = NEVER) -> FirstPass:  # fmt: skip
     """Read an image once and propose its exposure.
 
     Plans of several tiles need `samples`, plans that match a mean need `grid`; `readers` read along. Raises Cancelled
@@ -57,7 +57,7 @@ def run_first_pass(source: ImageSource, runtime: Runtime, card: Card, *, samples
 
 
 def read_bands(source: ImageSource, readers: Sequence[BandReader],
-               should_stop: Callable[[], bool] = lambda: False) -> None:  # fmt: skip
+               should_stop: ShouldStop = NEVER) -> None:  # fmt: skip
     """Read an image once, and pass each band to all readers. Raises Cancelled once `should_stop()` is true."""
     top = 0
     for band in source.iter_bands():

@@ -19,7 +19,7 @@ from mirnet.inference.enhancer import Enhancer
 from mirnet.inference.first_pass import read_bands, run_first_pass, target_mean_of
 from mirnet.inference.render_plan import RenderPlan, add_scene_statistics, make_render_plan
 from mirnet.inference.restored_view import RestoredView, restore_in_tiles, restore_window
-from mirnet.inference.runtimes import ShouldStop
+from mirnet.inference.runtimes import NEVER, ShouldStop
 from mirnet.inference.scene_statistics import SceneSamples
 from mirnet.inference.second_pass import Progress, SecondPass
 from mirnet.inference.settings import Settings
@@ -60,7 +60,7 @@ class Preview:
     """
 
     def __init__(self, content: bytes, enhancer: Enhancer, settings: Settings,
-                 should_stop: ShouldStop = lambda: False) -> None:  # fmt: skip
+                 should_stop: ShouldStop = NEVER) -> None:  # fmt: skip
         """Read the bytes of an image file, which are kept; of `settings`, clip and max_megapixels count.
 
         Raises PictureError, Cancelled.
@@ -92,21 +92,21 @@ class Preview:
         proposal = self._first_pass.proposal
         return 0.0 if proposal is None else float(proposal.mean())
 
-    def render_original(self, view: View, should_stop: ShouldStop = lambda: False) -> Screen:
+    def render_original(self, view: View, should_stop: ShouldStop = NEVER) -> Screen:
         """The view of the image as it is. Raises SettingsError (a region outside), PictureError (a damaged file)."""
         with self._one_at_a_time(should_stop):
             source = self._source_of(view)
             return to_screen(source.read_window(*view.stored_region(source)), source)
 
     def render(self, view: View, settings: Settings, progress: Progress = lambda done: None,
-               should_stop: ShouldStop = lambda: False) -> RenderedView:  # fmt: skip
+               should_stop: ShouldStop = NEVER) -> RenderedView:  # fmt: skip
         """The view of the enhanced image. `progress` is called with 0 to 1. Raises SettingsError, PictureError."""
         with self._one_at_a_time(should_stop):
             restored = self._restore(view, settings, progress, should_stop)
             return RenderedView(restored.blend(settings), restored.second_pass.plan.applied_stops(settings))
 
     def render_layers(self, view: View, settings: Settings, progress: Progress = lambda done: None,
-                      should_stop: ShouldStop = lambda: False) -> Layers:  # fmt: skip
+                      should_stop: ShouldStop = NEVER) -> Layers:  # fmt: skip
         """The view in its three states; strength and denoise of the settings do not count.
 
         Raises SettingsError where the image is not `blendable`.

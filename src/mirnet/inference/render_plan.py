@@ -9,7 +9,7 @@ from mirnet.inference import tiles
 from mirnet.inference.blending import Floats
 from mirnet.inference.catalog import Card
 from mirnet.inference.first_pass import FirstPass, PixelGrid, run_first_pass
-from mirnet.inference.runtimes import Runtime
+from mirnet.inference.runtimes import NEVER, Runtime, ShouldStop
 from mirnet.inference.scene_statistics import SceneSamples, SceneStatistics
 from mirnet.inference.settings import Settings
 from mirnet.inference.source import ImageSource
@@ -41,7 +41,7 @@ class RenderPlan:
 
 def plan_image(source: ImageSource, runtime: Runtime, card: Card, settings: Settings, added_stops: float = 0.0,
                target_mean: float | None = None,
-               should_stop: Callable[[], bool] = lambda: False) -> RenderPlan:  # fmt: skip
+               should_stop: ShouldStop = NEVER) -> RenderPlan:  # fmt: skip
     """Read an image once and plan its rendering.
 
     `added_stops` go on top of those of the settings. `target_mean`, of sRGB-encoded values in [0, 1], is the mean that

@@ -29,7 +29,7 @@ from mirnet.inference.blending import (
 )
 from mirnet.inference.catalog import Card
 from mirnet.inference.render_plan import RenderPlan
-from mirnet.inference.runtimes import Runtime, ShouldStop
+from mirnet.inference.runtimes import NEVER, Runtime, ShouldStop
 from mirnet.inference.scene_statistics import compute_brightness_factor
 from mirnet.inference.settings import Settings
 from mirnet.inference.source import ImageSource
@@ -52,7 +52,7 @@ class SecondPass:
     settings: Settings
 
     def render(self, progress: Progress = lambda done: None,
-               should_stop: ShouldStop = lambda: False) -> Iterator[Pixels]:  # fmt: skip
+               should_stop: ShouldStop = NEVER) -> Iterator[Pixels]:  # fmt: skip
         """Bands of the enhanced image, of the source's channels and dtype, from top to bottom.
 
         `progress` is called with 0 to 1, with 1 after the last band was taken. Raises Cancelled once `should_stop()` is

@@ -6,7 +6,7 @@ from mirnet.errors import SettingsError
 from mirnet.inference import catalog
 from mirnet.inference.runtimes import onnxruntime_runtime, openvino_runtime, torch_runtime
 from mirnet.inference.runtimes.openvino_runtime import OpenVINORuntime
-from mirnet.inference.runtimes.protocol import Floats, Runtime, ShouldStop, cores
+from mirnet.inference.runtimes.protocol import NEVER, Floats, Runtime, ShouldStop, cores
 
 # Each is opened by (weights, device, threads, fast).
 RUNTIMES: dict[str, Callable[[catalog.Weights, str, int | None, bool], Runtime]] = {
@@ -15,7 +15,17 @@ RUNTIMES: dict[str, Callable[[catalog.Weights, str, int | None, bool], Runtime]]
     "torch": torch_runtime.TorchRuntime.open,
 }
 
-__all__ = ["RUNTIMES", "Floats", "OpenVINORuntime", "Runtime", "ShouldStop", "cores", "open_runtime", "versions"]
+__all__ = [
+    "NEVER",
+    "RUNTIMES",
+    "Floats",
+    "OpenVINORuntime",
+    "Runtime",
+    "ShouldStop",
+    "cores",
+    "open_runtime",
+    "versions",
+]
 
 
 def open_runtime(name: str, weights: catalog.Weights, device: str = "cpu", threads: int | None = None,

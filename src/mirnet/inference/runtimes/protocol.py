@@ -13,6 +13,7 @@ from mirnet.errors import SettingsError
 Floats = NDArray[np.float32]
 ShouldStop = Callable[[], bool]  # whether the caller wants no result any more
 
+NEVER: ShouldStop = bool  # `bool()` is False. The network is polled all the same, so that Ctrl-C ends it at once
 POLL_SECONDS = 0.05  # how often `should_stop` is polled while the network runs
 
 
