@@ -75,29 +75,9 @@ class SettingRow:
     help: str
 
 
-_STRENGTH = SettingInfo("0 gives the original, 1 the full effect; blended in the file's own encoded values.", 0, 1)
-_EXPOSURE = SettingInfo("Stops brighter or darker than proposed.", -4, 4, "stops")
-_KEEP_EXPOSURE = SettingInfo("Start from 0 stops instead of the proposed exposure: denoise only.")
-_DENOISE = SettingInfo(
-    "How much of the denoising is kept. auto keeps all of it where one stop or more is proposed, and less where less "
-    "is, down to a share that the weights' card states; with keep-exposure all.", 0, 1, choices=("auto",),
-)  # fmt: skip
-_DENOISE_COLOUR = SettingInfo("How much of the denoising of colour is kept. Without it, as much as denoise says.", 0, 1)
-_MOOD = SettingInfo("day applies all of the proposed stops, night half of them, so that a night scene stays dark.",
-                    choices=("day", "night"))  # fmt: skip
-_MATCH = SettingInfo("A photo whose mean brightness the result gets, instead of the proposed exposure; excludes mood, "
-                     "exposure and keep-exposure.")  # fmt: skip
-_WARMTH = SettingInfo("Stops of red against blue: negative is colder, positive is warmer.", -2, 2, "stops")
-_TILE = SettingInfo("Side of the tiles of large images; the result does not depend on it. Without it, the fastest.",
-                    64, None, "pixels", whole=True)  # fmt: skip
-_CLIP = SettingInfo("Clip float values to [0, 1] instead of refusing those outside.")
-_FORMAT = SettingInfo("Format of the result. Without it, the source's, or as the output's suffix says.",
-                      choices=WRITABLE)  # fmt: skip
-_QUALITY = SettingInfo("Quality of JPEG, AVIF and lossy WebP files.", 1, 100, whole=True)
-_STRIP_LOCATION = SettingInfo("Leave out of the metadata where the photo was taken.")
-_MAX_MEGAPIXELS = SettingInfo("Refuse larger images before they are decoded.", ALMOST_0, None, "megapixels")
-_PROVENANCE = SettingInfo("Write into the file's XMP which mirnet, weights and settings made it.")
-_OVERWRITE = SettingInfo("Replace an earlier result; never an original.")
+def _about(help: str, *values: Any, **more: Any) -> dict[str, SettingInfo]:
+    """The metadata of a field, with the arguments of `SettingInfo`."""
+    return {INFO: SettingInfo(help, *values, **more)}
 
 
 @dataclass(frozen=True)
@@ -107,22 +87,71 @@ class Settings:
     `match` is a path or the bytes of an image file. Raises SettingsError that names every value out of its range.
     """
 
-    strength: float = field(default=1.0, metadata={INFO: _STRENGTH})
-    exposure: float = field(default=0.0, metadata={INFO: _EXPOSURE})
-    keep_exposure: bool = field(default=False, metadata={INFO: _KEEP_EXPOSURE})
-    denoise: float | Literal["auto"] = field(default="auto", metadata={INFO: _DENOISE})
-    denoise_colour: float | None = field(default=None, metadata={INFO: _DENOISE_COLOUR})
-    mood: Literal["day", "night"] = field(default="day", metadata={INFO: _MOOD})
-    match: Path | bytes | None = field(default=None, metadata={INFO: _MATCH})
-    warmth: float = field(default=0.0, metadata={INFO: _WARMTH})
-    tile: int | None = field(default=None, metadata={INFO: _TILE})
-    clip: bool = field(default=False, metadata={INFO: _CLIP})
-    format: str | None = field(default=None, metadata={INFO: _FORMAT})
-    quality: int = field(default=92, metadata={INFO: _QUALITY})
-    strip_location: bool = field(default=False, metadata={INFO: _STRIP_LOCATION})
-    max_megapixels: float = field(default=500.0, metadata={INFO: _MAX_MEGAPIXELS})
-    provenance: bool = field(default=True, metadata={INFO: _PROVENANCE})
-    overwrite: bool = field(default=False, metadata={INFO: _OVERWRITE})
+    strength: float = field(
+        default=1.0,
+        metadata=_about("0 gives the original, 1 the full effect; blended in the file's own encoded values.", 0, 1),
+    )
+    exposure: float = field(default=0.0, metadata=_about("Stops brighter or darker than proposed.", -4, 4, "stops"))
+    keep_exposure: bool = field(
+        default=False, metadata=_about("Start from 0 stops instead of the proposed exposure: denoise only.")
+    )
+    denoise: float | Literal["auto"] = field(
+        default="auto",
+        metadata=_about(
+            "How much of the denoising is kept. auto keeps all of it where one stop or more is proposed, and less "
+            "where less is, down to a share that the weights' card states; with keep-exposure all.",
+            low=0,
+            high=1,
+            choices=("auto",),
+        ),
+    )
+    denoise_colour: float | None = field(
+        default=None,
+        metadata=_about("How much of the denoising of colour is kept. Without it, as much as denoise says.", 0, 1),
+    )
+    mood: Literal["day", "night"] = field(
+        default="day",
+        metadata=_about(
+            "day applies all of the proposed stops, night half of them, so that a night scene stays dark.",
+            choices=("day", "night"),
+        ),
+    )
+    match: Path | bytes | None = field(
+        default=None,
+        metadata=_about(
+            "A photo whose mean brightness the result gets, instead of the proposed exposure; excludes mood, exposure "
+            "and keep-exposure."
+        ),
+    )
+    warmth: float = field(
+        default=0.0,
+        metadata=_about("Stops of red against blue: negative is colder, positive is warmer.", -2, 2, "stops"),
+    )
+    tile: int | None = field(
+        default=None,
+        metadata=_about(
+            "Side of the tiles of large images; the result does not depend on it. Without it, the fastest.",
+            low=64,
+            unit="pixels",
+            whole=True,
+        ),
+    )
+    clip: bool = field(default=False, metadata=_about("Clip float values to [0, 1] instead of refusing those outside."))
+    format: str | None = field(
+        default=None,
+        metadata=_about(
+            "Format of the result. Without it, the source's, or as the output's suffix says.", choices=WRITABLE
+        ),
+    )
+    quality: int = field(default=92, metadata=_about("Quality of JPEG, AVIF and lossy WebP files.", 1, 100, whole=True))
+    strip_location: bool = field(default=False, metadata=_about("Leave out of the metadata where the photo was taken."))
+    max_megapixels: float = field(
+        default=500.0, metadata=_about("Refuse larger images before they are decoded.", low=ALMOST_0, unit="megapixels")
+    )
+    provenance: bool = field(
+        default=True, metadata=_about("Write into the file's XMP which mirnet, weights and settings made it.")
+    )
+    overwrite: bool = field(default=False, metadata=_about("Replace an earlier result; never an original."))
 
     def __post_init__(self) -> None:
         wrong = []
@@ -170,7 +199,7 @@ def parse_denoise(text: str) -> float | Literal["auto"]:
     try:
         return float(text)
     except ValueError as error:
-        raise SettingsError(f'denoise must be {_DENOISE.allowed}, not "{text}".') from error
+        raise SettingsError(f'denoise must be {setting_info("denoise").allowed}, not "{text}".') from error
 
 
 def parse_format(text: str | None) -> str | None:
