@@ -1,12 +1,12 @@
-"""How far the classics get: gammas, histogram equalisation, CLAHE and a denoiser beside the network, on pairs.
+"""Scores classic methods beside the network on pairs: gammas, histogram equalisation, CLAHE and a denoiser.
 
     python benchmarks/baselines.py --data LOL      # the published layout: LOL/our485/low and high
 
-What a method can be told, it is told from the 437 training pairs of splits/lol-train.txt (every ninth of them): one
-gamma for all pictures, or the mean that a gamma of its own brings each picture to, whichever exponents in steps of
-0.05 and means in steps of 0.02 give the best mean PSNR. Equalisation and CLAHE (scikit-image's, clip limit 0.03) work
-on the value of HSV. The wavelets (BayesShrink, soft, sym8, 4 levels, on luma and chroma, 16 shifts) estimate the noise
-themselves. All results are 8-bit files, scored by the protocol that is printed with them, as the network's are.
+The methods are tuned on every ninth of the 437 training pairs of splits/lol-train.txt: one gamma for all images, or the
+mean that an individual gamma brings each image to; of exponents in steps of 0.05 and means in steps of 0.02, the values
+with the best mean PSNR. Equalisation and CLAHE (scikit-image's, clip limit 0.03) work on the value of HSV. The wavelets
+(BayesShrink, soft, sym8, 4 levels, on luma and chroma, 16 shifts) estimate the noise themselves. All results are 8-bit
+files, scored by the printed protocol, like the network's.
 """
 
 import argparse

@@ -1,13 +1,13 @@
-"""How much of strong colours comes back?
+"""Measures how much of strong colours is kept.
 
-    python benchmarks/colour.py PHOTOS... [--weights lite free]       # dark twins of photographs, as lively as these
+    python benchmarks/colour.py PHOTOS... [--weights lite free]       # synthetic low-light images, not desaturated
     python benchmarks/colour.py --data PAIRS [--weights lite free]
 
-Dark pictures are restored at the truth's number of stops. *Strong colours* are the pixels whose truth has a chroma of
-20 or more in CIELAB; what is kept of them is the result's (a, b) along the truth's, as a share of the truth's: 1 where
-they are as strong, less where they are paler or of another hue. Prints, in Markdown, mean, median and least over
-pictures with at least 1 % of such pixels, and the mean CIEDE2000 of all pixels. Protocol: pictures of at most 600 px,
-sRGB, results clipped and not rounded, no GT-mean. Needs `pip install '.[train,evaluate]'`.
+Dark images are restored at the ground truth's stops. *Strong colours* are the pixels whose ground truth has a chroma of
+20 or more in CIELAB; the kept share is the projection of the result's (a, b) on the ground truth's, divided by the
+latter: 1 for equal strength, less for paler colours or another hue. Prints, in Markdown, mean, median and minimum over
+images with at least 1 % of such pixels, and the mean CIEDE2000 of all pixels. Protocol: images of at most 600 px, sRGB,
+results clipped and not rounded, no GT-mean. Needs `pip install '.[train,evaluate]'`.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from torch import Tensor
 from mirnet.datasets.counter_rng import CounterRNG
 from mirnet.datasets.target_exposure import solve_stops
 from mirnet.evaluation.colour_difference import ciede2000
-from mirnet.metrics import Picture
+from mirnet.metrics import ImageArray
 from mirnet.network import SceneNetwork
 from mirnet.pairs import find_pairs
 
@@ -69,7 +69,7 @@ def measured(restorer: SceneNetwork, dark: Tensor, bright: Tensor) -> tuple[floa
     return kept_of_strong(*pictures), ciede2000(*pictures)
 
 
-def kept_of_strong(result: Picture, truth: Picture) -> float | None:
+def kept_of_strong(result: ImageArray, truth: ImageArray) -> float | None:
     there, wanted = (rgb2lab(picture.astype(np.float64))[..., 1:] for picture in (result, truth))
     strong = np.hypot(wanted[..., 0], wanted[..., 1]) >= STRONG
     if strong.mean() < LEAST_SHARE:

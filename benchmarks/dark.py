@@ -1,13 +1,13 @@
-"""What `enhance` makes of dark photographs: to look at, what it clips, and whether it holds still.
+"""Shows and measures what `enhance` does with dark photos: contact sheet, clipping, and stability.
 
     python benchmarks/dark.py PHOTOS... [--twins FOLDER] [--sheet sheet.png]
     python benchmarks/dark.py PHOTOS... [--twins FOLDER] --still
 
-PHOTOS are really dark photographs, files and folders; --twins is a folder of good ones, of each of which a dark twin
-is made (`mirnet data darken`, 3 to 6 stops, seed 0). The sheet shows each beside a plain gamma, which makes it as
-bright as mirnet's result, and CLAHE (scikit-image's, of the value, clip limit 0.03). Tables are Markdown on standard
-output. Protocol: default settings, rounded to 8 bit; *newly clipped*: a channel at 254 or more that was below 250, in
-percent of the pixels; changes of brightness are those of the mean sRGB value of what both pictures show, in percent.
+PHOTOS are dark photos, files and folders; --twins is a folder of good photos, from each of which a synthetic low-light
+image is made (`mirnet data darken`, 3 to 6 stops, seed 0). The sheet shows each beside a plain gamma with the same mean
+as mirnet's result, and CLAHE (scikit-image's, of the value, clip limit 0.03). Tables are Markdown on standard output.
+Protocol: default settings, rounded to 8 bit; *newly clipped*: a channel at 254 or more that was below 250, in percent
+of the pixels; changes of brightness are those of the mean sRGB value of the area that both images show, in percent.
 """
 
 import argparse

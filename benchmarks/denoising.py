@@ -1,12 +1,12 @@
-"""Does a network take noise away? Its PSNR beside scikit-image's denoisers, on photos that nothing was tuned on.
+"""Compares a network with scikit-image's denoisers by PSNR, on photos that none of them was tuned on.
 
     python benchmarks/denoising.py PHOTOS --tune OTHER_PHOTOS [--weights W.onnx]
 
-Gaussian noise of 10, 25 and 50 of 255 on sRGB values, clipped and rounded to 8 bit, as denoisers are compared; so are
-all results before they are scored. The network is not told how strong the noise is. Non-local means (Buades et al.,
-CVPR 2005) and wavelet shrinkage (Chang et al., IEEE TIP 2000) are told the true sigma, and have their settings chosen,
-level by level, on OTHER_PHOTOS. Wavelet shrinkage is averaged over 16 shifts (Coifman and Donoho, 1995), without
-which it is weaker. Prints Markdown.
+Gaussian noise of 10, 25 and 50 of 255 on sRGB values, clipped and rounded to 8 bit, as denoisers are usually compared;
+all results are rounded likewise before they are scored. The network does not get the strength of the noise. Non-local
+means (Buades et al., CVPR 2005) and wavelet shrinkage (Chang et al., IEEE TIP 2000) get the true sigma, and their
+settings are chosen, level by level, on OTHER_PHOTOS. Wavelet shrinkage is averaged over 16 shifts (Coifman and Donoho,
+1995), without which it is weaker. Prints Markdown.
 """
 
 import argparse

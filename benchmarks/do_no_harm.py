@@ -1,11 +1,12 @@
-"""What `enhance` does to photographs that are fine, and on the way from fine to dark.
+"""Measures what `enhance` changes in good photos, and in photos that are darkened step by step.
 
-    python benchmarks/do_no_harm.py PHOTOS... [--sheet sheet.png]        # good photographs: they should stay
+    python benchmarks/do_no_harm.py PHOTOS... [--sheet sheet.png]        # good photos, which should not change
     python benchmarks/do_no_harm.py PHOTOS... --gradual gradual.png      # six of them, darkened step by step
 
-PHOTOS are files and folders. Tables are Markdown on standard output. Protocol: whole pictures, R, G and B, range 1,
+PHOTOS are files and folders. Tables are Markdown on standard output. Protocol: whole images, R, G and B, range 1,
 rounded to 8 bit, default settings; *newly clipped*: a channel at 254 or more that was below 250, in percent of the
-pixels. Darkened is by `mirnet.exposure.expose`, with shot and read noise of a phone at ISO 800, rounded to 8 bit.
+pixels. Photos are darkened by `mirnet.exposure.expose`, with shot and read noise of a phone at ISO 800, rounded to
+8 bit.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     python benchmarks/experiments.py docs/learning.png
 
-A point is the PSNR at the truth's exposure on LOL's 48 validation pairs, over all crops that the network had seen by
-then, those of the networks that it began with included.
+A point is the PSNR at the ground truth's exposure on LOL's 48 validation pairs, over all crops that the network was
+trained on until then, including those of the networks that it started from.
 """
 
 import csv

@@ -1,7 +1,7 @@
-"""What the fast ways lose: `python benchmarks/fast.py DARK BRIGHT` scores them; --write tells the weights' card.
+"""Measures the loss of bf16 and int8: `python benchmarks/fast.py DARK BRIGHT`; --write stores it in the weights' card.
 
-To be run after `mirnet export lite.onnx --int8 PICTURES -o lite.int8.onnx`, where the processor has bf16 or
-AVX-512, by which OpenVINO imitates it, slowly; elsewhere bf16 is float32, loses exactly nothing, and is left out.
+Run it after `mirnet export lite.onnx --int8 PICTURES -o lite.int8.onnx`, on a processor with bf16 or with AVX-512, with
+which OpenVINO emulates bf16 slowly; on other processors bf16 is computed in float32, loses nothing, and is left out.
 """
 
 import argparse

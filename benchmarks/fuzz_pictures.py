@@ -1,13 +1,13 @@
-"""Bad input: `python benchmarks/fuzz_pictures.py` gives 2,400 damaged and lying files of all formats to mirnet.
+"""Tests mirnet with 2,400 damaged and malicious files of all formats: `python benchmarks/fuzz_pictures.py`.
 
-Each goes through the whole of `Enhancer.enhance_file`, with --max-megapixels 30, in a process that takes many files and
-is watched: one that dies or does not answer is counted for the file that it had, and started again. A file has to be
-refused with a sentence that names it, within 5 s, or enhanced within 20 s and 2 s for each megapixel; with at most
-1.5 GB of memory; with nothing left in the output folder but a whole picture, and nothing written to standard error.
-What takes too long or too much is tried once more at the end, since other programs may be at work now. A share of
-the files then goes through the command line, whose verdicts must be the same.
+Each file goes through the whole of `Enhancer.enhance_file`, with --max-megapixels 30, in a monitored process that takes
+many files; a process that dies or hangs is counted for its current file, and started again. A file has to be refused
+within 5 s with a message that names it, or enhanced within 20 s and 2 s for each megapixel; with at most 1.5 GB of
+memory; with nothing in the output folder but a complete image, and nothing written to standard error. Files that take
+too much time or memory are tried once more at the end, since other programs may be running. A share of the files then
+goes through the command line, which must give the same outcomes.
 
-Prints a Markdown table; ends with 1 where anything is wrong. The corpus is made by tests/mutations.py and
+Prints a Markdown table; the exit code is 1 if anything is wrong. The corpus is made by tests/mutations.py and
 tests/extremes.py, the same for the same seed. Linux only.
 """
 

@@ -1,10 +1,10 @@
-"""What is left of the noise: the middles of dark pictures, as they are and as two weights give them, beside the bright.
+"""Draws the remaining noise: details of dark images, as they are and with two weights, beside the bright images.
 
-    mirnet data darken PHOTOS -o TWINS --stops 3 6
-    python benchmarks/grain.py TWINS docs/grain.webp --weights lite free
+    mirnet data darken PHOTOS -o DARKENED --stops 3 6
+    python benchmarks/grain.py DARKENED docs/grain.webp --weights lite free
 
-Columns: the dark picture exposed as the first weights propose, each weights' result by the default settings, and the
-bright picture; own pixels, none shrunk. Pictures are R, G and B of 8 bit.
+Columns: the dark image, exposed as the first weights propose, the result of each weights with the default settings, and
+the bright image; original pixels, not resized. Images are R, G and B of 8 bit.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""Do folders finish? `python benchmarks/kill_folder.py --kills 50` kills `mirnet enhance FOLDER` at any moment.
+"""Kills `mirnet enhance FOLDER` at random moments, checks the results: `python benchmarks/kill_folder.py --kills 50`.
 
-The command works through nested folders of small pictures, is killed with SIGKILL and started again, the very same
-command, until it ends by itself; then another round begins. Moments are drawn: while the process starts, while it
-works, some results later, and, for every fourth kill, as soon as the draft of a result is seen (and left behind).
+The command works through nested folders of small images, is killed with SIGKILL and started again, the same command,
+until it ends by itself; then another round begins. The moments are random: while the process starts, while it works,
+some results later, and, for every fourth kill, as soon as the temporary file of a result exists (and remains).
 
-After each round: results equal byte for byte to those of a run that nobody killed, none missing and none too many, no
-draft left, originals untouched, and one line in the report for each picture. Prints a Markdown table; ends with 1
-where anything differs. On two cores 50 kills take about four minutes.
+After each round: results equal byte for byte to those of an uninterrupted run, none missing and none too many, no
+temporary file left, originals unchanged, and one line in the report for each image. Prints a Markdown table; the exit
+code is 1 if anything differs. On two cores 50 kills take about four minutes.
 """
 
 import argparse

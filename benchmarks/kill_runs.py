@@ -1,11 +1,11 @@
-"""Do runs survive? `python benchmarks/kill_runs.py --kills 30` kills training runs at any moment and starts them again.
+"""Kills training runs at random moments and resumes them: `python benchmarks/kill_runs.py --kills 30`.
 
 Every run is killed a few times with SIGKILL, its main process alone, started again at once with --resume, and at its
-end compared with a run that nobody killed: weights, optimiser, moving average, best network, scores and log have to be
-equal bit for bit. The moments are drawn: while a process starts, while it trains and validates, and, for every third
-kill, while it writes a checkpoint (then the draft of that file is left behind, which is how the table knows).
+end compared with an uninterrupted run: weights, optimiser, moving average, best network, scores and log have to be
+equal bit for bit. The moments are random: while a process starts, while it trains and validates, and, for every third
+kill, while it writes a checkpoint (then the temporary file remains, by which the table recognises it).
 
-Prints a Markdown table; ends with 1 where anything differs. On two idle cores 30 kills take about eight minutes.
+Prints a Markdown table; the exit code is 1 if anything differs. On two idle cores 30 kills take about eight minutes.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""What a large picture takes: `python benchmarks/large.py PHOTO --megapixels 400 --suffix .tif`.
+"""Measures memory and time of a large image: `python benchmarks/large.py PHOTO --megapixels 400 --suffix .tif`.
 
-A picture of that size is made of PHOTO, enlarged and with new grain, and goes through `mirnet enhance`, a process of
-its own; printed are its peak resident memory and its core-seconds a megapixel, start included, as a Markdown table.
-Needs room on the disk: three bytes a pixel for the picture, as many for the rows that wait, and the result. Linux.
+An image of that size is made from PHOTO, enlarged and with new grain, and goes through `mirnet enhance`, a process of
+its own. Prints its peak resident memory and its core-seconds a megapixel, start included, as a Markdown table. Needs
+disk space: three bytes a pixel for the image, as many for the waiting rows, and the result. Linux.
 """
 
 import argparse

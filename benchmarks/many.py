@@ -1,7 +1,7 @@
-"""Many pictures: `python benchmarks/many.py memory` or `python benchmarks/many.py speed`, each prints a Markdown table.
+"""Measures many images: `python benchmarks/many.py memory` or `python benchmarks/many.py speed`; prints Markdown.
 
-`memory`: the resident memory of one `mirnet enhance FOLDER` over 10,000 small pictures, at every 500th of them (Linux).
-`speed`: 200 pictures of 600x400 in one command against a loop of `Enhancer.enhance` over the same files, each in a
+`memory`: the resident memory of one `mirnet enhance FOLDER` over 10,000 small images, at every 500th of them (Linux).
+`speed`: 200 images of 600x400 in one command against a loop of `Enhancer.enhance` over the same files, each in a
 process of its own, in turn; seconds are of the whole process, so loading counts on both sides.
 """
 

@@ -1,8 +1,8 @@
-"""How soon the page shows what a slider asks for: `python benchmarks/page.py PHOTO`, with chromium, on a quiet machine.
+"""Measures how fast the page follows a slider: `python benchmarks/page.py PHOTO`, with chromium, on an idle machine.
 
-From the moment that the exposure slider rests until its first rendering by the server is on the stage, the same where
-the slider is moved again while the picture is still being sharpened for the rendering before, and how long a blend of
-denoise or strength takes in the browser; medians of seven, in milliseconds.
+The time from the moment that the exposure slider stops until the server's first rendering is on screen; the same if the
+slider moves again while the previous rendering is still being refined; and the time of a blend of denoise or strength
+in the browser; medians of seven, in milliseconds.
 """
 
 import argparse

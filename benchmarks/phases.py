@@ -1,12 +1,12 @@
-"""Does a restorer know by heart where a picture's grain begins? The same dark twin, cropped by one pixel in four ways.
+"""Measures whether a restorer depends on the pixel at which an image's grain starts: crops by one pixel, in four ways.
 
     python benchmarks/phases.py PHOTOS... [--weights lite free]
 
-Of each photograph a twin of 3 to 6 stops with each kind of grain is made, from the first seed that draws that kind, and
-restored at the truth's number of stops as it is, and with a column, a row, or both cropped away. Prints, in Markdown,
-the mean PSNR of the four, and by how much they differ on one picture, in PSNR and in mean brightness, in the mean and
-at most. Protocol: pictures of at most 600 px, R, G and B, range 1, results clipped and not rounded, no GT-mean; all
-four are scored on the part that they share. Needs `pip install '.[train]'`.
+For each photo and each kind of grain, a synthetic low-light image of 3 to 6 stops is made, with the first seed that
+draws that kind. It is restored at the ground truth's stops as it is, and with a column, a row, or both cropped away.
+Prints, in Markdown, the mean PSNR of the four, and how much they differ on one image, in PSNR and in mean brightness,
+mean and maximum. Protocol: images of at most 600 px, R, G and B, range 1, results clipped and not rounded, no GT-mean;
+all four are scored on the area that they share. Needs `pip install '.[train]'`.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mirnet import metrics
-from mirnet.datasets.counter_rng import CounterRNG
+from mirnet.datasets.counter_rng import CounterRNG, Stream
 from mirnet.datasets.low_light_synthesis import GRAINS, darken_images, draw_grain_kind
 from mirnet.datasets.target_exposure import solve_stops
 from mirnet.inference import catalog
@@ -60,7 +60,7 @@ def unit(path: Path) -> Tensor:
 
 
 def darkened(bright: Tensor, draws: CounterRNG) -> Tensor:
-    return darken_images(bright, draws.between(4, *STOPS)[:, None, None, None], draws)
+    return darken_images(bright, draws.between(Stream.STOPS_DARKER, *STOPS)[:, None, None, None], draws)
 
 
 def twin(bright: Tensor, number: int, grain: int) -> tuple[Tensor, Tensor]:

@@ -1,11 +1,11 @@
-"""The released scores, measured again from the shipped file and your own copy of LOL v1.
+"""Measures the released scores again, from the shipped file and your own copy of LOL v1.
 
     python benchmarks/quality.py --data LOL        # the published layout: LOL/our485/low and high
 
-Scores the 48 validation pairs (splits/lol-val.txt; no scene of theirs is among the 437 of splits/lol-train.txt, which
-`mirnet train LOL --names benchmarks/splits/lol-train.txt` takes), then their bright pictures as input, and holds the
-first against the weights' card. Ends with 1 where a score is 0.3 dB (SSIM: 0.01, stops: 0.05) from the card's. Takes
-a few minutes. Protocol: printed with the numbers, and on the card.
+Scores the 48 validation pairs (splits/lol-val.txt; none of their scenes is among the 437 of splits/lol-train.txt, which
+`mirnet train LOL --names benchmarks/splits/lol-train.txt` takes), then their bright images as input, and compares the
+first with the weights' card. The exit code is 1 if a score differs by 0.3 dB (SSIM: 0.01, stops: 0.05) from the card's.
+Takes a few minutes. Protocol: printed with the numbers, and on the card.
 """
 
 import argparse

@@ -1,9 +1,10 @@
-"""Do two nodes do twice as much, and what do kills cost? `python benchmarks/ray_nodes.py`
+"""Measures the speed of two Ray nodes and the effect of kills: `python benchmarks/ray_nodes.py`.
 
-A cluster of two nodes with one core each, both this machine: two workers with one thread each against one of them, over
-the same pictures, in turns, after a round to warm up. Then a worker's process, and a node, are killed while they work:
-lost are pictures without a result or with another than the plain command's, doubled are those with two outcomes.
-Prints Markdown; ends with 1 where anything is lost or doubled. On two idle cores it takes about a minute and a half.
+A cluster of two nodes with one core each, both on this machine: two workers with one thread each against one of them,
+over the same images, in turns, after a round to warm up. Then a worker's process, and a node, are killed while they
+work: *lost* are images without a result or with another one than the plain command's, *doubled* are those with two
+outcomes. Prints Markdown; the exit code is 1 if anything is lost or doubled. On two idle cores it takes about a minute
+and a half.
 """
 
 import argparse
@@ -44,21 +45,21 @@ def make_photos(folder: Path, count: int) -> Path:
     return folder
 
 
-def only(open_ray_backend: ray_backend.RayBackend, workers: int) -> None:
-    """Let a pool have so many workers and no more."""
-    shares = list(open_ray_backend._shares())[:workers]
-    open_ray_backend._shares = lambda: shares  # type: ignore[method-assign, assignment, return-value]
+def only(backend: ray_backend.RayBackend, workers: int) -> None:
+    """Limits the backend to so many workers."""
+    shares = list(backend._shares())[:workers]
+    backend._shares = lambda: shares  # type: ignore[method-assign, assignment, return-value]
 
 
-def ready(open_ray_backend: ray_backend.RayBackend) -> list[object]:
+def ready(backend: ray_backend.RayBackend) -> list[object]:
     """The workers that have loaded their network."""
-    return [member for member in open_ray_backend._members.values() if member.opening is None]
+    return [member for member in backend._members.values() if member.opening is None]
 
 
-def seconds(open_ray_backend: ray_backend.RayBackend, photos: Path, out: Path) -> float:
+def seconds(backend: ray_backend.RayBackend, photos: Path, out: Path) -> float:
     shutil.rmtree(out, ignore_errors=True)
     begin = time.monotonic()
-    failed = [outcome for outcome in open_ray_backend.run(planning.plan([photos], out)) if not outcome.report]
+    failed = [outcome for outcome in backend.run(planning.plan([photos], out)) if not outcome.report]
     assert not failed, failed
     return time.monotonic() - begin
 
@@ -67,19 +68,19 @@ def speed(address: str, photos: Path, out: Path, rounds: int) -> None:
     times: dict[int, list[float]] = {1: [], 2: []}
     for turn in range(rounds + 1):
         for workers in times:
-            with ray_backend.pool(address, "lite", Settings(), threads=1, at_once=1) as open_ray_backend:
-                only(open_ray_backend, workers)
+            with ray_backend.open_ray_backend(address, "lite", Settings(), threads=1, at_once=1) as backend:
+                only(backend, workers)
                 few = planning.plan([photos], out)[: 2 * workers]
                 all_ready = False
-                while not all_ready:  # warm: once more after all have loaded, so that each has had a picture
-                    all_ready = len(ready(open_ray_backend)) == workers
+                while not all_ready:  # warm: once more after all have loaded, so that each has enhanced an image
+                    all_ready = len(ready(backend)) == workers
                     shutil.rmtree(out, ignore_errors=True)
-                    list(open_ray_backend.run(few))
-                taken = seconds(open_ray_backend, photos, out)
+                    list(backend.run(few))
+                taken = seconds(backend, photos, out)
             if turn:
                 times[workers].append(taken)
     one, two = (statistics.median(times[workers]) for workers in (1, 2))
-    print(f"\n| workers of one thread | seconds for {len(list(photos.iterdir()))} pictures of 600x400, each round |")
+    print(f"\n| workers of one thread | seconds for {len(list(photos.iterdir()))} images of 600x400, each round |")
     print("|---|---|")
     for workers, taken in times.items():
         print(f"| {workers} | {', '.join(f'{each:.2f}' for each in taken)} |")
@@ -96,13 +97,13 @@ def kill_node(nodes: Cluster) -> None:
 
 
 def kills(nodes: Cluster, photos: Path, plain: dict[str, bytes], out: Path) -> bool:
-    print("\n| killed while it worked | pictures | lost | doubled | drafts left |\n|---|---|---|---|---|")
+    print("\n| killed during the run | images | lost | doubled | temporary files left |\n|---|---|---|---|---|")
     good = True
     for what, kill in (("nothing", None), ("a worker", kill_worker), ("a node", kill_node)):
         shutil.rmtree(out, ignore_errors=True)
-        with ray_backend.pool(nodes.address, "lite", Settings(), threads=1) as open_ray_backend:
+        with ray_backend.open_ray_backend(nodes.address, "lite", Settings(), threads=1) as backend:
             told: Counter[str] = Counter()
-            for outcome in open_ray_backend.run(planning.plan([photos], out)):
+            for outcome in backend.run(planning.plan([photos], out)):
                 told[outcome.job.source.name] += not outcome.failed
                 if kill and sum(told.values()) == 3:
                     kill(nodes)

@@ -1,14 +1,14 @@
-"""Does the program still write the same bytes? Records what it does at one commit, and compares later.
+"""Checks that the program still writes the same bytes: records its output at one commit, and compares later.
 
     python benchmarks/same_output.py record before.json          # five to eight minutes on one core
-    python benchmarks/same_output.py compare before.json         # ends with 1, and a line for each difference
+    python benchmarks/same_output.py compare before.json         # exit code 1, and a line for each difference
     python benchmarks/same_output.py compare before.json --only enhance
 
-It runs the code in `src` beside this folder, in one thread each, and uses nothing of it but what stays: the command
-line, the REST service and the names of `mirnet.__all__`. So it runs before and after modules are moved or renamed.
-Recorded are SHA-256 of files and tensors, and of JSON the keys, numbers and words; sentences are left out, since they
-may be put better, and so are clocks and ids. Compare on the machine and with the packages of the recording: others
-round otherwise. --fast, Ray, and figures with text in them (curves, contact sheets) are not compared.
+It runs the code in `src` beside this folder, in one thread each, through the stable interfaces: the command line, the
+REST service and the names of `mirnet.__all__`. So it runs before and after modules are moved or renamed. It records the
+SHA-256 of files and tensors, and of JSON the keys, numbers and words; it leaves out messages, since their wording may
+change, times and ids. Compare on the machine and with the packages of the recording: others round differently. --fast,
+Ray, and figures with text in them (curves, contact sheets) are not compared.
 """
 
 import argparse

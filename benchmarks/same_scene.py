@@ -1,9 +1,9 @@
-"""How well copies of a scene are found, and how often other scenes are taken for copies.
+"""Measures how many copies of a scene are found, and how many other scenes are taken for copies.
 
     python benchmarks/same_scene.py DATA --val DATA
 
-Every bright picture of both sets is changed in memory and compared with itself as it was ("found"); and every picture
-of the one set with every picture of the other, changed likewise, which must show other scenes ("false").
+Every bright image of both sets is changed in memory and compared with the unchanged image ("found"); and every image of
+one set is compared with every image of the other, changed likewise, which must show other scenes ("false").
 """
 
 import argparse
@@ -17,7 +17,7 @@ from PIL import Image
 
 from mirnet.datasets.parallel import in_order
 from mirnet.datasets.reading import read_rgb
-from mirnet.datasets.scene_similarity import Look, compute_signature, find_alike
+from mirnet.datasets.scene_similarity import SceneSignature, compute_signature, find_alike
 from mirnet.exposure import to_encoded, to_linear
 from mirnet.pairs import find_pairs
 
@@ -62,10 +62,10 @@ CHANGES: dict[str, Callable[[Photo], Photo]] = {
 }
 
 
-def looks(files: Sequence[Path], change: Callable[[Photo], Photo]) -> list[Look]:
-    """Of the pictures as they are changed."""
+def signatures(files: Sequence[Path], change: Callable[[Photo], Photo]) -> list[SceneSignature]:
+    """The signatures of the changed images."""
 
-    def one(file: Path) -> Look:
+    def one(file: Path) -> SceneSignature:
         photo = np.ascontiguousarray(read_rgb(file).transpose(1, 2, 0)).astype(np.uint8)
         return compute_signature(np.ascontiguousarray(change(photo).transpose(2, 0, 1)))
 
@@ -78,10 +78,10 @@ def main() -> None:
     parser.add_argument("--val", type=Path, required=True)
     arguments = parser.parse_args()
     training, validation = ([pair.bright for pair in find_pairs(data)] for data in (arguments.data, arguments.val))
-    before = looks([*training, *validation], CHANGES["none"])
+    before = signatures([*training, *validation], CHANGES["none"])
     print(f"{'change':44}{'found':>16}{'false':>16}")
     for name, change in CHANGES.items():
-        after = looks([*training, *validation], change)
+        after = signatures([*training, *validation], change)
         found = sum(place in near for place, near in enumerate(find_alike(before, after)))
         false = sum(len(near) for near in find_alike(before[: len(training)], after[len(training) :]))
         couples = len(training) * len(validation)

@@ -1,12 +1,12 @@
-"""Whether tiles show: large pictures in tiles against the same in one piece.
+"""Measures whether tiles are visible: large images in tiles against the same images in one piece.
 
     python benchmarks/seams.py FOLDER [--megapixels 12]
 
-FOLDER holds dark photographs. Two pictures are made of them: a mosaic of many scenes side by side, and one scene, the
-first photograph mirrored again and again. Each is rendered in one piece (which needs about 0.6 GB of memory a
-megapixel), in tiles of several sizes, and in tiles that each look at themselves, as other tools do. Beside it stands
-how far the picture with the survey's statistics is from one with the statistics of all its pixels. Differences are of
-the 8-bit results, in steps of 1/255; PSNR over R, G and B, range 1.
+FOLDER has dark photos. Two images are made of them: a mosaic of many scenes side by side, and one scene, the first
+photo mirrored again and again. Each is rendered in one piece (which needs about 0.6 GB of memory a megapixel), in tiles
+of several sizes, and in tiles with scene statistics of their own, as other tools do. The last row is the difference
+between scene statistics from samples and from all pixels. Differences are of the 8-bit results, in steps of 1/255; PSNR
+over R, G and B, range 1.
 """
 
 import argparse

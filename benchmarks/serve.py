@@ -1,4 +1,6 @@
-"""The service under load, over thousands of pictures, and under abuse: `python benchmarks/serve.py load|memory|abuse`.
+"""Tests the service under load, over thousands of images, and under abuse.
+
+    python benchmarks/serve.py load|memory|abuse
 
 `mirnet serve` runs as a process of its own on a free port; each part prints a Markdown table.
 """

@@ -1,9 +1,9 @@
-"""How fast the shipped weights are here: `python benchmarks/speed.py` prints a Markdown table, in under six minutes.
+"""Measures the speed of the shipped weights: `python benchmarks/speed.py` prints a Markdown table, in six minutes.
 
-What is compared is interleaved: both take turns in one run, and a ratio is the median of the ratios of the turns.
-Everything that is compared with other code, the plain convolutions and the network of the paper's resizing, is
-made here, with random weights. Times are by the wall clock; a cold start is a new process of the installed
-`mirnet` command, files read and written. Names of parts as arguments run only these.
+Alternatives take turns in one run, and a ratio is the median of the ratios of the turns. What the network is compared
+with, the plain convolutions and the network with the paper's resizing, is made here, with random weights. Times are
+elapsed times; a cold start is a new process of the installed `mirnet` command, files read and written. Names of parts
+as arguments run only these.
 """
 
 import os

@@ -1,11 +1,11 @@
-"""How differently one view was exposed by those who photographed the pairs: what no head can learn from content.
+"""Measures how differently one view was exposed in the pairs: a limit for any head that sees content only.
 
     python benchmarks/taste.py --data LOL [--names benchmarks/splits/lol-train.txt]
 
-Bright pictures show *one view* where their thumbnails' lightness correlates by more than 0.95, directly or through a
-third. How bright each is, is said in stops: those that would bring its mean sRGB value to 0.45. Whoever knew from the
-view alone how it is exposed on average would still err by the standard deviation within views. Copies of one file
-count once. The interval is a bootstrap over views.
+Bright images show *one view* if their thumbnails' lightness correlates by more than 0.95, directly or through a third.
+The brightness of each is measured in stops: those that bring its mean sRGB value to 0.45. A head that knew the mean
+exposure of each view would still err by the standard deviation within views. Copies of one file count once. The
+interval is a bootstrap over views.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""How much faster our loop trains than a plain one: `python benchmarks/training.py` prints a Markdown table.
+"""Compares the speed of our training loop with a plain one: `python benchmarks/training.py` prints a Markdown table.
 
-The plain loop is the one in every tutorial: float32, contiguous tensors, a DataLoader that opens two PNG files for
-each crop. Same network, same first weights, same batch, same loss and optimiser. All loops take turns, a few steps
-each, so that what else the machine does meets all of them; a row's ratio is the median over the turns, with the
-interval that holds 95 % of its bootstrap medians.
+The plain loop is the one of most tutorials: float32, contiguous tensors, a DataLoader that opens two PNG files for each
+crop. Network, first weights, batch, loss and optimiser are the same. All loops take turns, a few steps each, so that
+other load on the machine affects all of them; a row's ratio is the median over the turns, with the interval that holds
+95 % of its bootstrap medians.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from mirnet.network import Lite, SceneNetwork, build
 from mirnet.network.lite import expose
 from mirnet.pairs import Pair
 from mirnet.training import loop, recipes
-from mirnet.training.batches import make_dimensions_uniform, normalise
+from mirnet.training.batches import CropMix, make_dimensions_uniform, normalise
 from mirnet.training.losses import charbonnier
 from mirnet.training.observer import SILENT
 from mirnet.training.optimisation import Optimisation
@@ -54,7 +54,7 @@ class Variant:
     precision: str = "float32"
     ahead: bool = True  # the next batch is made in a thread
     compiled: bool = False
-    crop_mix: recipes.CropMix = recipes.CropMix()
+    crop_mix: CropMix = CropMix()
 
 
 VARIANTS = (
@@ -66,7 +66,7 @@ PARTS = (
     Variant("bf16, no batch ahead", precision="bf16", ahead=False),
     Variant("float32, torch.compile", compiled=True),
     Variant("bf16, torch.compile", precision="bf16", compiled=True),
-    Variant("bf16, all that recipe lite feeds", precision="bf16", crop_mix=recipes.LITE.crop_mix),
+    Variant("bf16, with the whole crop mix of recipe lite", precision="bf16", crop_mix=recipes.LITE.crop_mix),
 )
 
 

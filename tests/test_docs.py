@@ -1,5 +1,6 @@
 """The figures of the docs are those that their scripts draw, from the shipped weights and the imports."""
 
+import ast
 import hashlib
 import importlib
 import json
@@ -113,6 +114,22 @@ def test_the_walks_name_what_their_files_define(repository: Path) -> None:
     assert len(pairs) > 20
     defined = {file: set(re.findall(r"(?:def|class) (\w+)", (repository / file).read_text())) for file, _ in pairs}
     assert [(file, name) for file, name in pairs if name not in defined[file]] == []
+
+
+def test_every_name_that_a_script_imports_of_mirnet_exists(repository: Path) -> None:
+    """Benchmarks are run by hand, so that a renamed function would be missed."""
+    scripts = [file for folder in ("benchmarks", "docs", "examples") for file in (repository / folder).rglob("*.py")]
+    imports = [
+        (file.name, node.module, alias.name)
+        for file in scripts
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "mirnet"
+        for alias in node.names
+    ]
+    assert len(imports) > 100
+    missing = [each for each in imports if not hasattr(importlib.import_module(each[1]), each[2])]
+    folders = {module: repository / "src" / module.replace(".", "/") for _, module, _ in missing}
+    assert [each for each in missing if not (folders[each[1]] / f"{each[2]}.py").exists()] == []
 
 
 @pytest.fixture(scope="module")

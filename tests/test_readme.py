@@ -52,3 +52,10 @@ def test_every_link_within_the_repository_leads_somewhere() -> None:
     links = [(page, link) for page in documents for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text())]
     assert links != []
     assert [f"{page.name}: {link}" for page, link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_path_that_contributing_names_exists() -> None:
+    text = (README.parent / "CONTRIBUTING.md").read_text()
+    paths = re.findall(r"`((?:src|docs|tests|examples)/[\w./]+)`", text)
+    assert len(paths) > 15
+    assert [path for path in paths if not (README.parent / path).exists()] == []
