@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from mirnet import Enhancer, metrics
 from mirnet.exposure import expose, to_encoded, to_linear
-from mirnet.formats import of_suffix
+from mirnet.formats import find_format
 
 LONGEST_PX = 1200  # photographs are made smaller, so that a hundred of them take minutes
 GRADUAL_PX, STEPS, DARKEST_STOPS, PHOTOS = 480, 25, 6.0, 6
@@ -45,7 +45,7 @@ def main() -> None:
 def files(given: list[Path]) -> Iterator[Path]:
     for path in given:
         if path.is_dir():
-            yield from (each for each in sorted(path.iterdir()) if of_suffix(each.suffix))
+            yield from (each for each in sorted(path.iterdir()) if find_format(each.suffix))
         else:
             yield path
 

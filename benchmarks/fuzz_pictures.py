@@ -32,7 +32,7 @@ import PIL.Image
 
 from mirnet import images
 from mirnet.errors import MirnetError
-from mirnet.formats import result_name
+from mirnet.formats import make_output_name
 from mirnet.inference.enhancer import Enhancer
 from mirnet.inference.runtimes import cores
 from mirnet.inference.settings import Settings
@@ -207,7 +207,7 @@ def judged(bad_files: Iterator[BadFile], folder: Path, max_megapixels: float) ->
     watched, again = Watched(folder, max_megapixels), list[BadFile]()
 
     def judge(bad: BadFile) -> Verdict:
-        source, target = folder / "in" / bad.name, folder / "out" / result_name(bad.name)
+        source, target = folder / "in" / bad.name, folder / "out" / make_output_name(bad.name)
         source.write_bytes(bad.content)
         verdict = watched.judge(source, target, bad.clip)
         source.unlink()
@@ -237,7 +237,7 @@ def through_the_command(some: list[tuple[BadFile, Verdict]], folder: Path, max_m
         (source / bad.name).write_bytes(bad.content)
     command = [sys.executable, "-m", "mirnet", "enhance", str(source), "-o", str(target)]
     done = subprocess.run([*command, "--max-megapixels", str(max_megapixels)], capture_output=True, text=True)
-    expected = {result_name(bad.name) for bad, verdict in some if verdict.outcome == "accepted"}
+    expected = {make_output_name(bad.name) for bad, verdict in some if verdict.outcome == "accepted"}
     found = {path.name for path in target.iterdir()} if target.is_dir() else set()
     wrong = [f"{name}: enhanced by the library or by the command alone" for name in sorted(expected ^ found)]
     refused = [bad.name for bad, verdict in some if verdict.outcome == "refused"]

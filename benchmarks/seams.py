@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mirnet import Enhancer, metrics
-from mirnet.formats import of_suffix
+from mirnet.formats import find_format
 from mirnet.inference import first_pass, tiles
 from mirnet.inference.render_plan import RenderPlan, plan_image
 from mirnet.inference.scene_statistics import SceneSamples
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--megapixels", type=float, default=12)
     given = parser.parse_args()
-    paths = [path for path in sorted(given.folder.iterdir()) if of_suffix(path.suffix)]
+    paths = [path for path in sorted(given.folder.iterdir()) if find_format(path.suffix)]
     if not paths:
         raise SystemExit(f"{given.folder}: expected dark photographs; there are none.")
     photos = [np.asarray(ImageOps.fit(Image.open(path).convert("RGB"), CELL[::-1])) for path in paths]

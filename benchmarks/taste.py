@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from mirnet.datasets.reading import read_rgb, to_unit
 from mirnet.datasets.target_exposure import solve_stops
 from mirnet.pairs import find_pairs
-from mirnet.thumbnail import thumbnail
+from mirnet.thumbnail import make_thumbnail
 
 MIDDLE = 0.45  # a mean sRGB value
 ONE_VIEW = 0.95  # correlation
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="a folder of pairs")
     parser.add_argument("--names", type=Path, help="which pairs, one name a line")
     asked = parser.parse_args()
-    small = [thumbnail(to_unit(read_rgb(pair.bright))) for pair in find_pairs(asked.data, names=asked.names)]
+    small = [make_thumbnail(to_unit(read_rgb(pair.bright))) for pair in find_pairs(asked.data, names=asked.names)]
     small = list({each.tobytes(): each for each in small}.values())
     stops = np.array([stops_to_middle(each) for each in small])
     several = [stops[list(view)] for view in one_view(small) if len(view) > 1]

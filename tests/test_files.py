@@ -19,13 +19,13 @@ def abandon(folder: Path) -> None:
     """What a process leaves that is killed while it writes."""
     code = (
         "import os, sys; from pathlib import Path; from mirnet import files\n"
-        "with files.draft_of(Path(sys.argv[1], 'a.jpg')) as file: file.write(b'half'); file.flush(); os._exit(9)"
+        "with files.open_draft(Path(sys.argv[1], 'a.jpg')) as file: file.write(b'half'); file.flush(); os._exit(9)"
     )
     assert subprocess.run([sys.executable, "-c", code, folder], check=False).returncode == 9
 
 
 def test_what_is_written_appears_whole_and_its_draft_goes(tmp_path):
-    with files.draft_of(tmp_path / "a.jpg") as file:
+    with files.open_draft(tmp_path / "a.jpg") as file:
         file.write(b"whole")
         assert not (tmp_path / "a.jpg").exists()
         assert len(drafts(tmp_path)) == 1
@@ -34,7 +34,7 @@ def test_what_is_written_appears_whole_and_its_draft_goes(tmp_path):
 
 
 def test_what_fails_while_it_is_written_leaves_nothing(tmp_path):
-    with pytest.raises(TypeError), files.draft_of(tmp_path / "a.jpg") as file:
+    with pytest.raises(TypeError), files.open_draft(tmp_path / "a.jpg") as file:
         file.write(b"half" + None)
     assert list(tmp_path.iterdir()) == []
 
@@ -42,7 +42,7 @@ def test_what_fails_while_it_is_written_leaves_nothing(tmp_path):
 def test_a_draft_of_a_killed_process_is_cleared_and_one_being_written_stays(tmp_path):
     abandon(tmp_path)
     assert len(drafts(tmp_path)) == 1
-    with files.draft_of(tmp_path / "b.jpg") as file:
+    with files.open_draft(tmp_path / "b.jpg") as file:
         file.write(b"b")
         files.clear_drafts(tmp_path)
         assert drafts(tmp_path) == [Path(file.name).name]

@@ -169,7 +169,7 @@ MAKES_CONSTANTS = {
     "Recipe", "Silent", "Stage", "TrainSettings", "TypeVar", "View", "bytes", "bytes.fromhex", "frozenset",
     "itertools.product", "logging.getLogger", "np.array", "range", "re.compile", "str.encode", "torch.tensor", "tuple",
     "typer.Argument", "typer.Option", "typer.Typer",
-    "FORMATS.items", "_between", "_limits", "getattr", "of_suffix", "setting_info", "openapi.text", "str.join",
+    "FORMATS.items", "_between", "_limits", "getattr", "find_format", "setting_info", "openapi.text", "str.join",
 }  # fmt: skip
 
 

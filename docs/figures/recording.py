@@ -17,7 +17,7 @@ from mirnet.datasets.reading import read_rgb, to_unit
 from mirnet.network import Lite, checkpoints
 from mirnet.network.lite import expose, spread
 from mirnet.network.mirnet import DAU, MRB, RRG, SKFF, ChannelAttention, Resize, SpatialAttention
-from mirnet.thumbnail import thumbnail
+from mirnet.thumbnail import make_thumbnail
 from mirnet.training.validation import to_tensor
 
 Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]
@@ -85,7 +85,7 @@ def prepare(network: Lite, photo: Path, shrink: int = 1) -> ExposedPhoto:
     """Returns a photo, every `shrink`-th pixel of it, exposed as the network's head proposes."""
     image = np.ascontiguousarray(to_unit(read_rgb(photo))[::shrink, ::shrink])
     dark = to_tensor(image, torch.device("cpu"))
-    stops = spread(network.propose(to_tensor(thumbnail(image), torch.device("cpu"))), *image.shape[:2])
+    stops = spread(network.propose(to_tensor(make_thumbnail(image), torch.device("cpu"))), *image.shape[:2])
     return ExposedPhoto(dark[0], expose(dark, stops)[0], stops)
 
 

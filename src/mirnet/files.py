@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, then moved into it."""
+"""Writes files that appear whole or not at all: under another name in the same folder first, then renamed."""
 
 import os
 import platform
@@ -26,19 +26,19 @@ def machine_id() -> str:
 
 
 def write_whole(path: Path, content: bytes, *, overwrite: bool = True) -> None:
-    """Write `path`; a reader, a crash or a full disk never meets half a file, and none is left behind.
+    """Writes a file at once: no reader, crash or full disk ever leaves or sees half of it.
 
-    Raises FileExistsError where there is a file, even one made this moment, and `overwrite` is false; OSError.
+    Raises FileExistsError where there is a file, even one made a moment ago, and `overwrite` is false; OSError.
     """
-    with draft_of(path, overwrite=overwrite) as file:
+    with open_draft(path, overwrite=overwrite) as file:
         file.write(content)
 
 
 @contextmanager
-def draft_of(path: Path, *, overwrite: bool = True) -> Iterator[BinaryIO]:
-    """A file to fill, beside `path`: becomes `path` where the context ends well, and is gone where it does not.
+def open_draft(path: Path, *, overwrite: bool = True) -> Iterator[BinaryIO]:
+    """Opens a draft in the folder of `path`: becomes `path` where the context ends well, and is deleted otherwise.
 
-    Its path is its `name`. It stays locked until then, by which `clear_drafts` knows it from a killed process's.
+    Its path is its `name`. It stays locked meanwhile, so that `clear_drafts` can tell it from one of a killed process.
     Raises FileExistsError as `write_whole` does; OSError.
     """
     file = _locked_draft(path.parent)
@@ -51,21 +51,22 @@ def draft_of(path: Path, *, overwrite: bool = True) -> Iterator[BinaryIO]:
             file.close()  # Windows moves no open file
         _move(draft, path, overwrite)
     finally:
-        with suppress(OSError):  # what a full disk could not take is told already, and tried again by close
+        with suppress(OSError):  # a full disk was reported already, but close writes the rest again
             file.close()
         draft.unlink(missing_ok=True)
 
 
 def clear_drafts(folder: Path) -> None:
-    """Delete the drafts in a folder that killed processes left behind; those that are being written stay.
+    """Deletes the drafts in a folder that killed processes left behind; drafts that are being written stay.
 
-    A draft that nobody has locked is dead. One of another machine, whose locks may not reach us, is dead when it has
-    not changed for a day, too. A folder that cannot be read or written is left as it is.
+    A draft that no process has locked is dead. The lock of another machine may not be visible here, so a draft of
+    another machine is dead only if it has not changed for a day either. A folder that cannot be read or written is
+    left as it is.
     """
     for draft in folder.glob(".mirnet-*.part") if folder.is_dir() else ():
         with suppress(OSError):
-            ours = draft.name.startswith(f".mirnet-{machine_id()}-") and fcntl is not None
-            if ours or time.time() - draft.stat().st_mtime > FOREIGN_DRAFT_SECONDS:
+            is_local = draft.name.startswith(f".mirnet-{machine_id()}-") and fcntl is not None
+            if is_local or time.time() - draft.stat().st_mtime > FOREIGN_DRAFT_SECONDS:
                 _delete_unlocked(draft)
 
 
@@ -73,20 +74,20 @@ def _locked_draft(folder: Path) -> BinaryIO:
     while True:
         file = (folder / f".mirnet-{machine_id()}-{secrets.token_hex(8)}.part").open("x+b")
         _lock(file, wait=True)
-        if Path(file.name).exists():  # nobody took it for a dead one before we had locked it
+        if Path(file.name).exists():  # no other process deleted it as dead before it was locked
             return file
         file.close()
 
 
 def _lock(file: BinaryIO, wait: bool) -> None:
-    """Raises BlockingIOError where somebody else holds the lock. A file system without locks knows none."""
+    """Locks a file, if its file system has locks. Raises BlockingIOError where another process holds the lock."""
     if fcntl is not None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise
         except OSError:
-            if not wait:  # whether it is dead cannot be known
+            if not wait:  # without locks a dead draft cannot be told from a live one
                 raise
 
 
@@ -99,7 +100,7 @@ def _delete_unlocked(draft: Path) -> None:
 def _move(draft: Path, path: Path, overwrite: bool) -> None:
     if not overwrite:
         try:
-            path.hardlink_to(draft)  # unlike a rename it never replaces a file, not even one made this moment
+            path.hardlink_to(draft)  # unlike a rename it never replaces a file, not even one made a moment ago
             return
         except FileExistsError:
             raise

@@ -1,4 +1,4 @@
-"""The formats of picture files: what they are called, what they can hold, and what comes out of which."""
+"""The formats of image files: their names and suffixes, what each can hold, and in which format its output is."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,20 +6,20 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Format:
-    """One format. `result` names the format that its results have where nobody asks for another."""
+    """One format. `output` is the name of the format of its outputs where the user chooses no other."""
 
     name: str
-    title: str  # as sentences call it
-    suffixes: tuple[str, ...]  # lower case; the first is the one that we write
-    result: str
-    depths: tuple[int, ...] = (8,)  # bits of a value that it holds, 32 for float
+    title: str  # in messages
+    suffixes: tuple[str, ...]  # lower case; outputs get the first
+    output: str
+    depths: tuple[int, ...] = (8,)  # bits of a value that it can hold, 32 for float
     alpha: bool = True
     longest_side_px: int = 2**31 - 1
 
     @property
     def writable(self) -> bool:
-        """Whether we write it: then it is its own result."""
-        return self.result == self.name
+        """Whether outputs can be in this format."""
+        return self.output == self.name
 
 
 _RAW_SUFFIXES = (".dng", ".nef", ".cr2", ".cr3", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw", ".nrw", ".rwl", ".3fr",
@@ -41,22 +41,23 @@ FORMATS = {
     )
 }
 WRITABLE = tuple(name for name, each in FORMATS.items() if each.writable)
+WRITABLE_SUFFIXES = tuple(suffix for name in WRITABLE for suffix in FORMATS[name].suffixes)
 
 
-def of_suffix(suffix: str) -> Format | None:
-    """The format that a suffix such as ".JPG" speaks of; None if it is none of ours."""
+def find_format(suffix: str) -> Format | None:
+    """Returns the format with a suffix such as ".JPG"; None for an unknown suffix."""
     return next((each for each in FORMATS.values() if suffix.lower() in each.suffixes), None)
 
 
-def result_name(name: str, wished: str | None = None) -> str:
-    """The file name of the result of the picture file `name`: the same, unless its format becomes another.
+def make_output_name(name: str, format: str | None = None) -> str:
+    """Returns the file name of the output for the image file `name`: the same, unless the format changes.
 
-    `wished` is the name of a format that somebody asked for, None for the one that belongs to the source. A suffix
-    that already speaks of that format stays as it is; one that we don't know stays too.
+    `format` is the name of the chosen format, None for the output format of the source. A suffix that belongs to that
+    format already stays as it is, and so does an unknown one.
     """
     path = Path(name)
-    source = of_suffix(path.suffix)
-    target = wished or (source.result if source else None)
+    source = find_format(path.suffix)
+    target = format or (source.output if source else None)
     if target is None or (source is not None and target == source.name):
         return name
     return path.with_suffix(FORMATS[target].suffixes[0]).name

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mirnet.formats import of_suffix
+from mirnet.formats import find_format
 
 Identity = tuple[int, int]  # of a file or folder, whatever names and links lead to it
 
@@ -84,7 +84,7 @@ def find_images(
 def is_image_name(name: str) -> bool:
     """Whether a file's name speaks of a picture that is no earlier result of ours."""
     stem, _, suffix = name.rpartition(".")
-    return bool(stem) and of_suffix(f".{suffix}") is not None and not stem.endswith(".bright")
+    return bool(stem) and find_format(f".{suffix}") is not None and not stem.endswith(".bright")
 
 
 def _enter(folder: Path, entered: set[Identity | None]) -> bool:

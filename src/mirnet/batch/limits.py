@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mirnet import images
 from mirnet.errors import MirnetError, PictureError
-from mirnet.formats import of_suffix
+from mirnet.formats import find_format
 from mirnet.images.file_format import detect_format
 
 MEGAPIXELS_AT_ONCE = 50.0  # of all pictures in work together; a larger one is in work alone
@@ -58,7 +58,7 @@ def megapixels_of(source: Path | bytes) -> float:
 def _is_raw(source: Path | bytes) -> bool:
     if isinstance(source, bytes):
         return detect_format(io.BytesIO(source), source) == "raw"
-    known = of_suffix(source.suffix)
+    known = find_format(source.suffix)
     return known is not None and known.name == "raw"
 
 

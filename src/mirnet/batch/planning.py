@@ -11,7 +11,7 @@ from mirnet.batch.discovery import FoundImage, file_identity, find_images, is_ca
 from mirnet.batch.jobs import BatchJob
 from mirnet.batch.object_urls import Url, is_folder, path_of, pictures_of
 from mirnet.errors import SettingsError
-from mirnet.formats import FORMATS, WRITABLE, of_suffix, result_name
+from mirnet.formats import FORMATS, WRITABLE, find_format, make_output_name
 from mirnet.inference.enhancer import default_target_path
 
 
@@ -105,7 +105,7 @@ def _refuse_output(output: Path | None, several: bool, format: str | None) -> No
     """Raises SettingsError where a name cannot be that of the output."""
     if output is None or output.is_dir():
         return
-    known = of_suffix(output.suffix)
+    known = find_format(output.suffix)
     if several and output.is_file():
         raise SettingsError(f"{output}: expected a folder for several pictures; this is a file. Choose a folder.")
     if several and known is not None:
@@ -124,10 +124,10 @@ def _target(found: FoundImage, output: Path | None, several: bool, format: str |
         return default_target_path(source, format)
     if several:
         *folders, name = found.relative.split("/")
-        return output.joinpath(*folders, result_name(name, format))
+        return output.joinpath(*folders, make_output_name(name, format))
     if output.is_dir() or not (output.suffix or output.is_file()):
-        return output / result_name(source.name, format)
-    if of_suffix(output.suffix) is None and output.suffix.lower() != source.suffix.lower():
+        return output / make_output_name(source.name, format)
+    if find_format(output.suffix) is None and output.suffix.lower() != source.suffix.lower():
         raise SettingsError(f"{output}: expected a name that ends in {_suffixes(format)}; choose one of these.")
     return output
 

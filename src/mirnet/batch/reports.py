@@ -10,7 +10,7 @@ from typing import Any
 from mirnet._version import __version__
 from mirnet.batch.jobs import Outcome
 from mirnet.errors import MirnetError, SettingsError
-from mirnet.formats import of_suffix
+from mirnet.formats import find_format
 from mirnet.inference.catalog import Weights
 
 SYNC_SECONDS = 5.0  # how much of a report a power cut may take
@@ -28,7 +28,7 @@ class ReportFile:
     def __init__(self, path: Path, weights: Weights) -> None:
         """Raises SettingsError where that file cannot be written, or is something else already."""
         self.path, self._weights = path, weights
-        if of_suffix(path.suffix) is not None:
+        if find_format(path.suffix) is not None:
             raise SettingsError(f"{path}: is a picture's name; a report is named like report.jsonl.")
         try:
             sentence = path.read_bytes() if path.is_file() else b""

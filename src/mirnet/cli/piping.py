@@ -10,7 +10,7 @@ import typer
 from mirnet.cli.progress import progress_bar
 from mirnet.errors import PictureError, SettingsError
 from mirnet.files import write_whole
-from mirnet.formats import of_suffix
+from mirnet.formats import find_format
 from mirnet.inference.enhancer import Enhancer
 from mirnet.inference.settings import Settings
 
@@ -33,7 +33,7 @@ def checked(inputs: list[Path], output: Path | None, settings: Settings) -> Sett
         if sys.stdout.isatty():
             raise SettingsError("A picture is nothing for a terminal: mirnet enhance - < in.jpg > out.jpg, or -o FILE.")
         return settings
-    known = of_suffix(target.suffix)
+    known = find_format(target.suffix)
     if known is None or not known.writable or settings.format not in (None, known.name):
         raise SettingsError(f"{target}: expected a name that ends in the suffix of a format to write, as .jpg.")
     if target.exists() and not settings.overwrite:

@@ -12,6 +12,7 @@ from mirnet import images, metrics
 from mirnet._version import __version__
 from mirnet.errors import DataError
 from mirnet.evaluation.scores import ColourDifference, Evaluation, Score, score_images
+from mirnet.formats import find_format
 from mirnet.inference.blending import Pixels, to_rgb
 from mirnet.inference.enhancer import Enhancer
 from mirnet.inference.render_plan import RenderPlan, plan_image
@@ -96,7 +97,7 @@ def find_results(folder: Path, pairs: Sequence[Pair]) -> dict[str, Path]:
     for parent in sorted({(folder / pair.name).parent for pair in pairs}):
         for path in sorted(parent.iterdir()) if parent.is_dir() else []:
             stem = path.relative_to(folder).with_suffix("").as_posix()
-            if stem not in stems or not images.format_of_suffix(path.suffix) or not path.is_file():
+            if stem not in stems or not find_format(path.suffix) or not path.is_file():
                 continue
             if stem in found:
                 raise DataError(f"{path} and {found[stem].name} have the same stem; keep one of them in {parent}.")

@@ -21,6 +21,7 @@ from mirnet import images
 from mirnet.errors import SettingsError, TrainingError
 from mirnet.export.onnx_export import NOT_MEASURED, Exported
 from mirnet.files import write_whole
+from mirnet.formats import find_format
 from mirnet.inference.catalog import Weights
 from mirnet.inference.enhancer import Enhancer
 from mirnet.inference.runtimes import Floats, Runtime, ShouldStop, open_runtime
@@ -64,9 +65,7 @@ def quantise(weights: Weights, pictures: Path, target: Path) -> Exported:
 
 
 def _chosen(folder: Path) -> list[Path]:
-    found = (
-        sorted(path for path in folder.rglob("*") if images.format_of_suffix(path.suffix)) if folder.is_dir() else []
-    )
+    found = sorted(path for path in folder.rglob("*") if find_format(path.suffix)) if folder.is_dir() else []
     if not found:
         raise SettingsError(f"{folder}: expected a folder of dark pictures to calibrate with; there are none.")
     places = np.linspace(0, len(found) - 1, min(MOST_PICTURES, len(found))).round().astype(int)

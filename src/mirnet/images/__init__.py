@@ -6,7 +6,7 @@ turn an array between that order and the upright image.
 """
 
 from mirnet.images.image import Header, Image, upright_size
-from mirnet.images.libvips import SUFFIXES, format_of_suffix, versions
+from mirnet.images.libvips import versions
 from mirnet.images.orientation import Pixels, turn_as_stored, turn_upright
 from mirnet.images.reader import open_image, read_image
 from mirnet.images.screen_png import encode_screen_png
@@ -14,7 +14,6 @@ from mirnet.images.writer import copy_file, encode_image, refuse_unwritable, sav
 from mirnet.metadata import Metadata
 
 __all__ = [
-    "SUFFIXES",
     "Header",
     "Image",
     "Metadata",
@@ -22,7 +21,6 @@ __all__ = [
     "copy_file",
     "encode_image",
     "encode_screen_png",
-    "format_of_suffix",
     "open_image",
     "read_image",
     "refuse_unwritable",

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import BinaryIO
 
-from mirnet.formats import of_suffix
+from mirnet.formats import find_format
 from mirnet.metadata.tiff_directories import read_number_tags
 
 _SIGNATURES = (
@@ -63,7 +63,7 @@ def _is_raw(start: bytes, stream: BinaryIO, source: Path | bytes) -> bool:
     """Whether a TIFF holds RAW data of a sensor. The tags of some makers do not show it; then the suffix decides."""
     if start[8:10] == b"CR":  # Canon's CR2
         return True
-    format = None if isinstance(source, bytes) else of_suffix(source.suffix)
+    format = None if isinstance(source, bytes) else find_format(source.suffix)
     if format is not None and format.name == "raw":
         return True
     found = read_number_tags(stream)

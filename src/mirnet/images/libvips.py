@@ -3,9 +3,7 @@
 import functools
 from typing import Any
 
-from mirnet.formats import FORMATS, WRITABLE, of_suffix
-
-SUFFIXES = {suffix: name for name in WRITABLE for suffix in FORMATS[name].suffixes}
+from mirnet.formats import FORMATS
 
 
 @functools.lru_cache(maxsize=1)
@@ -47,9 +45,3 @@ def describe_damaged(name: str, format: str, error: Exception) -> str:
         f"{name}: expected a whole {FORMATS[format].title} image, but the file is damaged or cut short "
         f"({reason[-1] if reason else 'no reason given'}); get a fresh copy of it"
     )
-
-
-def format_of_suffix(suffix: str) -> str | None:
-    """Returns the name of the format with a suffix such as ".JPG"; None for an unknown suffix."""
-    format = of_suffix(suffix)
-    return format.name if format else None

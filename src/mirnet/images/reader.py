@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mirnet.errors import PictureError, UnknownFormat
-from mirnet.formats import FORMATS, of_suffix
+from mirnet.formats import FORMATS, find_format
 from mirnet.images import libvips_reader
 from mirnet.images.file_format import detect_format
 from mirnet.images.image import File, Image
@@ -55,7 +55,7 @@ def _find_reader(format: str) -> Callable[[File, str], Image]:
 
 def _describe_wrong_suffix(file: File, format: str) -> tuple[str, ...]:
     """A remark where the suffix is of another format than the content."""
-    by_suffix = None if isinstance(file.source, bytes) else of_suffix(file.source.suffix)
+    by_suffix = None if isinstance(file.source, bytes) else find_format(file.source.suffix)
     if by_suffix is None or by_suffix.name == format:
         return ()
     return (f"{file.name}: is a {FORMATS[format].title} image in spite of its suffix, and is read as one",)

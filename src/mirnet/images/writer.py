@@ -13,11 +13,11 @@ from typing import BinaryIO
 import numpy as np
 
 from mirnet.errors import OutputExists, PictureError, SettingsError
-from mirnet.files import draft_of
-from mirnet.formats import FORMATS, WRITABLE
+from mirnet.files import open_draft
+from mirnet.formats import FORMATS, WRITABLE, WRITABLE_SUFFIXES, find_format
 from mirnet.images.encoder import choose_bits, convert_bands, encode
 from mirnet.images.image import DTYPES, Header, Image
-from mirnet.images.libvips import SUFFIXES, describe_unreadable, format_of_suffix
+from mirnet.images.libvips import describe_unreadable
 from mirnet.images.orientation import Pixels
 from mirnet.images.output_metadata import make_output_metadata
 from mirnet.images.row_buffer import RowBuffer
@@ -74,7 +74,7 @@ def save_image(
     metadata, remarks = make_output_metadata(like, target, provenance, strip_location)
     with _describe_errors(path):
         _refuse_closed_folder(path.parent)
-        with _collect_rows(bands, like, target, path.parent) as rows, draft_of(path, overwrite=overwrite) as file:
+        with _collect_rows(bands, like, target, path.parent) as rows, open_draft(path, overwrite=overwrite) as file:
             _encode(rows, file, like, target, quality, metadata)
     return remarks
 
@@ -85,7 +85,7 @@ def refuse_unwritable(image: Image, format: str | None = None, quality: int = 92
     Raises SettingsError for an unknown format or quality, PictureError for an image with longer sides than the format
     holds.
     """
-    target = format or FORMATS[image.header.format].result
+    target = format or FORMATS[image.header.format].output
     _refuse_unknown(target, quality)
     _refuse_long_sides(image.header, target, image.name)
     return target
@@ -135,13 +135,13 @@ def write_image(path: Path | str, array: Pixels, *, quality: int = 92, overwrite
     is a file already and `overwrite` is false, PictureError if writing fails.
     """
     path = Path(path)
-    format = format_of_suffix(path.suffix)
-    if format not in WRITABLE:
-        raise SettingsError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}; choose one of these")
+    format = find_format(path.suffix)
+    if format is None or not format.writable:
+        raise SettingsError(f"{path}: expected a name that ends in {', '.join(WRITABLE_SUFFIXES)}; choose one of these")
     pixels = _to_pixels(array)
     height, width, channels = pixels.shape
     depth = 8 * pixels.dtype.itemsize
-    header = Header(width, height, channels, depth, format, 1)
+    header = Header(width, height, channels, depth, format.name, 1)
     image = Image(header, Metadata, str(path), path, lambda rows: [pixels], bits=depth)
     save_image(path, [pixels], image, quality=quality, overwrite=overwrite)
 
@@ -153,7 +153,7 @@ def copy_file(source: Path, target: Path, *, overwrite: bool = False) -> None:
         original = source.open("rb")
     except OSError as error:
         raise PictureError(describe_unreadable(str(source), error)) from error
-    with original, _describe_errors(target), draft_of(target, overwrite=overwrite) as file:
+    with original, _describe_errors(target), open_draft(target, overwrite=overwrite) as file:
         shutil.copyfileobj(original, file)
 
 

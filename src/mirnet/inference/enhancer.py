@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mirnet import images
 from mirnet._version import __version__
 from mirnet.errors import OutputExists, SettingsError
-from mirnet.formats import result_name
+from mirnet.formats import find_format, make_output_name
 from mirnet.inference import catalog
 from mirnet.inference.array_images import array_of_pil, check_array, is_pil_image, pil_like
 from mirnet.inference.blending import Pixels
@@ -237,7 +237,7 @@ def default_target_path(source: Path, format: str | None = None) -> Path:
 
     `format` is a name of mirnet.formats.WRITABLE, None for the format that belongs to the source.
     """
-    return source.with_name(result_name(f"{source.stem}.bright{source.suffix}", format))
+    return source.with_name(make_output_name(f"{source.stem}.bright{source.suffix}", format))
 
 
 def _open(source: Path | bytes, settings: Settings) -> images.Image:
@@ -277,6 +277,7 @@ def _choose_format(source: Path, target: Path, settings: Settings) -> str | None
 
     None for the format that belongs to the content, also where the source's suffix is wrong.
     """
-    by_suffix = images.format_of_suffix(target.suffix)
-    stays = by_suffix is None or by_suffix == images.format_of_suffix(source.suffix)
-    return settings.format or (None if stays else by_suffix)
+    by_suffix = find_format(target.suffix)
+    if by_suffix is None or by_suffix == find_format(source.suffix):
+        return settings.format
+    return settings.format or by_suffix.name

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mirnet.errors import SettingsError
-from mirnet.formats import WRITABLE, of_suffix
+from mirnet.formats import WRITABLE, find_format
 
 ALMOST_0 = 1e-6  # as a lower limit: more than 0
 INFO = "setting"  # the key of a `SettingInfo` in a field's metadata
@@ -204,7 +204,7 @@ def parse_denoise(text: str) -> float | Literal["auto"]:
 
 def parse_format(text: str | None) -> str | None:
     """The name of a format for its name or a suffix: "jpg" gives "jpeg". An unknown text stays as it is."""
-    known = of_suffix(f".{text}") if text else None
+    known = find_format(f".{text}") if text else None
     return known.name if known else text
 
 

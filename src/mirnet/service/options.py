@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mirnet.errors import SettingsError
-from mirnet.formats import FORMATS, WRITABLE, of_suffix
+from mirnet.formats import FORMATS, WRITABLE, find_format
 from mirnet.inference.settings import Settings, parse_denoise, parse_format, setting_info
 from mirnet.inference.view import MAX_REGION_PX, MAX_VIEW_PX, View
 
@@ -72,7 +72,7 @@ def _limits(name: str, default: float) -> dict[str, Any]:
 
 
 _SUFFIXES = [suffix[1:] for name in WRITABLE for suffix in FORMATS[name].suffixes]
-_FORMATS = [*WRITABLE, *(each for each in _SUFFIXES if each not in WRITABLE and of_suffix(f".{each}"))]
+_FORMATS = [*WRITABLE, *(each for each in _SUFFIXES if each not in WRITABLE and find_format(f".{each}"))]
 _BOOLEAN = {"type": "boolean", "default": False}
 SHARE = {"oneOf": [{"const": "auto"}, _between(0, 1)], "default": "auto"}
 

@@ -12,7 +12,7 @@ from mirnet.datasets.pair_store import PairStore
 from mirnet.datasets.reading import ImageArray, to_unit
 from mirnet.errors import DataError
 from mirnet.network.lite import AUGMENTED_VIEWS, ExposureHead, expose
-from mirnet.thumbnail import CELL_PX, thumbnail
+from mirnet.thumbnail import CELL_PX, make_thumbnail
 
 BATCH = 32
 # A cell is guessed less well than the picture's number, and what is wrong with it shows as a cloud: on unseen pairs
@@ -67,7 +67,7 @@ def _stacked(size: tuple[int, int], dark: Sequence[tuple[Tensor, Tensor]], brigh
 
 
 def _small(picture: ImageArray) -> Tensor:  # (3, H, W) integers -> (3, h, w) float32
-    return torch.from_numpy(thumbnail(to_unit(picture)).transpose(2, 0, 1).copy())
+    return torch.from_numpy(make_thumbnail(to_unit(picture)).transpose(2, 0, 1).copy())
 
 
 def _cells(small: Tensor) -> tuple[int, int]:  # (3, h, w) -> h/8, w/8

@@ -16,7 +16,7 @@ from mirnet.exposure import expose
 from mirnet.network import Lite, SceneNetwork
 from mirnet.network.lite import spread
 from mirnet.pairs import Pair
-from mirnet.thumbnail import thumbnail
+from mirnet.thumbnail import make_thumbnail
 
 ImageArray = NDArray[np.float32]  # (H, W, 3) in [0, 1]
 Render = Callable[[float], ImageArray]  # the 8-bit rounded result with so many stops added to the proposal
@@ -102,7 +102,7 @@ def renderer(network: SceneNetwork, dark: ImageArray, device: torch.device) -> R
         result = metrics.round_to_8_bit(_to_array(network(to_tensor(dark, device))))
         return lambda added: result
 
-    proposal = network.propose(to_tensor(thumbnail(dark), device)).cpu()
+    proposal = network.propose(to_tensor(make_thumbnail(dark), device)).cpu()
     stops_map = spread(proposal, *dark.shape[:2])[0, 0].numpy()
 
     @torch.inference_mode()
