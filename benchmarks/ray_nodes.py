@@ -30,11 +30,12 @@ import numpy as np
 from ray.cluster_utils import Cluster
 
 import mirnet
-from mirnet.batch import jobs, planning, ray_backend
+from mirnet.batch import jobs, planning, ray_backend, ray_cluster
+from mirnet.batch.backend import EnhancerOptions
 from mirnet.inference.runtimes import cores
 from mirnet.inference.settings import Settings
 
-NODE = {"num_cpus": 1, "object_store_memory": ray_backend.OBJECT_STORE_BYTES}
+NODE = {"num_cpus": 1, "object_store_memory": ray_cluster.OBJECT_STORE_BYTES}
 
 
 def make_photos(folder: Path, count: int) -> Path:
@@ -68,7 +69,7 @@ def speed(address: str, photos: Path, out: Path, rounds: int) -> None:
     times: dict[int, list[float]] = {1: [], 2: []}
     for turn in range(rounds + 1):
         for workers in times:
-            with ray_backend.open_ray_backend(address, "lite", Settings(), threads=1, at_once=1) as backend:
+            with ray_backend.open_ray_backend(address, EnhancerOptions(threads=1), Settings(), at_once=1) as backend:
                 only(backend, workers)
                 few = planning.plan([photos], out)[: 2 * workers]
                 all_ready = False
@@ -101,7 +102,7 @@ def kills(nodes: Cluster, photos: Path, plain: dict[str, bytes], out: Path) -> b
     good = True
     for what, kill in (("nothing", None), ("a worker", kill_worker), ("a node", kill_node)):
         shutil.rmtree(out, ignore_errors=True)
-        with ray_backend.open_ray_backend(nodes.address, "lite", Settings(), threads=1) as backend:
+        with ray_backend.open_ray_backend(nodes.address, EnhancerOptions(threads=1), Settings()) as backend:
             told: Counter[str] = Counter()
             for outcome in backend.run(planning.plan([photos], out)):
                 told[outcome.job.source.name] += not outcome.failed

@@ -199,7 +199,7 @@ def test_either_end_may_be_a_file(pipe, photos, tmp_path):
     assert (tmp_path / "b.jpg").read_bytes() == result != b""
 
 
-@pytest.mark.parametrize(("content", "sentence"), [(b"", "nothing came"), (b"no picture", "expected a ")])
+@pytest.mark.parametrize(("content", "sentence"), [(b"", "it was empty"), (b"no picture", "expected a ")])
 def test_what_is_no_picture_on_standard_input_is_a_sentence(pipe, content, sentence):
     done, result = pipe(content, "-")
     assert (done.code, result) == (1, b"")
@@ -208,7 +208,7 @@ def test_what_is_no_picture_on_standard_input_is_a_sentence(pipe, content, sente
 
 
 @pytest.mark.parametrize(
-    ("end", "sentence"), [("stdin", "and this is a terminal"), ("stdout", "nothing for a terminal")]
+    ("end", "sentence"), [("stdin", "and this is a terminal"), ("stdout", "cannot be shown in a terminal")]
 )
 def test_a_terminal_is_no_end_of_a_pipe(pipe, end, sentence):
     done, _ = pipe(b"", "-", terminal=end)

@@ -19,13 +19,14 @@ import numpy as np
 import pytest
 
 import mirnet
-from mirnet.batch import object_urls, planning, ray_backend, ray_worker
+from mirnet.batch import object_urls, planning, ray_backend, ray_cluster, ray_worker
+from mirnet.batch.backend import EnhancerOptions
 from mirnet.batch.jobs import BatchJob, Outcome
 from mirnet.errors import PictureError, SettingsError
 from mirnet.inference.catalog import find
 from mirnet.inference.settings import Settings
 
-NODE = {"num_cpus": 1, "object_store_memory": ray_backend.OBJECT_STORE_BYTES}
+NODE = {"num_cpus": 1, "object_store_memory": ray_cluster.OBJECT_STORE_BYTES}
 UNLUCKY = "c.png"
 
 
@@ -109,7 +110,9 @@ def run(nodes: Any, tiny_lite: Path, photos: Path, tmp_path: Path) -> Callable[.
 
     def enhance(noting: Callable[[Outcome], Any] = lambda outcome: None, **said: Any) -> list[Outcome]:
         told = []
-        with ray_backend.open_ray_backend(nodes.address, tiny_lite, Settings(), threads=1, **said) as backend:
+        with ray_backend.open_ray_backend(
+            nodes.address, EnhancerOptions(tiny_lite, threads=1), Settings(), **said
+        ) as backend:
             for outcome in backend.run(planning.plan([photos], tmp_path / "out", recursive=True)):
                 told.append(outcome)
                 noting(outcome)
@@ -293,7 +296,7 @@ def test_a_picture_that_kills_whoever_has_it_is_given_up_and_the_others_are_done
 
 def test_leaving_early_leaves_whole_pictures_alone(nodes, photos, plain, tiny_lite, tmp_path):
     with (
-        ray_backend.open_ray_backend(nodes.address, tiny_lite, Settings(), threads=1) as backend,
+        ray_backend.open_ray_backend(nodes.address, EnhancerOptions(tiny_lite, threads=1), Settings()) as backend,
         closing(backend.run(planning.plan([photos], tmp_path, recursive=True))) as outcomes,
     ):
         next(outcomes)
@@ -323,7 +326,7 @@ def test_a_node_without_the_files_says_so(tiny_lite, tmp_path):
 
 def test_a_photo_to_match_travels_once_and_comes_back_with_no_report(run, nodes, tiny_lite, photos, tmp_path):
     settings = Settings(match=photos / "a.png")
-    with ray_backend.open_ray_backend(nodes.address, tiny_lite, settings, threads=1) as backend:
+    with ray_backend.open_ray_backend(nodes.address, EnhancerOptions(tiny_lite, threads=1), settings) as backend:
         (outcome,) = backend.run([BatchJob(photos / "b.png", tmp_path / "b.png")])
     assert outcome.report is not None
     assert outcome.report.settings.match == (photos / "a.png").read_bytes()
@@ -389,7 +392,7 @@ def test_a_missing_extra_is_answered_with_the_line_that_installs_it(command, pho
 
 
 def test_urls_need_ray_and_a_protocol_that_all_machines_know(command, photos, tmp_path):
-    assert "s3://bucket/in: is no file of this machine; --ray" in command("enhance", "s3://bucket/in").err
+    assert "s3://bucket/in: is not a file of this machine; --ray" in command("enhance", "s3://bucket/in").err
     told = command("enhance", "memory://in", "-o", tmp_path, "--ray").err
     assert told.startswith("mirnet: memory://in: memory:// is nothing that all machines could reach")
 

@@ -104,10 +104,10 @@ def test_a_result_that_would_be_another_input_is_none(folder):
     [
         ("nothing.jpg", None, r"nothing\.jpg: there is no such file or folder"),
         ("deeper/none", None, r"none: there is no such file or folder"),
-        ("empty", None, r"empty: expected pictures in this folder \(\.jpg.*\), and there are none"),
+        ("empty", None, r"empty: expected images in this folder \(\.jpg.*\), and there are none"),
         ("a.jpg", "new.gif", r"new\.gif: expected a name that ends in \.jpg"),
         ("a.jpg", "new.nef", r"new\.nef: expected a name that ends in \.jpg"),
-        (".", "in/notes.txt", r"notes\.txt: expected a folder for several pictures; this is a file"),
+        (".", "in/notes.txt", r"notes\.txt: expected a folder for several images; this is a file"),
         ("a.jpg", "in/notes.txt", r"notes\.txt: expected a name that ends in"),
     ],
 )
@@ -122,7 +122,7 @@ def test_a_folder_that_may_not_be_read_is_refused(folder, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(SettingsError, match=r"in: cannot be looked at \(Permission denied\)"):
+    with pytest.raises(SettingsError, match=r"in: cannot be read \(Permission denied\)"):
         planned(folder)
 
 

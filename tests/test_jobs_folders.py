@@ -71,7 +71,7 @@ def test_results_within_the_folder_are_no_pictures_of_it(photos):
 
 
 def test_a_folder_without_pictures_says_where_there_may_be_some(photos):
-    with pytest.raises(SettingsError, match=r"x: expected .* and there are none; --recursive looks into folders"):
+    with pytest.raises(SettingsError, match=r"x: expected .* and there are none; --recursive looks into"):
         plan([photos / "x"], None)
     assert len(plan([photos / "x"], None, recursive=True, may_be_empty=True)) == 0
 
@@ -84,7 +84,7 @@ def test_loops_end_and_no_file_is_found_twice(photos, tmp_path):
     (photos / "also").symlink_to(photos / "2024")
     (photos / "a.jpg").symlink_to(photos / "2024/a.jpg")
     said: list[str] = []
-    assert len(below(photos, tmp_path / "out", say=said.append)) == 4
+    assert len(below(photos, tmp_path / "out", warn=said.append)) == 4
     assert sorted(said) == [
         f"{photos}/2024/loop: links to a folder that is searched already or takes the results; not entered.",
         f"{photos}/a.jpg: links to {photos}/2024/a.jpg, which is enhanced once.",
@@ -98,7 +98,7 @@ def test_a_folder_elsewhere_is_followed_once(photos, tmp_path):
     (photos / "2").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere/back").symlink_to(photos)
     said: list[str] = []
-    found = below(photos, tmp_path / "out", say=said.append)
+    found = below(photos, tmp_path / "out", warn=said.append)
     assert (found["1/deep/e.jpg"], len(found)) == ("1/deep/e.jpg", 5)
     assert [sentence.split(":")[0] for sentence in said] == [f"{photos}/2", f"{photos}/1/back"]
 
@@ -134,7 +134,7 @@ def test_a_folder_that_may_not_be_read_costs_its_own_pictures_only(photos, tmp_p
     monkeypatch.setattr(os, "scandir", refuse)
     jobs = plan([photos], tmp_path / "out", recursive=True)
     assert [job.problem for job in jobs if job.problem] == [
-        f"{photos}/2024/may: cannot be looked at (Permission denied); check its permissions."
+        f"{photos}/2024/may: cannot be read (Permission denied); check its permissions."
     ]
     assert len(jobs) == 4
 
@@ -149,7 +149,7 @@ def test_names_that_differ_by_case_clash_only_where_that_makes_no_difference(pho
     assert [job.problem for job in plan([photos], out)] == [None, None, None]
     monkeypatch.setattr(planning, "is_case_sensitive", lambda folder: False)
     sentence = (
-        f"{photos}/Z.JPG and {photos}/z.jpg would be one file where case makes no difference, as it seems in {out}"
+        f"{photos}/Z.JPG and {photos}/z.jpg would be one file where names do not differ by case, as it seems in {out}"
     )
     assert [job.problem for job in plan([photos], out)] == [
         None,

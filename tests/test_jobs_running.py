@@ -186,7 +186,9 @@ def test_a_source_that_changes_while_it_is_read_is_done_again_once(work, enhance
     if often == 1:
         assert (outcome.report.height, work[0].target.exists()) == (21, True)
     else:
-        assert "0.png: changed while it was read, twice; repeat the command when it rests." in str(outcome.error)
+        assert "0.png: changed while it was read, twice; repeat the command when it no longer changes." in str(
+            outcome.error
+        )
         assert list(work[0].target.parent.iterdir()) == []
 
 
@@ -221,8 +223,10 @@ def test_what_stands_where_a_result_belongs_is_no_finished_result(work, enhancer
     work[0].target.mkdir(parents=True)
     work[1].target.symlink_to("nowhere")
     first, second = by_name(jobs.run(work[:2], enhancer, Settings()))
-    assert "0.png: expected room for a file, and there is a folder or a link that leads nowhere" in str(first.error)
-    assert "1.png: expected room for a file" in str(second.error)
+    assert "0.png: expected a free name for a file, and there is a folder or a broken link" in str(
+        first.error
+    )
+    assert "1.png: expected a free name for a file" in str(second.error)
 
 
 def test_a_name_that_is_too_long_for_the_disk_costs_one_picture(work, enhancer, tmp_path):
@@ -263,7 +267,7 @@ def test_a_disk_that_fills_costs_no_time_for_what_has_no_room(tmp_path, work, en
         assert any(
             "could not be written (No space left on device), nothing was left behind" in sentence for sentence in said
         )
-        assert any("not begun, for the disk of" in sentence for sentence in said), (said, finished)
+        assert any("not begun: the disk of" in sentence for sentence in said), (said, finished)
         assert len(said) + len(finished) == 6
     finally:
         subprocess.run(["umount", disk], check=True)  # which also says that no failure holds a file open
@@ -277,7 +281,7 @@ def test_small_pictures_still_go_onto_a_disk_that_was_full(work, tmp_path, monke
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10))
     disk.refuse_full_disk(work[0].source, tmp_path)  # nobody says yet that it is full
     disk.note_error(full)
-    with pytest.raises(PictureError, match="not begun, for the disk of"):
+    with pytest.raises(PictureError, match="not begun: the disk of"):
         disk.refuse_full_disk(work[0].source, tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10_000_000))
     disk.refuse_full_disk(work[0].source, tmp_path)

@@ -86,7 +86,7 @@ def test_a_folder_that_goes_away_is_said_once_and_looked_for_again(days, tmp_pat
 
     nothing = [lambda: None] * 3
     assert days.next(unplug, *nothing, plug, grow(tmp_path / "a.jpg")) == (["a.jpg"], 8.0)
-    assert days.said == ["unplugged. Looking again every 1 s."]
+    assert days.said == ["unplugged. Trying again every 1 s."]
     days.fails = True
     with pytest.raises(SettingsError, match="unplugged"):
         next(folder_watch.arrivals(days._look, days.said.append))

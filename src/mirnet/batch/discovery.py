@@ -1,6 +1,5 @@
-"""The pictures below a folder: the same ones in the same order on every machine, wherever links lead."""
+"""Discovery: the images below a folder, in the same order on every machine, wherever links lead."""
 
-import errno
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,12 +9,10 @@ from mirnet.formats import find_format
 
 Identity = tuple[int, int]  # of a file or folder, whatever names and links lead to it
 
-LINKS_NOWHERE = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR)
-
 
 @dataclass(frozen=True, slots=True)
 class FoundImage:
-    """A picture, or what could not be looked at: then `problem` is a sentence about it."""
+    """An image, or a path that could not be read: then `problem` is a sentence about it."""
 
     path: Path
     relative: str  # path below the folder that was searched, with slashes
@@ -23,7 +20,7 @@ class FoundImage:
 
 
 def file_identity(path: Path) -> Identity | None:
-    """Of a file or folder; None where there is none, or none that may be looked at."""
+    """What identifies a file or folder whatever its name; None where there is none, or none that may be read."""
     try:
         found = path.stat()
     except OSError:
@@ -36,13 +33,13 @@ def find_images(
     *,
     recursive: bool = False,
     outside: Path | None = None,
-    say: Callable[[str], None] = lambda sentence: None,
+    warn: Callable[[str], None] = lambda sentence: None,
 ) -> Iterator[FoundImage]:
-    """The pictures in a folder, by name; with `recursive` those in folders within it, too.
+    """The images in a folder, by name; with `recursive` those in its subfolders, too.
 
-    A picture is what has a picture's suffix; hidden files and folders and earlier *.bright.* results are left out, and
-    so is the folder `outside`. Links are followed after all that really lies here, and into no folder twice; `say`
-    gets a sentence about each that is not. Raises OSError where `top` itself cannot be read.
+    An image is a file with an image's suffix; hidden files and folders, earlier *.bright.* results and the folder
+    `outside` are left out. Links are followed after all real files, and into no folder twice; `warn` gets a sentence
+    about each that is not followed. Raises OSError where `top` itself cannot be read.
     """
     entered = {file_identity(top), file_identity(outside) if outside else None}
     waiting, links = [""], list[str]()
@@ -55,7 +52,7 @@ def find_images(
                 yield from _linked_file(path, relative)
                 continue
             if here in entered:
-                say(f"{path}: links to a folder that is searched already or takes the results; not entered.")
+                warn(f"{path}: links to a folder that is searched already or takes the results; not entered.")
                 continue
             entered.add(here)
         try:
@@ -63,7 +60,7 @@ def find_images(
         except OSError as error:
             if not relative:
                 raise
-            yield FoundImage(path, relative, f"{path}: cannot be looked at ({error.strerror}); check its permissions.")
+            yield FoundImage(path, relative, f"{path}: cannot be read ({error.strerror}); check its permissions.")
             continue
         below: list[str] = []
         for entry in entries:
@@ -74,7 +71,7 @@ def find_images(
                 if recursive or is_image_name(entry.name):
                     links.append(name)
             elif entry.is_dir():
-                if recursive and _enter(path / entry.name, entered):
+                if recursive and _is_to_enter(path / entry.name, entered):
                     below.append(name)
             elif is_image_name(entry.name) and entry.is_file():
                 yield FoundImage(path / entry.name, name)
@@ -82,13 +79,13 @@ def find_images(
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file's name speaks of a picture that is no earlier result of ours."""
+    """Whether a file's name is that of an image, and not of an earlier result (*.bright.*)."""
     stem, _, suffix = name.rpartition(".")
     return bool(stem) and find_format(f".{suffix}") is not None and not stem.endswith(".bright")
 
 
-def _enter(folder: Path, entered: set[Identity | None]) -> bool:
-    """Whether a real folder is one to search; it lies in one place only, so that only results are left out here."""
+def _is_to_enter(folder: Path, entered: set[Identity | None]) -> bool:
+    """Whether a real folder is to be searched. It has one path only, so this leaves out the folder of results alone."""
     here = file_identity(folder)
     if here is not None and here in entered:
         return False
@@ -106,9 +103,9 @@ def _linked_file(path: Path, relative: str) -> Iterator[FoundImage]:
 
 
 def is_case_sensitive(folder: Path) -> bool:
-    """Whether a.jpg and A.jpg would be two files in a folder, which may not exist yet; no where nobody can tell.
+    """Whether a.jpg and A.jpg would be two files in a folder, which may not exist yet; False where this is unknown.
 
-    Looked up, not tried: nothing is written.
+    Nothing is written to find out.
     """
     while not folder.is_dir() and folder != folder.parent:
         folder = folder.parent

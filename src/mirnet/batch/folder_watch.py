@@ -1,4 +1,4 @@
-"""What arrives in a folder, once it is complete: by looking again and again, which works on any disk and share."""
+"""Images that arrive in a folder, once they are complete: found by polling, which works on any disk and share."""
 
 import os
 import time
@@ -9,19 +9,21 @@ from mirnet.batch.jobs import BatchJob, Stamp, read_stamp
 from mirnet.errors import MirnetError
 
 POLL_SECONDS = 1.0
-REST_SECONDS = 2.0  # a file that has not changed for so long, and that nobody writes, is complete
-SHARE_OF_TIME = 0.1  # that looking may take, where a folder is large
+REST_SECONDS = 2.0  # a file that has not changed for this long, and that no process writes, is complete
+SHARE_OF_TIME = 0.1  # that polling may take, where a folder is large
 
 
-def arrivals(look: Callable[[], Sequence[BatchJob]], say: Callable[[str], None], look_seconds: float = POLL_SECONDS,
-             rest_seconds: float = REST_SECONDS) -> Iterator[list[BatchJob]]:  # fmt: skip
-    """The jobs of `look()` whose sources are complete, for ever: what is there at first, then what comes or changes.
+def arrivals(
+    plan_jobs: Callable[[], Sequence[BatchJob]], warn: Callable[[str], None], look_seconds: float = POLL_SECONDS,
+    rest_seconds: float = REST_SECONDS,
+) -> Iterator[list[BatchJob]]:  # fmt: skip
+    """The jobs of `plan_jobs()` whose sources are complete, without end: at first all, then new and changed ones.
 
-    Each comes once, and again when its source has changed. `say` gets a sentence where a later `look()` fails, and
-    another look follows; the first may raise.
+    Each job comes once, and again when its source has changed. `warn` gets a sentence where a later `plan_jobs()`
+    fails, and polling goes on; the first call may raise.
     """
-    jobs, failing = look(), False
-    resting: dict[Path, tuple[Stamp, float]] = {}  # since when each file has been as it is
+    jobs, failing = plan_jobs(), False
+    resting: dict[Path, tuple[Stamp, float]] = {}  # since when each file is unchanged
     done: dict[Path, Stamp] = {}
     while True:
         started = time.monotonic()
@@ -42,17 +44,17 @@ def arrivals(look: Callable[[], Sequence[BatchJob]], say: Callable[[str], None],
             yield ready
         time.sleep(max(look_seconds, (time.monotonic() - started) * (1 / SHARE_OF_TIME - 1) if not ready else 0))
         try:
-            jobs, failing = look(), False
+            jobs, failing = plan_jobs(), False
         except MirnetError as error:
             if not failing:
-                say(f"{error} Looking again every {look_seconds:g} s.")
+                warn(f"{error} Trying again every {look_seconds:g} s.")
             failing = True
 
 
 def is_being_written(path: Path) -> bool:
-    """Whether a process has a file open to write; no where the system cannot tell, as on shares and beyond Linux.
+    """Whether a process has a file open for writing; False where the system cannot tell, as on shares and beyond Linux.
 
-    Asked by a lease, which Linux grants to readers of what nobody writes, and which is given back at once.
+    Uses a read lease, which Linux grants only while no process writes the file, and which is returned at once.
     """
     try:
         import fcntl
@@ -61,7 +63,9 @@ def is_being_written(path: Path) -> bool:
         lease, kind = fcntl.F_SETLEASE, fcntl.F_RDLCK
     except (ImportError, AttributeError):
         return False
-    signal.signal(signal.SIGIO, signal.SIG_IGN)  # would end us where somebody opens the file at that very moment
+    signal.signal(
+        signal.SIGIO, signal.SIG_IGN
+    )  # its default would end this process where the file is opened at that moment
     try:
         file = os.open(path, os.O_RDONLY)
     except OSError:

@@ -1,4 +1,4 @@
-"""Files to enhance into other files: done one after the other or a few at once, and what became of each."""
+"""Batch jobs: files to enhance into other files, the worker pool that processes them, and their outcomes."""
 
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -24,14 +24,16 @@ class BatchJob:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one job: a report, or why there is none. An output that was there already is no failure."""
+    """What became of one job: a report, or why there is none. A job whose output exists already is not a failure."""
 
     job: BatchJob
     report: EnhancedFile | None = None
     skipped: bool = False
     error: MirnetError | None = None
-    remarks: tuple[str, ...] = ()  # of what was skipped; a report has its own
-    bytes: tuple[int | None, int | None] | None = None  # of source and target, by who saw them; None: look here
+    remarks: tuple[str, ...] = ()  # of a skipped job; a report has its own
+    bytes: tuple[int | None, int | None] | None = (
+        None  # sizes of source and target as a node saw them; None: read them here
+    )
 
     @property
     def failed(self) -> bool:
@@ -39,26 +41,26 @@ class Outcome:
 
 
 Progress = Callable[[BatchJob, float], None]
-Stamp = tuple[int, ...] | None  # of a file as it is now; None where there is none
+Stamp = tuple[int, ...] | None  # changes with the file; None where there is none
 
 
 def run(jobs: Sequence[BatchJob], enhancer: Enhancer, settings: Settings, *, at_once: int = 1,
         progress: Progress = lambda job, done: None) -> Generator[Outcome, None, None]:  # fmt: skip
-    """Enhance files, `at_once` of them in threads of their own; outcomes come as they end, failures among them.
+    """Enhance files, `at_once` of them in threads of their own; outcomes come as jobs end, failures among them.
 
-    While one picture is in the network, others are read and written; large pictures wait until there is room in
-    memory. `progress(job, done)` is called from those threads with 0 to 1. Whoever leaves the iterator, or an
-    exception where it waits, ends all that is in work with nothing half-written. Raises Cancelled.
+    While one image is in the network, others are read and written; large images wait for memory. `progress(job, done)`
+    is called from those threads with 0 to 1. Closing the iterator, or an exception in it, ends all running jobs with
+    nothing half-written. Raises Cancelled.
     """
     pool = WorkerPool(jobs, enhancer, settings, progress)
     try:
-        yield from pool.work(min(at_once, len(jobs)))
+        yield from pool.run(min(at_once, len(jobs)))
     finally:
         pool.stop()
 
 
 def clear_output(jobs: Sequence[BatchJob]) -> None:
-    """Delete what killed processes left half-written where these jobs will write."""
+    """Delete files that killed processes left half-written where these jobs will write."""
     for folder in dict.fromkeys(job.target.parent for job in jobs):
         clear_drafts(folder)
 
@@ -72,7 +74,7 @@ def make_folder(folder: Path) -> None:
 
 
 class WorkerPool:
-    """Threads that take one job after the other until there are none, or until somebody says stop."""
+    """Threads that take one job after the other until there are none left, or until `stop`."""
 
     def __init__(self, jobs: Sequence[BatchJob], enhancer: Enhancer, settings: Settings, progress: Progress) -> None:
         self._waiting, self._taking = iter(jobs), threading.Lock()
@@ -82,7 +84,8 @@ class WorkerPool:
         self._threads: list[threading.Thread] = []
         self._stopped = False
 
-    def work(self, threads: int) -> Iterator[Outcome]:
+    def run(self, threads: int) -> Iterator[Outcome]:
+        """Start the threads and yield the outcome of each job as it ends. Raises what a thread raised."""
         self._threads = [threading.Thread(target=self._take_jobs, name=f"mirnet-{n}") for n in range(threads)]
         for thread in self._threads:
             thread.start()
@@ -97,7 +100,7 @@ class WorkerPool:
                 yield ended
 
     def stop(self) -> None:
-        """End what is in work, with nothing half-written; returns when all have ended."""
+        """End the running jobs with nothing half-written; returns when all threads have ended."""
         self._stopped = True
         for thread in self._threads:
             thread.join()
@@ -106,7 +109,7 @@ class WorkerPool:
         try:
             while (job := self._next()) is not None:
                 self._ended.put(self.process(job))
-        except BaseException as error:  # noqa: BLE001  told where the outcomes are awaited
+        except BaseException as error:  # noqa: BLE001  raised where the outcomes are awaited
             self._ended.put(error)
         self._ended.put(None)
 
@@ -115,22 +118,22 @@ class WorkerPool:
             return None if self._stopped else next(self._waiting, None)
 
     def process(self, job: BatchJob) -> Outcome:
-        """Do one job, in the thread that asks. Raises Cancelled where the crew was stopped."""
+        """Do one job in the calling thread. Raises Cancelled where the pool was stopped."""
         try:
-            return self._enhanced(job)
+            return self._enhance(job)
         except OutputExists:
             return _skipped(job)
         except (PictureError, SettingsError) as error:
             self._disk.note_error(error)
             return Outcome(job, error=without_frames(error))
-        except OSError as error:  # of a file that nobody thought of
+        except OSError as error:  # of a file that no other handler covers
             sentence = f"{error.filename or job.source}: {error.strerror}; check the disk and the path."
             return Outcome(job, error=PictureError(sentence))
         except MemoryError:
             sentence = f"{job.source}: needs more memory than there is; fewer --jobs, or a smaller --tile, need less."
             return Outcome(job, error=PictureError(sentence))
 
-    def _enhanced(self, job: BatchJob) -> Outcome:
+    def _enhance(self, job: BatchJob) -> Outcome:
         if job.problem:
             raise PictureError(job.problem)
         if job.target.exists() and not self._settings.overwrite:
@@ -140,12 +143,14 @@ class WorkerPool:
         with self._memory.share(job.source, lambda: self._stopped):
             try:
                 return Outcome(job, self._attempt(job))
-            except _Changed:  # once more: a result that is half of one picture and half of another is none
+            except _Changed:  # try once more: the result may mix two images
                 return Outcome(job, self._attempt(job))
 
     def _attempt(self, job: BatchJob) -> EnhancedFile:
         before = read_stamp(job.source)
-        changed = _Changed(f"{job.source}: changed while it was read, twice; repeat the command when it rests.")
+        changed = _Changed(
+            f"{job.source}: changed while it was read, twice; repeat the command when it no longer changes."
+        )
 
         def progress(done: float) -> None:
             if done >= 1 and read_stamp(job.source) != before:  # all is read, nothing is written yet
@@ -165,7 +170,7 @@ class WorkerPool:
 
 
 def without_frames(error: MirnetError) -> MirnetError:
-    """The error without the frames that it came from: they would hold a picture and its files as long as it is kept."""
+    """The error without its stack frames, which would keep an image and its open files in memory."""
     chain: list[BaseException] = [error]
     for each in chain:
         each.__traceback__ = None
@@ -178,7 +183,7 @@ class _Changed(PictureError):
 
 
 def read_stamp(path: Path) -> Stamp:
-    """Another one after whatever change."""
+    """A value that differs after any change of the file."""
     try:
         found = path.stat()
     except OSError:
@@ -187,10 +192,10 @@ def read_stamp(path: Path) -> Stamp:
 
 
 def _skipped(job: BatchJob) -> Outcome:
-    """The output is there already: it was renamed into place, so it is whole."""
+    """The outcome where the output exists already, which is whole, since it was renamed into place."""
     if not job.target.is_file():
-        return Outcome(job, error=PictureError(f"{job.target}: expected room for a file, and there is a folder or a "
-                                               "link that leads nowhere; move it away."))  # fmt: skip
+        return Outcome(job, error=PictureError(f"{job.target}: expected a free name for a file, and there is a "
+                                               "folder or a broken link; move it away."))  # fmt: skip
     changed = job.source.stat().st_mtime_ns > job.target.stat().st_mtime_ns
     newer = (f"{job.source}: is newer than its result {job.target}, which was left alone (--overwrite replaces it)",)
     return Outcome(job, skipped=True, remarks=newer if changed else ())

@@ -1,4 +1,4 @@
-"""What several pictures at once must share: memory, and room on the disk."""
+"""Limits that images processed at once share: memory, and space on the disk."""
 
 import errno
 import io
@@ -13,27 +13,27 @@ from mirnet.errors import MirnetError, PictureError
 from mirnet.formats import find_format
 from mirnet.images.file_format import detect_format
 
-MEGAPIXELS_AT_ONCE = 50.0  # of all pictures in work together; a larger one is in work alone
-POLL_SECONDS = 0.2  # how often who waits looks whether to stop
+MEGAPIXELS_AT_ONCE = 50.0  # of all images processed at once; a larger one is processed alone
+POLL_SECONDS = 0.2  # how often a waiting thread checks whether to stop
 
 
 class MemoryShare:
-    """Lets pictures begin as long as those in work stay within a budget of megapixels, and one always."""
+    """Lets images begin while those being processed stay within a budget of megapixels; one image always may."""
 
     def __init__(self, megapixels: float = MEGAPIXELS_AT_ONCE) -> None:
         self._budget, self._used = megapixels, 0.0
-        self._door = threading.Lock()  # one waits, the others behind it: a large picture is not overtaken for ever
+        self._door = threading.Lock()  # one waits at a time: a large image is not overtaken for ever
         self._changed = threading.Condition()
 
     @contextmanager
-    def share(self, source: Path | bytes, stopped: Callable[[], bool]) -> Iterator[None]:
-        """Wait until there is room for a picture, and take it as long as the context lasts.
+    def share(self, source: Path | bytes, should_stop: Callable[[], bool]) -> Iterator[None]:
+        """Wait until the budget has room for an image, and reserve it while the context lasts.
 
-        `stopped()`, asked again and again meanwhile, ends the waiting; it may raise.
+        `should_stop()` is polled meanwhile; it ends the wait, and it may raise.
         """
         megapixels = min(megapixels_of(source), self._budget)
         with self._door, self._changed:
-            while self._used + megapixels > self._budget and not stopped():
+            while self._used + megapixels > self._budget and not should_stop():
                 self._changed.wait(POLL_SECONDS)
             self._used += megapixels
         try:
@@ -45,7 +45,7 @@ class MemoryShare:
 
 
 def megapixels_of(source: Path | bytes) -> float:
-    """What a picture will hold when it is decoded; 0 where nobody can tell, which its decoder will say better."""
+    """The megapixels of an image; 0 where its header cannot be read, which the decoder reports later."""
     try:
         if _is_raw(source):  # opening one decodes it; a pixel takes a byte or two
             return (len(source) if isinstance(source, bytes) else source.stat().st_size) / 1e6
@@ -63,22 +63,22 @@ def _is_raw(source: Path | bytes) -> bool:
 
 
 class DiskSpace:
-    """Remembers that a disk was full, so that a night is not spent on results that have no room."""
+    """Remembers that a disk was full, so that no time is spent on results that will not fit."""
 
     def __init__(self) -> None:
         self._was_full = False
 
     def note_error(self, error: MirnetError) -> None:
-        """From what went wrong with a picture."""
+        """Note the error of one image."""
         self._was_full |= isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.ENOSPC
 
     def refuse_full_disk(self, source: Path, folder: Path) -> None:
-        """Raises PictureError where a disk was full before, and has less room than the source takes."""
+        """Raises PictureError where a disk was full before and has less free space than the size of the source."""
         if not self._was_full or not folder.is_dir():
             return
         free, needed = shutil.disk_usage(folder).free, source.stat().st_size
         if free < needed:
             raise PictureError(
-                f"{source}: not begun, for the disk of {folder} has room for {free / 1e6:.1f} MB, and this picture "
-                f"takes {needed / 1e6:.1f}; make room and repeat the command."
+                f"{source}: not begun: the disk of {folder} has {free / 1e6:.1f} MB free, and this image "
+                f"takes {needed / 1e6:.1f} MB; free space and repeat the command."
             )

@@ -1,4 +1,4 @@
-"""Which files are enhanced, and where their results go; decided before anything is written."""
+"""Planning a batch: which files are enhanced, and where their results go, before anything is written."""
 
 import unicodedata
 import zlib
@@ -17,7 +17,7 @@ from mirnet.inference.enhancer import default_target_path
 
 @dataclass(frozen=True)
 class Shard:
-    """One machine's share of the files, `number` of `count`, from 1; by names alone, so that new files move none."""
+    """One machine's share of the files, `number` of `count`, from 1; by name, so that new files move no other."""
 
     number: int
     count: int
@@ -30,52 +30,68 @@ class Shard:
         except ValueError:
             number, count = 0, 0
         if not 1 <= number <= count:
-            raise SettingsError(f'A shard is said as "2/3", the second of three, not "{text}".')
+            raise SettingsError(f'A shard is written as "2/3", the second of three, not "{text}".')
         return Shard(number, count)
 
     def holds(self, relative: str) -> bool:
-        """Whether a file belongs to this share; `relative` is its path below the folder that was named."""
+        """Whether a file belongs to this share; `relative` is its path below the named folder."""
         name = unicodedata.normalize("NFC", relative).encode("utf-8", "surrogateescape")
         return zlib.crc32(name) % self.count == self.number - 1
 
 
+@dataclass(frozen=True)
+class FileSelection:
+    """The files that a command names, in the terms of `plan`."""
+
+    inputs: list[Path]
+    output: Path | None
+    recursive: bool
+    format: str | None
+    shard: Shard | None
+
+    def plan(self, warn: Callable[[str], None], may_be_empty: bool = False) -> "JobList":
+        """The jobs for these files as they are now. Raises SettingsError."""
+        return plan(self.inputs, self.output, recursive=self.recursive, format=self.format, shard=self.shard,
+                    may_be_empty=may_be_empty, warn=warn)  # fmt: skip
+
+
 def plan(inputs: Sequence[Path], output: Path | None, *, recursive: bool = False, format: str | None = None,
          shard: Shard | None = None, may_be_empty: bool = False,
-         say: Callable[[str], None] = lambda sentence: None) -> "JobList":  # fmt: skip
+         warn: Callable[[str], None] = lambda sentence: None) -> "JobList":  # fmt: skip
     """The jobs for files and folders, in order; a file that is named twice is enhanced once.
 
-    Without `output` results go beside their originals as NAME.bright.EXT. With a folder or several
+    Without `output`, results go beside their originals as NAME.bright.EXT. With a folder or several
     inputs, `output` is a folder, and names stay, but for the suffix where the result has another format. With one file
-    it is a file, or a folder (one that exists, or a name without suffix). A folder gives its pictures, not earlier
-    *.bright.* results, and with `recursive` those in folders within it, which the results keep. `say` gets a
+    it is a file, or a folder (one that exists, or a name without suffix). A folder gives its images, not earlier
+    *.bright.* results, and with `recursive` those in its subfolders, which the results keep. `warn` gets a
     sentence about each link that is passed over.
 
     What cannot work for some files is their jobs' `problem`: two results that would be one file, a result that would
     be an original, a folder that may not be read. Raises SettingsError where nothing is left to do, an input is
-    missing, or a folder has no pictures, unless it `may_be_empty`.
+    missing, or a folder has no images, unless it `may_be_empty`.
     """
     several = len(inputs) > 1 or is_folder(inputs[0])
     _refuse_output(output, several, format)
     places, jobs, mine = _Places(), JobList(), list[int]()
     known = _Index(lambda index: places.of(jobs[index].source))
     for given in inputs:
-        for found in _found(given, output, recursive, may_be_empty, say):
+        for found in _found(given, output, recursive, may_be_empty, warn):
             first = known.setdefault(places.of(found.path), len(jobs))
             if first < len(jobs):
                 if found.path.is_symlink():
-                    say(f"{found.path}: links to {jobs[first].source}, which is enhanced once.")
+                    warn(f"{found.path}: links to {jobs[first].source}, which is enhanced once.")
                 continue
             if shard is None or shard.holds(found.relative):
                 mine.append(len(jobs))
             jobs.append(BatchJob(found.path, _target(found, output, several, format), found.problem))
-    _tell_collisions(jobs, places)
+    _mark_collisions(jobs, places)
     if jobs and not may_be_empty and all(job.problem for job in jobs):
         raise SettingsError(jobs[0].problem)
     return jobs if shard is None else jobs.only(mine)
 
 
 def _found(given: Path, output: Path | None, recursive: bool, may_be_empty: bool,
-           say: Callable[[str], None]) -> Iterator[FoundImage]:  # fmt: skip
+           warn: Callable[[str], None]) -> Iterator[FoundImage]:  # fmt: skip
     try:
         if not is_folder(given):
             if not isinstance(given, Url):
@@ -86,7 +102,7 @@ def _found(given: Path, output: Path | None, recursive: bool, may_be_empty: bool
         below = (
             pictures_of(given, recursive=recursive, outside=output)
             if isinstance(given, Url)
-            else find_images(given, recursive=recursive, outside=output, say=say)
+            else find_images(given, recursive=recursive, outside=output, warn=warn)
         )
         for found in below:
             empty = False
@@ -94,22 +110,22 @@ def _found(given: Path, output: Path | None, recursive: bool, may_be_empty: bool
     except FileNotFoundError as error:
         raise SettingsError(f"{given}: there is no such file or folder; check the path.") from error
     except OSError as error:
-        raise SettingsError(f"{given}: cannot be looked at ({error.strerror}); check its permissions.") from error
+        raise SettingsError(f"{given}: cannot be read ({error.strerror}); check its permissions.") from error
     if empty and not may_be_empty:
         suffixes = ", ".join(each.suffixes[0] for each in FORMATS.values())
-        within = "" if recursive else "; --recursive looks into folders within it"
-        raise SettingsError(f"{given}: expected pictures in this folder ({suffixes}), and there are none{within}.")
+        within = "" if recursive else "; --recursive looks into its subfolders"
+        raise SettingsError(f"{given}: expected images in this folder ({suffixes}), and there are none{within}.")
 
 
 def _refuse_output(output: Path | None, several: bool, format: str | None) -> None:
-    """Raises SettingsError where a name cannot be that of the output."""
+    """Raises SettingsError where `output` cannot be the name of the output."""
     if output is None or output.is_dir():
         return
     known = find_format(output.suffix)
     if several and output.is_file():
-        raise SettingsError(f"{output}: expected a folder for several pictures; this is a file. Choose a folder.")
+        raise SettingsError(f"{output}: expected a folder for several images; this is a file. Choose a folder.")
     if several and known is not None:
-        raise SettingsError(f"{output}: names a picture, but several are to be enhanced; name a folder.")
+        raise SettingsError(f"{output}: names one image, but several are to be enhanced; name a folder.")
     if not several and known is not None and (not known.writable or format not in (None, known.name)):
         raise SettingsError(f"{output}: expected a name that ends in {_suffixes(format)}; choose one of these.")
 
@@ -133,7 +149,7 @@ def _target(found: FoundImage, output: Path | None, several: bool, format: str |
 
 
 class JobList(Sequence[BatchJob]):
-    """Jobs, kept as the texts of their paths: path objects take three times as much, and there may be a million."""
+    """Jobs, stored as the texts of their paths: path objects need three times the memory of up to a million jobs."""
 
     def __init__(self, texts: list[tuple[str, str, str | None]] | None = None) -> None:
         self._texts = texts or []
@@ -154,8 +170,8 @@ class JobList(Sequence[BatchJob]):
     def append(self, job: BatchJob) -> None:
         self._texts.append((str(job.source), str(job.target), job.problem))
 
-    def tell(self, problem: str, *indices: int) -> None:
-        """Say why some cannot be done, where nothing is said yet."""
+    def set_problem(self, problem: str, *indices: int) -> None:
+        """State why some jobs cannot be done, where no problem is stated yet."""
         for index in indices:
             source, target, known = self._texts[index]
             self._texts[index] = (source, target, known or problem)
@@ -165,23 +181,23 @@ class JobList(Sequence[BatchJob]):
 
 
 class _Index:
-    """Finds the first that had a text by the text's hash, which is all that is kept of it; `text_of` gives it back."""
+    """Finds the first index that had a text, by the text's hash alone; `text_of` gives the text of an index again."""
 
     def __init__(self, text_of: Callable[[int], str]) -> None:
         self._text_of = text_of
         self._first: dict[int, int] = {}
 
     def setdefault(self, text: str, index: int) -> int:
-        """As of a dict."""
+        """The first index with this text; `index` where it is new."""
         first = self._first.setdefault(hash(text), index)
         return first if first == index or self._text_of(first) == text else index
 
 
 class _Places:
-    """Where a path really lies: equal for two paths to one name in one folder, whatever links lead there."""
+    """Resolved paths: equal for two paths to one name in one folder, whatever links lead there."""
 
     def __init__(self) -> None:
-        self._folders: dict[Path, str] = {}  # asked once: files are many, folders few
+        self._folders: dict[Path, str] = {}  # resolved once: files are many, folders few
 
     def of(self, path: Path) -> str:
         real = path.resolve() if path.is_symlink() and path.exists() else path
@@ -191,16 +207,16 @@ class _Places:
         if folder not in self._folders:
             try:
                 self._folders[folder] = str(folder.resolve())
-            except (OSError, RuntimeError):  # a loop of links, which making the folder will tell
+            except (OSError, RuntimeError):  # a loop of links; making the folder reports it
                 self._folders[folder] = str(folder)
         return self._folders[folder]
 
 
-def _tell_collisions(jobs: JobList, places: _Places) -> None:
-    """A sentence for each whose result would be an original, or the same file as another's result."""
+def _mark_collisions(jobs: JobList, places: _Places) -> None:
+    """Set the problem of each job whose result would be an original, or the same file as another job's result."""
 
     def name_of(target: Path) -> str:
-        """One on a Mac or Windows: there letters may differ in case, or in how an accent is put together."""
+        """A name that is equal where a Mac or Windows sees one file: whatever its case and the form of its accents."""
         return unicodedata.normalize("NFC", f"{places.folder(target.parent)}/{target.name}").casefold()
 
     originals: set[object] = set()
@@ -211,17 +227,19 @@ def _tell_collisions(jobs: JobList, places: _Places) -> None:
             originals = originals or {file_identity(each.source) for each in jobs}
         if there is not None and there in originals:
             original = next(each.source for each in jobs if file_identity(each.source) == there)
-            jobs.tell(f"{job.source}: its result would replace {original}, an original; choose another output.", index)
+            jobs.set_problem(
+                f"{job.source}: its result would replace {original}, an original; choose another output.", index
+            )
         first = taken.setdefault(name_of(job.target), index)
         if first != index:
             other = jobs[first].target
             same = places.folder(other.parent) == places.folder(job.target.parent) and other.name == job.target.name
             if same or not is_case_sensitive(job.target.parent):
-                jobs.tell(_collision(jobs[first], job, same), first, index)
+                jobs.set_problem(_describe_collision(jobs[first], job, same), first, index)
 
 
-def _collision(first: BatchJob, second: BatchJob, same: bool) -> str:
+def _describe_collision(first: BatchJob, second: BatchJob, same: bool) -> str:
     both = f"{first.source} and {second.source} would"
     if same:
         return f"{both} both become {second.target}; enhance them into different folders."
-    return f"{both} be one file where case makes no difference, as it seems in {second.target.parent}; rename one."
+    return f"{both} be one file where names do not differ by case, as it seems in {second.target.parent}; rename one."

@@ -8,13 +8,6 @@ Ray starts the workers and tells which have died. What was in their hands is han
 each file has one outcome whatever was killed: a result appears whole or not at all, and what is there is left alone.
 """
 
-import logging
-import os
-import shutil
-import signal
-import socket
-import tempfile
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -23,13 +16,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mirnet.batch.backend import EnhancerOptions
 from mirnet.batch.jobs import BatchJob, Outcome, Progress, clear_output
 from mirnet.batch.object_urls import Url, renamed
+from mirnet.batch.ray_cluster import connect_to_ray
 from mirnet.batch.ray_worker import EnhancementRecipe, Worker, read_weight_files
 from mirnet.errors import MirnetError, PictureError, SettingsError
-from mirnet.extras import needs
 from mirnet.inference.catalog import Weights, find
-from mirnet.inference.runtimes import cores
 from mirnet.inference.settings import Settings
 
 CORES_EACH = 4  # of a worker: more workers with fewer threads do more a second, fewer workers hold less memory
@@ -37,95 +30,23 @@ ATTEMPTS = 4  # at a picture, before it is what kills its workers
 OPENINGS = 3  # of a worker that dies before it is ready
 POLL_SECONDS = 2.0  # how often new and lost nodes are looked for
 WAITING_SECONDS = 30.0  # without any worker, before the person is told
-ADDRESS_SECONDS = 5.0
 STOP_SECONDS = 10.0  # for pictures in work, which notice between two tiles
-LOOPBACK = ("127.", "localhost:", "[::1]")
-EMPTY_SETTINGS = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # a frame of HTTP/2, which Ray speaks; its fourth byte says what
-OBJECT_STORE_BYTES = 80 * 2**20  # the least that Ray takes: it holds weights, no picture
 
 
 @contextmanager
-def connect_to_ray(address: str | None) -> Iterator[Any]:
-    """The module `ray`, connected to the cluster at `address`; None for one of this machine's cores, while it lasts.
-
-    The address is host:port, or "auto" on a machine of the cluster. Raises SettingsError.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing leaves this machine
-    if address is None or address.startswith(LOOPBACK):  # nor is it open to others: Ray would take an outer address
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # whose name tells where it does so unasked
-    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")  # it prints of each lost worker; we go on without a word
-    with needs("ray", who="--ray"):
-        import ray
-    if address is not None and address != "auto":
-        _check_address(address)
-    quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL, "include_dashboard": None}
-    folder = None
-    terminated = signal.getsignal(signal.SIGTERM)
-    try:
-        if address is None:
-            # not TMPDIR: a socket's path may have 107 letters at most
-            folder = tempfile.mkdtemp(prefix="mirnet-ray-", dir="/tmp" if Path("/tmp").is_dir() else None)
-            quiet |= {"include_dashboard": False}
-            ray.init(num_cpus=cores(), object_store_memory=OBJECT_STORE_BYTES, _temp_dir=folder,
-                     **quiet)  # fmt: skip
-        else:
-            ray.init(address=address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-        raise SettingsError(f"--ray {address or ''}: no cluster could be joined ({error}).") from error
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, terminated)  # Ray takes it for itself
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
-        if folder:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _check_address(address: str) -> None:
-    """Raises SettingsError where nobody answers: Ray would try for minutes, and speak of it in its own words."""
-    host, _, port = address.rpartition(":")
-    if "//" in address or not host or not port.isdigit():
-        raise SettingsError(
-            f'--ray {address}: expected host:port, as `ray start --head` says it, or "auto"; the command runs on a '
-            "machine of the cluster (a ray:// address, of clients from outside, is none)."
-        )
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=ADDRESS_SECONDS) as knocking:
-            knocking.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + EMPTY_SETTINGS)
-            answer = knocking.recv(4)
-            if answer[3:] != EMPTY_SETTINGS[3:4] and not os.environ.get("RAY_USE_TLS"):
-                raise OSError("something else than Ray")
-    except (OSError, OverflowError) as error:
-        raise SettingsError(
-            f"--ray {address}: no Ray answers there ({error}); check the address, or start one (`ray start --head`)."
-        ) from error
-
-
-@contextmanager
-def open_ray_backend(
-    address: str | None,
-    weights: str | Path,
-    settings: Settings,
-    *,
-    runtime: str = "openvino",
-    device: str = "cpu",
-    fast: bool = False,
-    threads: int | None = None,
-    at_once: int = 2,
-    say: Callable[[str], None] = lambda sentence: None,
-) -> Iterator["RayBackend"]:
-    """Workers that enhance as an `Enhancer` of the same arguments would. Raises WeightsError, SettingsError."""
-    found = find(weights)
+def open_ray_backend(address: str | None, options: EnhancerOptions, settings: Settings, *, at_once: int = 2,
+                     warn: Callable[[str], None] = lambda sentence: None) -> Iterator["RayBackend"]:  # fmt: skip
+    """A backend on the cluster at `address` (see `connect_to_ray`). Raises WeightsError, SettingsError."""
+    weights = find(options.weights)
     if isinstance(settings.match, Path):
         settings = replace(settings, match=_read(settings.match))
-    recipe = EnhancementRecipe(found.path.stem, found.card.sha256, runtime, device, fast, settings)
-    with (
-        connect_to_ray(address) as ray,
-        closing(RayBackend(ray, found, recipe, threads=threads, at_once=at_once, say=say)) as made,
-    ):
-        yield made
+    recipe = EnhancementRecipe(
+        weights.path.stem, weights.card.sha256, options.runtime, options.device, options.fast, settings
+    )
+    with connect_to_ray(address) as ray:
+        backend = RayBackend(ray, weights, recipe, threads=options.threads, at_once=at_once, warn=warn)
+        with closing(backend):
+            yield backend
 
 
 def _read(photo: Path) -> bytes:
@@ -163,11 +84,11 @@ class RayBackend:
         *,
         threads: int | None = None,
         at_once: int = 2,
-        say: Callable[[str], None] = lambda sentence: None,
+        warn: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         """`ray` as `joined` gives it; `threads` of each worker, None for up to 4; `at_once` pictures of each."""
         self.weights = weights
-        self._ray, self._recipe, self._threads, self._at_once, self._say = ray, recipe, threads, at_once, say
+        self._ray, self._recipe, self._threads, self._at_once, self._warn = ray, recipe, threads, at_once, warn
         files = ray.put(read_weight_files(weights))
         self._shared = ray.put(recipe), lambda: ray.get(files)
         self._members: dict[tuple[str, int], _Member] = {}
@@ -269,7 +190,7 @@ class RayBackend:
             self._served, self._waiting_unreported = time.monotonic(), True
         elif self._waiting_unreported and time.monotonic() - self._served > WAITING_SECONDS:
             what = "a GPU" if self._on_gpus else "a core"
-            self._say(f"Waiting for the cluster: {'none of its nodes has' if not any_cores else 'others use'} {what}.")
+            self._warn(f"Waiting for the cluster: {'none of its nodes has' if not any_cores else 'others use'} {what}.")
             self._waiting_unreported = False
 
     # Jobs ------------------------------------------------------------------------------------------------------------

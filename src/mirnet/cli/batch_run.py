@@ -1,129 +1,98 @@
-"""A run over files as a person sees it: a line for each, a bar, a report, and a summary at the end."""
+"""A batch as the terminal shows it: a line for each file, a progress bar, a report, and a summary at the end."""
 
-import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import typer
 
 from mirnet.batch import jobs
+from mirnet.batch.backend import Backend
 from mirnet.batch.folder_watch import arrivals
-from mirnet.batch.jobs import BatchJob, Outcome, Progress
-from mirnet.batch.planning import Shard, plan
+from mirnet.batch.jobs import BatchJob, Outcome
+from mirnet.batch.planning import FileSelection
 from mirnet.batch.reports import ReportFile
+from mirnet.batch.tally import Tally
 from mirnet.cli.progress import progress_bar
 from mirnet.cli.signals import Interrupted
 from mirnet.errors import SettingsError
-from mirnet.inference.catalog import Weights
-from mirnet.inference.enhancer import Enhancer
-from mirnet.inference.settings import Settings
+
+OpensBackend = AbstractContextManager[Backend]
 
 
-@dataclass(frozen=True)
-class FileSelection:
-    """Which files a command is about, in the words of `planning.plan`."""
-
-    inputs: list[Path]
-    output: Path | None
-    recursive: bool
-    format: str | None
-    shard: Shard | None
-
-    def plan(self, say: Callable[[str], None], may_be_empty: bool = False) -> Sequence[BatchJob]:
-        return plan(self.inputs, self.output, recursive=self.recursive, format=self.format, shard=self.shard,
-                    may_be_empty=may_be_empty, say=say)  # fmt: skip
-
-
-class Backend(Protocol):
-    """Who does the work: this process, or a cluster's."""
-
-    @property
-    def weights(self) -> Weights: ...
-
-    def run(self, jobs: Sequence[BatchJob], progress: Progress) -> Generator[Outcome, None, None]: ...
-
-
-@dataclass(frozen=True)
-class LocalBackend:
-    """The engine that is this process."""
-
-    enhancer: Enhancer
-    settings: Settings
-    at_once: int
-
-    @property
-    def weights(self) -> Weights:
-        return self.enhancer.weights
-
-    def run(self, batch: Sequence[BatchJob], progress: Progress) -> Generator[Outcome, None, None]:
-        return jobs.run(batch, self.enhancer, self.settings, at_once=self.at_once, progress=progress)
-
-
-OpensBackend = Callable[[], AbstractContextManager[Backend]]
-
-
-def enhance(files: FileSelection, engine: OpensBackend, *, report: Path | None) -> bool:
-    """Enhance files and say what becomes of each; whether any failed."""
-    planned = files.plan(say=warn)
-    with _run(engine, report, several=len(planned) != 1) as run:
-        run.batch(planned)
+def enhance(files: FileSelection, backend: OpensBackend, *, report: Path | None) -> bool:
+    """Enhance the selected files and print what becomes of each. Returns whether any failed."""
+    planned = files.plan(warn)
+    with _open_run(backend, report, several=len(planned) != 1) as run:
+        run.process(planned)
     return run.tally.failed > 0
 
 
-def watch(files: FileSelection, engine: OpensBackend, *, report: Path | None) -> bool:
-    """Enhance what is in folders and what arrives there, until somebody asks to stop; whether any failed."""
+def watch(files: FileSelection, backend: OpensBackend, *, report: Path | None) -> bool:
+    """Enhance what is in folders and what arrives there, until the user interrupts. Returns whether any failed."""
     if not all(folder.is_dir() for folder in files.inputs):
-        raise SettingsError("--watch looks after folders; name some that are there.")
-    noted: set[str] = set()
-
-    def note_once(sentence: str) -> None:
-        if sentence not in noted:
-            noted.add(sentence)
-            warn(sentence)
-
+        raise SettingsError("--watch needs folders that exist.")
+    plan_again = _Replanning(files)
     try:
-        with _run(engine, report, several=True) as run:
-            for batch in arrivals(lambda: files.plan(note_once, may_be_empty=True), warn):
-                run.batch(batch)
+        with _open_run(backend, report, several=True) as run:
+            for batch in arrivals(plan_again, warn):
+                run.process(batch)
     except Interrupted:  # the way in which watching ends
         pass
     return run.tally.failed > 0
 
 
 def warn(sentence: str) -> None:
+    """Print a warning to standard error."""
     typer.echo(f"mirnet: {to_printable(sentence)}", err=True)
 
 
-class _Run:
-    """One command's work: batches of jobs with everything that is said about them."""
+class _Replanning:
+    """Plans a selection of files again and again, and prints each warning once."""
 
-    def __init__(self, engine: Backend, report: ReportFile | None, several: bool) -> None:
-        self._engine, self._report, self._several = engine, report, several
+    def __init__(self, files: FileSelection) -> None:
+        self._files, self._warned = files, set[str]()
+
+    def __call__(self) -> Sequence[BatchJob]:
+        return self._files.plan(self._warn_once, may_be_empty=True)
+
+    def _warn_once(self, sentence: str) -> None:
+        if sentence not in self._warned:
+            self._warned.add(sentence)
+            warn(sentence)
+
+
+class _Run:
+    """One command's batches: runs them on a backend, prints and reports each outcome, counts them all."""
+
+    def __init__(self, backend: Backend, report: ReportFile | None, several: bool) -> None:
+        self._backend, self._report, self._several = backend, report, several
         self.tally = Tally()
 
-    def batch(self, batch: Sequence[BatchJob]) -> None:
+    def process(self, batch: Sequence[BatchJob]) -> None:
         jobs.clear_output(batch)
-        with progress_bar("enhancing", len(batch)) as bar:
-            outcomes = self._engine.run(batch, lambda job, done: bar.within(done, job))
-            with closing(outcomes):
-                for outcome in outcomes:
-                    if self._report:
-                        self._report.add(outcome)
-                    self.tally.add(outcome)
-                    bar.advance(outcome.job)
-                    for line in format_outcome(outcome, self._several):
-                        bar.say(line, failed=outcome.failed)
+        with (
+            progress_bar("enhancing", len(batch)) as bar,
+            closing(self._backend.run(batch, lambda job, done: bar.within(done, job))) as outcomes,
+        ):
+            for outcome in outcomes:
+                self._add(outcome, bar.say)
+                bar.advance(outcome.job)
+
+    def _add(self, outcome: Outcome, say: Callable[..., None]) -> None:
+        if self._report:
+            self._report.add(outcome)
+        self.tally.add(outcome)
+        for line in format_outcome(outcome, self._several):
+            say(line, failed=outcome.failed)
 
 
 @contextmanager
-def _run(opens_engine: OpensBackend, report: Path | None, several: bool) -> Iterator[_Run]:
-    """A run with its report, and with a summary at its end, even one that somebody asked for."""
-    with opens_engine() as engine:
-        file = ReportFile(report, engine.weights) if report else None
-        run = _Run(engine, file, several)
+def _open_run(backend: OpensBackend, report: Path | None, several: bool) -> Iterator[_Run]:
+    """A run with its report, and with a summary at its end, also where the user interrupts it."""
+    with backend as opened:
+        file = ReportFile(report, opened.weights) if report else None
+        run = _Run(opened, file, several)
         try:
             yield run
         except Interrupted:
@@ -138,44 +107,21 @@ def _run(opens_engine: OpensBackend, report: Path | None, several: bool) -> Iter
                 file.close()
 
 
-class Tally:
-    """Counts what became of pictures."""
-
-    def __init__(self) -> None:
-        self.enhanced = self.skipped = self.failed = 0
-        self._megapixels, self._began = 0.0, time.monotonic()
-
-    def add(self, outcome: Outcome) -> None:
-        self.enhanced += outcome.report is not None
-        self.skipped += outcome.skipped
-        self.failed += outcome.failed
-        if outcome.report:
-            self._megapixels += outcome.report.width * outcome.report.height / 1e6
-
-    def summary(self) -> str:
-        """ "3 enhanced, 1 there already, 1 failed; 36.0 megapixels in 12.0 s, 3.00 a second"."""
-        seconds = max(time.monotonic() - self._began, 1e-3)
-        there = f", {self.skipped} there already (--overwrite replaces them)" if self.skipped else ""
-        failed = f", {self.failed} failed" if self.failed else ""
-        speed = f"; {self._megapixels:.1f} megapixels in {seconds:.1f} s, {self._megapixels / seconds:.2f} a second"
-        return f"{self.enhanced} enhanced{there}{failed}" + (speed if self.enhanced else "")
-
-
 def format_outcome(outcome: Outcome, several: bool = False) -> Iterator[str]:
-    """Lines about what became of a file; of `several`, those that were there already have only their remarks."""
+    """The lines to print for one file; among `several`, files whose output was there already have only remarks."""
     job, report = outcome.job, outcome.report
+    source, target = to_printable(job.source), to_printable(job.target)
     if outcome.error:
         yield f"mirnet: {to_printable(outcome.error)}"
     elif report:
         size = f"{report.width}x{report.height}"
-        source, target = to_printable(job.source), to_printable(job.target)
         yield f"{source} -> {target}  {size}  {report.stops:+.1f} stops  {report.seconds:.2f} s"
     elif not several:
-        yield f"{to_printable(job.target)}: is there already, left alone (--overwrite replaces it)"
+        yield f"{target}: is there already, left alone (--overwrite replaces it)"
     for remark in report.remarks if report else outcome.remarks:
         yield f"  {to_printable(remark)}"
 
 
 def to_printable(text: object) -> str:
-    """On one line and in letters, whatever a file's name holds: a line break in it is shown as \\n."""
+    """Text on one line and in letters, whatever a file's name holds: a line break becomes \\n."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(text))

@@ -1,16 +1,19 @@
-"""`mirnet enhance`: pictures and folders of them, brightened and denoised."""
+"""`mirnet enhance`: photos and folders of photos, brightened and denoised."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mirnet.cli import options
 from mirnet.cli.signals import terminated_like_ctrl_c
 from mirnet.errors import SettingsError
+
+if TYPE_CHECKING:
+    from mirnet.batch.backend import Backend, EnhancerOptions
+    from mirnet.inference.settings import Settings
 
 FAILED = 1
 
@@ -19,7 +22,7 @@ WHERE = "A file, or a folder for several; - is standard output.  [default: NAME.
 
 def enhance(
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="IN...", help="Pictures, and folders of pictures; - is standard input.")
+        list[Path], typer.Argument(metavar="IN...", help="Photos, and folders of photos; - is standard input.")
     ],
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="OUT", help=WHERE)] = None,
     recursive: options.Recursive = False,
@@ -50,12 +53,12 @@ def enhance(
     fast: options.Fast = False,
     threads: options.Threads = None,
 ) -> None:
-    """Brighten and denoise pictures; the originals are never touched."""
-    # before numpy is loaded: threads that wait for one another over thumbnails cost more than the pictures do
+    """Brighten and denoise photos; the originals are never changed."""
+    # before numpy is loaded: its threads cost more time on thumbnails than they save
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from mirnet.batch import object_urls, planning
+    from mirnet.batch.backend import EnhancerOptions
     from mirnet.cli import batch_run, piping
-    from mirnet.inference.enhancer import Enhancer
     from mirnet.inference.settings import Settings, parse_denoise, parse_format
 
     settings = Settings(
@@ -67,49 +70,38 @@ def enhance(
     if jobs < 1:
         raise SettingsError(f"jobs must be at least 1, not {jobs}.")
 
-    def enhancer(progress: Callable[[float], None] = lambda done: None) -> Enhancer:
-        # made last: loading a network takes longer than refusing
-        made = Enhancer(weights, runtime=runtime, device=device, threads=threads, fast=fast, progress=progress)
-        made.check(settings)
-        return made
-
-    @contextmanager
-    def engine() -> Iterator[batch_run.Backend]:
-        if ray is None:
-            yield batch_run.LocalBackend(enhancer(), settings, jobs)
-            return
-        from mirnet.batch import ray_backend
-
-        address = None if ray == options.HERE else ray
-        with ray_backend.open_ray_backend(
-            address,
-            weights,
-            settings,
-            runtime=runtime,
-            device=device,
-            fast=fast,
-            threads=threads,
-            at_once=jobs,
-            say=batch_run.warn,
-        ) as pool:
-            yield pool
-
+    enhancer = EnhancerOptions(weights, runtime, device, fast, threads)
     inputs, output = [object_urls.path_of(path) for path in inputs], output and object_urls.path_of(output)
     beyond = next((path for path in [*inputs, output] if isinstance(path, object_urls.Url)), None)
     if beyond and ray is None:
-        raise SettingsError(f"{beyond}: is no file of this machine; --ray reaches URLs, of one machine or many.")
+        raise SettingsError(f"{beyond}: is not a file of this machine; --ray reaches URLs, with one machine or many.")
     if isinstance(output, object_urls.Url):
-        object_urls.is_folder(output)  # so that what keeps us from it is told once
+        object_urls.is_folder(output)  # what makes it unreachable is then one error, and not one for each file
     with terminated_like_ctrl_c():
         if piping.is_piped(inputs, output):
             if recursive or watch or shard or report or ray:
                 raise SettingsError(
-                    "- stands for one picture, and --recursive, --watch, --shard, --report and --ray for many."
+                    "- stands for one image, and --recursive, --watch, --shard, --report and --ray for many."
                 )
-            piping.pipe(inputs, output, piping.checked(inputs, output, settings), enhancer)
+            piping.pipe(inputs, output, piping.check_pipe(inputs, output, settings), enhancer)
             return
         part = planning.Shard.parse(shard) if shard else None
-        files = batch_run.FileSelection(inputs, output, recursive, settings.format, part)
-        failed = (batch_run.watch if watch else batch_run.enhance)(files, engine, report=report)
+        files = planning.FileSelection(inputs, output, recursive, settings.format, part)
+        backend = make_backend(ray, enhancer, settings, jobs)
+        failed = (batch_run.watch if watch else batch_run.enhance)(files, backend, report=report)
     if failed:
         raise typer.Exit(FAILED)
+
+
+def make_backend(ray: str | None, enhancer: "EnhancerOptions", settings: "Settings",
+                 at_once: int) -> "AbstractContextManager[Backend]":  # fmt: skip
+    """The backend that --ray chooses; it loads and connects only when its context is entered."""
+    from mirnet.batch.backend import LocalBackend
+    from mirnet.cli.batch_run import warn
+
+    if ray is None:
+        return LocalBackend(enhancer, settings, at_once)
+    from mirnet.batch import ray_backend
+
+    address = None if ray == options.HERE else ray
+    return ray_backend.open_ray_backend(address, enhancer, settings, at_once=at_once, warn=warn)

@@ -1,4 +1,4 @@
-"""Options that say how pictures become, for the commands that share them, and how their text is read."""
+"""Options that several commands share; those of one image come from `inference.Settings`, which declares them."""
 
 import re
 from pathlib import Path
@@ -7,61 +7,50 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
-from mirnet.formats import WRITABLE
+from mirnet.inference.settings import describe_setting
 
 HERE = "here"  # what --ray says without an address
 
-Denoise = Annotated[str, typer.Option(help='How much of the denoising is kept: 0 to 1, or "auto".')]
-Strength = Annotated[float, typer.Option(help="0 gives the original, 1 the full effect.")]
-Exposure = Annotated[float, typer.Option(help="Stops brighter or darker than proposed, -4 to +4.")]
-KeepExposure = Annotated[bool, typer.Option("--keep-exposure", help="Start from 0 stops: denoise only.")]
-DenoiseColour = Annotated[
-    float | None, typer.Option(metavar="SHARE", help="The same of colour noise alone, 0 to 1. Default: as --denoise.")
-]
-Mood = Annotated[
-    Literal["day", "night"], typer.Option(help="day takes the proposal whole, night a share of it: a night stays one.")
-]
-Match = Annotated[
-    Path | None,
-    typer.Option(metavar="PHOTO", help="A photo whose mean brightness the result gets, instead of the proposal."),
-]
-Warmth = Annotated[float, typer.Option(help="Stops of red against blue, -2 (colder) to +2 (warmer).")]
-Tile = Annotated[
-    int | None, typer.Option(metavar="PX", help="Side of the tiles of large pictures. Default: the fastest.")
-]
-Clip = Annotated[
-    bool, typer.Option("--clip", help="Take floats outside of [0, 1] for the nearest value within, not for a mistake.")
-]
-Format = Annotated[
-    str | None,
-    typer.Option(help=f"Of the result: {', '.join(WRITABLE)}. Default: the source's, or as OUT's suffix says."),
-]
-Quality = Annotated[int, typer.Option(help="Of JPEG, AVIF and lossy WebP files, 1 to 100.")]
-StripLocation = Annotated[bool, typer.Option("--strip-location", help="Leave out where the picture was taken.")]
-MaxMegapixels = Annotated[float, typer.Option(metavar="MP", help="Refuse larger pictures before they are decoded.")]
-Provenance = Annotated[bool, typer.Option(help="Say in the file's XMP what made it.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace earlier results, never an original.")]
+Denoise = Annotated[str, typer.Option(help=describe_setting("denoise"))]
+Strength = Annotated[float, typer.Option(help=describe_setting("strength"))]
+Exposure = Annotated[float, typer.Option(help=describe_setting("exposure"))]
+KeepExposure = Annotated[bool, typer.Option("--keep-exposure", help=describe_setting("keep_exposure"))]
+DenoiseColour = Annotated[float | None, typer.Option(metavar="SHARE", help=describe_setting("denoise_colour"))]
+Mood = Annotated[Literal["day", "night"], typer.Option(help=describe_setting("mood"))]
+Match = Annotated[Path | None, typer.Option(metavar="PHOTO", help=describe_setting("match"))]
+Warmth = Annotated[float, typer.Option(help=describe_setting("warmth"))]
+Tile = Annotated[int | None, typer.Option(metavar="PX", help=describe_setting("tile"))]
+Clip = Annotated[bool, typer.Option("--clip", help=describe_setting("clip"))]
+Format = Annotated[str | None, typer.Option(help=describe_setting("format"))]
+Quality = Annotated[int, typer.Option(help=describe_setting("quality"))]
+StripLocation = Annotated[bool, typer.Option("--strip-location", help=describe_setting("strip_location"))]
+MaxMegapixels = Annotated[float, typer.Option(metavar="MP", help=describe_setting("max_megapixels"))]
+Provenance = Annotated[bool, typer.Option(help=describe_setting("provenance"))]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help=describe_setting("overwrite"))]
 WeightsOption = Annotated[str, typer.Option(help="The name of installed weights, or a path NAME.onnx.")]
-Device = Annotated[str, typer.Option(help="Where the network runs; `mirnet info` lists what is here.")]
-Recursive = Annotated[bool, typer.Option("-r", "--recursive", help="Folders within folders, too; OUT is built alike.")]
-Watch = Annotated[bool, typer.Option("--watch", help="Go on with what arrives in the folders, until Ctrl-C.")]
+Device = Annotated[str, typer.Option(help="Where the network runs; `mirnet info` lists the devices.")]
+Recursive = Annotated[bool, typer.Option("-r", "--recursive", help="Process subfolders, too; OUT gets the same ones.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Process what arrives in the folders, until Ctrl-C.")]
 ShardOption = Annotated[
     str | None, typer.Option("--shard", metavar="I/N", help="This machine's share: 2/3 is the second of three.")
 ]
-Jobs = Annotated[int, typer.Option("-j", "--jobs", help="Pictures in work at once: one is read while one is rendered.")]
+Jobs = Annotated[int, typer.Option("-j", "--jobs", help="Images processed at once: one is read while one is rendered.")]
 ReportOption = Annotated[
-    Path | None, typer.Option("--report", metavar="FILE", help="A JSON line about each picture is appended to it.")
+    Path | None, typer.Option("--report", metavar="FILE", help="Append a JSON line about each image to this file.")
 ]
 Ray = Annotated[
     str | None,
     typer.Option(
-        "--ray", metavar="[ADDRESS]", help="On all machines of a Ray cluster, host:port or auto; of this one without."
+        "--ray",
+        metavar="[ADDRESS]",
+        help="Use all machines of a Ray cluster: host:port or auto. Without an address, a cluster on this machine.",
     ),
 ]
 Runtime = Annotated[
-    Literal["openvino", "onnxruntime", "torch"], typer.Option(help="What runs the network; the others are extras.")
+    Literal["openvino", "onnxruntime", "torch"],
+    typer.Option(help="What runs the network; onnxruntime and torch are extras."),
 ]
-Fast = Annotated[bool, typer.Option("--fast", help="Compute in bfloat16 or int8, a bit less exactly.")]
+Fast = Annotated[bool, typer.Option("--fast", help="Compute in bfloat16 or int8, slightly less exact.")]
 Threads = Annotated[int | None, typer.Option(help="Processor threads. Default: all cores.")]
 
 

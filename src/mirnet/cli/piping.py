@@ -1,37 +1,38 @@
-"""`mirnet enhance -`: a picture from standard input, or one to standard output, for other programs to go on with."""
+"""`mirnet enhance -`: an image from standard input, or one to standard output, for pipes between programs."""
 
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import typer
 
+from mirnet.batch.backend import EnhancerOptions
 from mirnet.cli.progress import progress_bar
 from mirnet.errors import PictureError, SettingsError
 from mirnet.files import write_whole
 from mirnet.formats import find_format
-from mirnet.inference.enhancer import Enhancer
 from mirnet.inference.settings import Settings
 
 PIPE = Path("-")
 
 
 def is_piped(inputs: list[Path], output: Path | None) -> bool:
-    """Whether - is among the names. A file of that name is reached by a path with its folder's name."""
+    """Whether - is among the paths. A file of that name is reached by a path with its folder's name."""
     return PIPE in inputs or output == PIPE
 
 
-def checked(inputs: list[Path], output: Path | None, settings: Settings) -> Settings:
-    """The settings for a picture that goes through a pipe. Raises SettingsError for what cannot work."""
+def check_pipe(inputs: list[Path], output: Path | None, settings: Settings) -> Settings:
+    """The settings for an image that goes through a pipe. Raises SettingsError for what cannot work."""
     source, target = inputs[0], output or PIPE
     if len(inputs) > 1 or source.is_dir():
-        raise SettingsError("- stands for one picture alone; name one file, or - for standard input.")
+        raise SettingsError("- stands for one image alone; name one file, or - for standard input.")
     if source == PIPE and sys.stdin.isatty():
-        raise SettingsError("Expected a picture on standard input, and this is a terminal: mirnet enhance - < in.jpg")
+        raise SettingsError("Expected an image on standard input, and this is a terminal: mirnet enhance - < in.jpg")
     if target == PIPE:
         if sys.stdout.isatty():
-            raise SettingsError("A picture is nothing for a terminal: mirnet enhance - < in.jpg > out.jpg, or -o FILE.")
+            raise SettingsError(
+                "An image cannot be shown in a terminal: mirnet enhance - < in.jpg > out.jpg, or -o FILE."
+            )
         return settings
     known = find_format(target.suffix)
     if known is None or not known.writable or settings.format not in (None, known.name):
@@ -41,14 +42,14 @@ def checked(inputs: list[Path], output: Path | None, settings: Settings) -> Sett
     return replace(settings, format=known.name)
 
 
-def pipe(inputs: list[Path], output: Path | None, settings: Settings, enhancer: Callable[..., Enhancer]) -> None:
-    """Enhance the one picture, with settings that were `checked`; `enhancer(progress)` makes what does it.
+def pipe(inputs: list[Path], output: Path | None, settings: Settings, enhancer: EnhancerOptions) -> None:
+    """Enhance one image with settings from `check_pipe`; remarks go to standard error.
 
-    What a person should know of it is said on standard error. Raises PictureError, BrokenPipeError.
+    Raises PictureError, BrokenPipeError.
     """
     content = _read(inputs[0])
     with progress_bar("enhancing", 1) as bar:
-        enhanced = enhancer(bar.within).enhance_bytes(content, settings)
+        enhanced = enhancer.make(settings, bar.within).enhance_bytes(content, settings)
     for remark in enhanced.remarks:
         typer.echo(f"mirnet: {remark}", err=True)
     _write(output or PIPE, enhanced.content, settings.overwrite)
@@ -58,7 +59,7 @@ def _read(source: Path) -> bytes:
     if source == PIPE:
         content = sys.stdin.buffer.read()
         if not content:
-            raise PictureError("Expected a picture on standard input, and nothing came.")
+            raise PictureError("Expected an image on standard input, and it was empty.")
         return content
     try:
         return source.read_bytes()

@@ -1,4 +1,4 @@
-"""A progress bar on standard error, for commands that work through pictures."""
+"""A progress bar on standard error, for commands that process images."""
 
 import sys
 from collections.abc import Hashable, Iterator
@@ -9,26 +9,26 @@ import typer
 
 
 class Bar:
-    """A progress bar over several pictures, with progress within each; lines go above it."""
+    """A progress bar over several images, with progress within each; lines are printed above it."""
 
     def __init__(self, progress: Any, task: Any, total: int) -> None:
-        """`progress` of rich, or None where no bar is shown."""
+        """`progress` is rich's, or None where no bar is shown."""
         self._progress, self._task, self._total, self._done = progress, task, total, 0
-        self._within: dict[Hashable, float] = {}  # 0 to 1, of each picture that is in work
+        self._within: dict[Hashable, float] = {}  # 0 to 1, of each image that is being processed
 
-    def within(self, done: float, picture: Hashable = None) -> None:
-        """How much of a picture is done, 0 to 1; of which one, where several are in work. From any thread."""
-        self._within[picture] = done
+    def within(self, done: float, image: Hashable = None) -> None:
+        """Set how much of an image is done, 0 to 1; `image` identifies it among several. Safe from any thread."""
+        self._within[image] = done
         self._show()
 
-    def advance(self, picture: Hashable = None) -> None:
-        """A picture is done."""
-        self._within.pop(picture, None)
+    def advance(self, image: Hashable = None) -> None:
+        """Count an image as done."""
+        self._within.pop(image, None)
         self._done += 1
         self._show()
 
     def say(self, line: str, failed: bool) -> None:
-        """A result goes to standard output as it is, a failure to standard error; nothing is wrapped or cut."""
+        """Print a result to standard output, a failure to standard error, without wrapping or cutting it."""
         if self._progress:
             self._progress.stop()
         typer.echo(line, err=failed)
@@ -43,7 +43,7 @@ class Bar:
 
 @contextmanager
 def progress_bar(what: str, total: int) -> Iterator[Bar]:
-    """A bar on standard error, shown on a terminal only: elsewhere nobody waits for rich to load."""
+    """A bar on standard error, shown on a terminal only, so that other runs need not load rich."""
     if not sys.stderr.isatty():
         yield Bar(None, None, total)
         return

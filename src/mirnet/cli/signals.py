@@ -1,4 +1,4 @@
-"""Being asked to stop: Ctrl-C, and the signal by which systems end what they began."""
+"""Interruption: Ctrl-C, and SIGTERM, by which a system ends a process."""
 
 import signal
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ from typing import NoReturn
 
 
 class Interrupted(BaseException):
-    """Somebody asked to stop. No Exception, so that no library on the way takes it for a failure of its own."""
+    """The user asked to stop. Not an Exception, so that no library takes it for a failure of its own."""
 
 
 def interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    """For `signal.signal`."""
+    """A handler for `signal.signal` that raises Interrupted."""
     raise Interrupted
 
 
