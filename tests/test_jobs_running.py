@@ -223,9 +223,7 @@ def test_what_stands_where_a_result_belongs_is_no_finished_result(work, enhancer
     work[0].target.mkdir(parents=True)
     work[1].target.symlink_to("nowhere")
     first, second = by_name(jobs.run(work[:2], enhancer, Settings()))
-    assert "0.png: expected a free name for a file, and there is a folder or a broken link" in str(
-        first.error
-    )
+    assert "0.png: expected a free name for a file, and there is a folder or a broken link" in str(first.error)
     assert "1.png: expected a free name for a file" in str(second.error)
 
 
