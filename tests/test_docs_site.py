@@ -1,4 +1,4 @@
-"""The docs site builds without a warning, leads nowhere into nothing, and asks no other host for anything."""
+"""The docs site builds without a warning, has no broken link, and loads nothing from other hosts."""
 
 import re
 import subprocess
@@ -21,7 +21,7 @@ IN_STYLES = re.compile(r"""(?:url\(\s*["']?|@import\s+["'])((?:https?:)?//[^"')]
 
 
 def build(configuration: Path, target: Path) -> subprocess.CompletedProcess[str]:
-    """`mkdocs build`, as scripts/docs calls it, but for --strict, which mkdocs.yml says too."""
+    """`mkdocs build`, as scripts/docs calls it, without --strict, which mkdocs.yml has too."""
     command = (sys.executable, "-m", "mkdocs", "build", "--config-file", configuration, "--site-dir", target)
     return subprocess.run(command, capture_output=True, text=True, check=False, env={"NO_MKDOCS_2_WARNING": "true"})
 
@@ -38,7 +38,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass
 class Read(HTMLParser):
-    """What a page loads, where it leads, and the anchors that it has."""
+    """What a page loads, its links, and its anchors."""
 
     html: str
     loads: list[str] = field(default_factory=list)
@@ -63,11 +63,11 @@ class Read(HTMLParser):
 
 
 def pages(site: Path) -> dict[Path, Read]:
-    # 404.html speaks of the root of a host, since it is shown at any address
+    # 404.html has links from the root of a host, since it is served at any path
     return {page: Read(page.read_text()) for page in site.rglob("*.html") if page.name != "404.html"}
 
 
-def leads_nowhere(page: Path, link: str, read: dict[Path, Read]) -> bool:
+def is_broken(page: Path, link: str, read: dict[Path, Read]) -> bool:
     """Whether a link within the site has no file at its end, or no anchor in that file."""
     parts = urlsplit(link)
     if parts.scheme or parts.netloc:
@@ -92,7 +92,7 @@ def test_no_page_loads_anything_from_another_host(site: Path) -> None:
      '<style>@import "https://a.example/x.css"</style>', '<p style="background: url(http://a.example/x.png)">'],
 )  # fmt: skip
 def test_what_loads_from_another_host_is_seen(html: str) -> None:
-    """The twin of the test above."""
+    """Shows that the test above can fail."""
     assert len(Read(html).loads_from_outside()) == 1
 
 
@@ -100,7 +100,7 @@ def test_every_link_of_the_site_has_an_end(site: Path) -> None:
     read = pages(site)
     links = [(page, link) for page in read for link in read[page].leads]
     assert len(links) > 300
-    assert [f"{page.name}: {link}" for page, link in links if leads_nowhere(page, link, read)] == []
+    assert [f"{page.name}: {link}" for page, link in links if is_broken(page, link, read)] == []
 
 
 def test_every_page_of_docs_is_in_the_menu(site: Path, repository: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_link_to_nothing_stops_the_build(repository: Path, tmp_path: Path, tex
 
 
 def test_a_good_page_builds(repository: Path, tmp_path: Path) -> None:
-    """The twin of the test above."""
+    """Shows that the test above can fail."""
     (tmp_path / "program.py").write_text("answer = 42\n")
     done = build_a_page(repository, tmp_path, "[here](#a-page) [outside](../program.py)")
     assert done.returncode == 0, done.stderr

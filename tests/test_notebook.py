@@ -96,7 +96,7 @@ def test_every_cell_runs_without_a_warning(executed: Executed) -> None:
     assert [o.text for o in executed.outputs if o.output_type == "stream" and o.name == "stderr"] == []
 
 
-def test_pictures_are_shown_along_the_way_and_the_graphs_are_kept(executed: Executed) -> None:
+def test_images_are_displayed_and_the_graphs_are_kept(executed: Executed) -> None:
     shown = [output for output in executed.outputs if "image/png" in output.get("data", {})]
     kept = {file.name for file in Path(executed.values["work"]).glob("*.png")}
     assert len(shown) >= 6

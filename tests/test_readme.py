@@ -1,4 +1,4 @@
-"""What README and the pages of docs/ tell people to type exists."""
+"""The commands, options, scripts and paths that README and the pages of docs/ name exist."""
 
 import re
 import shlex
