@@ -117,7 +117,7 @@ def convolutions() -> Callable[[], object]:
 
 def paper() -> tuple[Runtime, int]:
     """32 features, stem 2, 1 RRG of 1 MRB, the paper's resizing, untied: by the same runtime."""
-    from mirnet.export.onnx_export import to_onnx
+    from mirnet.export.onnx_graph import to_onnx
     from mirnet.network import Lite, LiteConfig
 
     built = Lite(LiteConfig(resizing="paper")).eval()

@@ -14,6 +14,7 @@ import torch
 import mirnet
 from mirnet import metrics
 from mirnet.errors import SettingsError, TrainingError
+from mirnet.export import measurement, onnx_graph, weights_card
 from mirnet.export import onnx_export as exporting
 from mirnet.inference import catalog
 from mirnet.inference.catalog import Card
@@ -25,6 +26,7 @@ from mirnet.training.recipes import RECIPES
 from mirnet.training.runs import card as cards
 from mirnet.training.runs.folder import RunFolder, RunPosition
 from mirnet.training.settings import TrainSettings
+from mirnet.training.stored_names import to_stored
 from mirnet.training.validation import Scores
 
 
@@ -45,8 +47,8 @@ def small(seed: int = 0) -> Lite:
 def instantly(monkeypatch, tiny_lite: Path) -> None:
     """Exports of small lite networks take no time: their graph is the one that is there. Cards are made as ever."""
     monkeypatch.setattr(exporting, "to_onnx", lambda network: tiny_lite.read_bytes())
-    monkeypatch.setattr(exporting, "measure_overlap", lambda network: 16)
-    monkeypatch.setattr(exporting, "measure_parity", lambda network, content: 1e-7)
+    monkeypatch.setattr(weights_card, "measure_overlap", lambda network: 16)
+    monkeypatch.setattr(weights_card, "measure_parity", lambda network, content: 1e-7)
 
 
 # The file ------------------------------------------------------------------------------------------------------------
@@ -112,7 +114,7 @@ def test_the_network_is_rebuilt_from_file_and_card(request, which):
 
 def test_equal_weights_give_equal_bytes(tiny_lite):
     """Exported anew from the file itself, which has another path and came another way."""
-    assert exporting.to_onnx(exporting.read_exported(tiny_lite).eval()) == tiny_lite.read_bytes()
+    assert onnx_graph.to_onnx(exporting.read_exported(tiny_lite).eval()) == tiny_lite.read_bytes()
 
 
 @pytest.mark.parametrize("which", ["tiny_lite", "tiny_published"])
@@ -147,13 +149,13 @@ def test_torch_and_openvino_agree_on_odd_sizes(request, which):
 
 def test_a_file_that_differs_from_torch_is_not_exported(tiny_lite):
     with pytest.raises(TrainingError, match=r"differs from torch by .* in OpenVINO, more than 0.0001; nothing was"):
-        exporting.measure_parity(small(seed=1).eval(), tiny_lite.read_bytes())
+        measurement.measure_parity(small(seed=1).eval(), tiny_lite.read_bytes())
 
 
 def test_the_overlap_on_the_card_is_enough_and_no_more_than_that(tiny_lite):
     network, card = exporting.read_exported(tiny_lite).eval(), card_of(tiny_lite)
     assert card.overlap_px % 8 == 0
-    inputs = exporting.example_inputs(network, 160, 160)
+    inputs = measurement.make_example_inputs(network, 160, 160)
     with torch.inference_mode():
         scene = network.measure_scene(*inputs)
         whole = network.render(scene, *inputs)[:, :, 64:96, 64:96]
@@ -274,7 +276,7 @@ def words_in(path: Path) -> dict:
 
 @pytest.mark.usefixtures("instantly")
 def test_a_run_has_its_card_ready_to_export(run, tmp_path):
-    settings = asdict(TrainSettings(recipe=RECIPES["lite"], steps=60, seed=7))
+    settings = to_stored(TrainSettings(recipe=RECIPES["lite"], steps=60, seed=7))
     run.write_about({**run.about(), "settings": settings, "start": {"file": "/home/somebody/a.pth", "sha256": "ef56"}})
     cards.write(run)
     words = words_in(run.path / "card.json")

@@ -1,9 +1,9 @@
-"""Exported weights to int8 weights, by NNCF: half a fast way, for processors without bfloat16.
+"""int8 weights of exported weights, made by NNCF: what `--fast` uses on processors without bfloat16.
 
-NNCF looks at what flows through the network for some pictures, chooses a scale for each stream, and writes the
-roundings into the graph; OpenVINO and ONNX Runtime then multiply 8-bit numbers. Rounded is what enters the large 3x3
-convolutions, seven tenths of the work, but for the last two. With everything rounded `lite` was half as fast again,
-and lost 1.2 dB, 2.9 at the truth's exposure: attention and sums are finer than 8 bits.
+NNCF runs the network on some images, chooses a scale for each activation, and writes the rounding into the graph;
+OpenVINO and ONNX Runtime then multiply 8-bit numbers. Only the inputs of the large 3x3 convolutions are rounded, which
+are seven tenths of the work, and not those of the last two. With everything rounded `lite` was half as fast again but
+lost 1.2 dB, and 2.9 dB at the ground truth's exposure: attention and sums need more than 8 bits.
 """
 
 import hashlib
@@ -18,32 +18,34 @@ import numpy as np
 import onnx
 
 from mirnet import images
-from mirnet.errors import SettingsError, TrainingError
-from mirnet.export.onnx_export import NOT_MEASURED, Exported
-from mirnet.files import write_whole
+from mirnet.errors import SettingsError
+from mirnet.export.onnx_export import Exported, write_exported
+from mirnet.export.weights_card import NOT_MEASURED
 from mirnet.formats import find_format
 from mirnet.inference.catalog import Weights
 from mirnet.inference.enhancer import Enhancer
 from mirnet.inference.runtimes import Floats, Runtime, ShouldStop, open_runtime
 
-SIDE_PX = 256  # of the middles that are looked at
-MOST_PICTURES = 36  # evenly chosen
-LAST = 2  # of the large convolutions, which make the residual: in float32
-LARGE = 32  # channels that enter
+SIDE_PX = 256  # of the crop from the middle of each image
+MOST_IMAGES = 36  # evenly chosen from the folder
+LAST = 2  # large convolutions at the end stay in float32: they make the residual
+LARGE = 32  # input channels of a convolution that counts as large
 LEAST = "least_number"  # the name of a constant in the graph
 
+NetworkInputs = tuple[Floats, Floats | None]  # exposed images (N, 3, H, W), and their stops or None
 
-def quantise(weights: Weights, pictures: Path, target: Path) -> Exported:
-    """Write int8 weights of `weights` and their card, calibrated on the pictures of a folder.
 
-    To be found by `--fast` they are called NAME.int8.onnx and lie beside NAME.onnx. Raises SettingsError where NNCF is
-    missing or the folder has no pictures, PictureError, TrainingError where nothing can be written there.
+def quantise(weights: Weights, folder: Path, target: Path) -> Exported:
+    """Write int8 weights of `weights` and their card to `target`, calibrated on the dark images in `folder`.
+
+    `--fast` finds them as NAME.int8.onnx beside NAME.onnx. Raises SettingsError where NNCF is missing, `target` has
+    another suffix or the folder has no images; PictureError where an image cannot be read; TrainingError where nothing
+    can be written.
     """
     if not target.name.endswith(".int8.onnx"):
         raise SettingsError(f"{target}: expected an output NAME.int8.onnx; its card goes beside it.")
-    files = _chosen(pictures)
-    seen = _seen(weights, files)
-    content = _rounded(weights, seen)
+    files = _choose_images(folder)
+    content = _quantise_graph(weights, _record_inputs(weights, files))
     card = replace(
         weights.card,
         name=target.name.removesuffix(".onnx"),
@@ -53,99 +55,93 @@ def quantise(weights: Weights, pictures: Path, target: Path) -> Exported:
         fast={},
         export={},
         source=f"int8 weights of {weights.card.name} (sha256 {weights.card.sha256}), made by NNCF "
-        f"{_nncf().__version__}, calibrated on {len(files)} pictures",
+        f"{_import_nncf().__version__}, calibrated on {len(files)} pictures",
     )
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(target, content)
-        write_whole(target.with_suffix(".json"), card.to_json().encode())
-    except OSError as error:
-        raise TrainingError(f"{target}: cannot be written ({error.strerror}); choose another place.") from error
-    return Exported(target, card)
+    return write_exported(content, card, target)
 
 
-def _chosen(folder: Path) -> list[Path]:
+def _choose_images(folder: Path) -> list[Path]:
     found = sorted(path for path in folder.rglob("*") if find_format(path.suffix)) if folder.is_dir() else []
     if not found:
-        raise SettingsError(f"{folder}: expected a folder of dark pictures to calibrate with; there are none.")
-    places = np.linspace(0, len(found) - 1, min(MOST_PICTURES, len(found))).round().astype(int)
+        raise SettingsError(f"{folder}: expected a folder of dark images to calibrate with; it has none.")
+    places = np.linspace(0, len(found) - 1, min(MOST_IMAGES, len(found))).round().astype(int)
     return [found[place] for place in dict.fromkeys(places.tolist())]
 
 
-class _Watched:
-    """A runtime that remembers what the restorer was given."""
+class _RecordingRuntime:
+    """A runtime that keeps all inputs of the restorer."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self._runtime, self.seen = runtime, list[tuple[Floats, Floats | None]]()
+        self._runtime, self.inputs = runtime, list[NetworkInputs]()
         self.precision = runtime.precision
 
     def restore(self, image: Floats, stops: Floats | None, scene_vector: Floats | None,
                 should_stop: ShouldStop | None = None) -> tuple[Floats, Floats]:  # fmt: skip
-        self.seen.append((image, stops))
+        self.inputs.append((image, stops))
         return self._runtime.restore(image, stops, scene_vector, should_stop)
 
     def propose(self, thumbnail: Floats) -> Floats:
         return self._runtime.propose(thumbnail)
 
 
-def _seen(weights: Weights, files: Sequence[Path]) -> list[tuple[Floats, Floats | None]]:
-    """What the network gets for the middles of pictures, exposed as the head proposes."""
-    watched = _Watched(open_runtime("openvino", weights))
-    enhancer = Enhancer(weights.path, runtime=watched)
+def _record_inputs(weights: Weights, files: Sequence[Path]) -> list[NetworkInputs]:
+    """The network's inputs for crops from the middle of images, exposed as the exposure head proposes."""
+    runtime = _RecordingRuntime(open_runtime("openvino", weights))
+    enhancer = Enhancer(weights.path, runtime=runtime)
     for file in files:
-        picture = images.read_image(file)
-        top, left = (max(0, (side - SIDE_PX) // 2) for side in picture.shape[:2])
-        enhancer.enhance(np.ascontiguousarray(picture[top : top + SIDE_PX, left : left + SIDE_PX]))
-    return watched.seen
+        image = images.read_image(file)
+        top, left = (max(0, (side - SIDE_PX) // 2) for side in image.shape[:2])
+        enhancer.enhance(np.ascontiguousarray(image[top : top + SIDE_PX, left : left + SIDE_PX]))
+    return runtime.inputs
 
 
-def _rounded(weights: Weights, seen: Sequence[tuple[Floats, Floats | None]]) -> bytes:
-    """The int8 ONNX file."""
-    nncf = _nncf()
+def _quantise_graph(weights: Weights, inputs: Sequence[NetworkInputs]) -> bytes:
+    """The bytes of the int8 ONNX file."""
+    nncf = _import_nncf()
     model = onnx.load_from_string(weights.read_verified())
-    unasked: dict[str, Any] = {
+    unused: dict[str, Any] = {
         "scene": np.zeros(weights.card.scene_size, np.float32), "use_scene": np.array(False),
         "thumbnail": np.zeros((1, 3, 8, 8), np.float32),
     }  # fmt: skip
     names = {value.name for value in model.graph.input}
-    fed = [{"picture": picture, "stops": stops} | unasked for picture, stops in seen]
-    data = nncf.Dataset([{name: value for name, value in each.items() if name in names} for each in fed])
-    exact = nncf.IgnoredScope(names=_exact(model.graph), validate=False)
-    # scales reach to the largest number of all pictures, not to the mean of their largest: no picture is cut off
-    whole = nncf.AdvancedQuantizationParameters(
+    samples = [{"picture": image, "stops": stops} | unused for image, stops in inputs]
+    data = nncf.Dataset([{name: value for name, value in sample.items() if name in names} for sample in samples])
+    exact = nncf.IgnoredScope(names=_find_float32_nodes(model.graph), validate=False)
+    # a scale reaches to the largest number of all images, not to the mean of each image's largest: none is clipped
+    parameters = nncf.AdvancedQuantizationParameters(
         activations_range_estimator_params=nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX
     )
-    rounded = nncf.quantize(
-        model, data, preset=nncf.QuantizationPreset.MIXED, subset_size=len(fed), ignored_scope=exact,
-        advanced_parameters=whole,
+    quantised = nncf.quantize(
+        model, data, preset=nncf.QuantizationPreset.MIXED, subset_size=len(samples), ignored_scope=exact,
+        advanced_parameters=parameters,
     )  # fmt: skip
-    _hold_scales(rounded.graph)
-    content: bytes = rounded.SerializeToString(deterministic=True)
+    _pin_scales(quantised.graph)
+    content: bytes = quantised.SerializeToString(deterministic=True)
     return content
 
 
-def _hold_scales(graph: onnx.GraphProto) -> None:
-    """Put a maximum that changes nothing behind each convolution of which averages or maxima are taken.
+def _pin_scales(graph: onnx.GraphProto) -> None:
+    """Put a maximum that changes nothing behind each convolution whose output is averaged or reduced to a maximum.
 
-    OpenVINO computes such a convolution in whole numbers and moves their scale behind what follows. It loses its way in
-    the attention of a DAU: `lite` then was at 20 to 25 dB to float32 (2026.4.1; ONNX Runtime, which moves nothing, at
-    38 to 54). No scale is moved past a maximum.
+    OpenVINO computes such a convolution in integers and moves their scale behind the operations that follow. In the
+    attention of a DAU the result is wrong: `lite` was then at 20 to 25 dB against float32 (2026.4.1; ONNX Runtime,
+    which moves no scale, at 38 to 54 dB). OpenVINO moves no scale past a maximum.
     """
     reduced = {name for node in graph.node if node.op_type in ("ReduceMean", "ReduceMax") for name in node.input}
-    held = []
+    nodes = []
     for node in graph.node:
-        held.append(node)
+        nodes.append(node)
         name = node.output[0]
         if node.op_type == "Conv" and name in reduced:
             node.output[0] = f"{name}/free"
-            held.append(onnx.helper.make_node("Max", [node.output[0], LEAST], [name], name=f"{node.name}/held"))
+            nodes.append(onnx.helper.make_node("Max", [node.output[0], LEAST], [name], name=f"{node.name}/held"))
     del graph.node[:]
-    graph.node.extend(held)
+    graph.node.extend(nodes)
     graph.initializer.append(onnx.numpy_helper.from_array(np.array(-np.finfo(np.float32).max), LEAST))
 
 
-def _exact(graph: onnx.GraphProto) -> list[str]:
-    """The nodes that stay in float32."""
+def _find_float32_nodes(graph: onnx.GraphProto) -> list[str]:
+    """Names of the nodes that stay in float32, sorted."""
     shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     large = [
         node.name
@@ -159,8 +155,8 @@ def _is_large(shape: tuple[int, ...]) -> bool:  # (out, in, height, width)
     return shape[2:] == (3, 3) and shape[1] >= LARGE
 
 
-def _nncf() -> Any:
-    """The package, without its telemetry. Raises SettingsError where it is missing."""
+def _import_nncf() -> Any:
+    """The package nncf, without its telemetry. Raises SettingsError where it is missing."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         import nncf

@@ -6,7 +6,6 @@ apart, `.card.json` beside it keeps what was filled in the last two times: a pro
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from mirnet.errors import SettingsError
 from mirnet.network import checkpoints
 from mirnet.training.recipes import RECIPES
 from mirnet.training.runs.folder import RunFolder
+from mirnet.training.stored_names import to_stored
 
 WORDS: dict[str, type | tuple[type, ...]] = {  # what no program can know, and as what it stands in JSON
     "data": list, "uses": dict, "known_failures": list, "licence": str, "source": str,
@@ -121,7 +121,7 @@ def _source(about: Mapping[str, Any], place: Mapping[str, Any]) -> str:
 def _recipe(recipe: Mapping[str, Any]) -> str:
     """A recipe in numbers, and by its name where at most its crops and what it is fed were chosen otherwise."""
     apart = {"stages", "feed"}
-    known = {name: json.loads(json.dumps(asdict(ours))) for name, ours in RECIPES.items()}  # lists, as in a file
+    known = {name: to_stored(ours) for name, ours in RECIPES.items()}
     names = [name for name, ours in known.items() if all(recipe.get(key) == ours[key] for key in ours.keys() - apart)]
     rates = dict.fromkeys(f"{recipe[name]:g}" for name in ("learning_rate", "final_learning_rate"))
     crops = ", then ".join(f"{stage['crop_px']} px in batches of {stage['batch']}" for stage in recipe["stages"])
