@@ -43,21 +43,16 @@ def fit_metadata(
     if provenance is not None:
         metadata = replace(metadata, xmp=xmp.add_provenance(original, provenance) or None)
     if target == "jpeg" and metadata.xmp:
-        metadata = replace(metadata, xmp=_choose_packet((metadata.xmp, original), dropped))
+        metadata = replace(metadata, xmp=_choose_packet(metadata.xmp, original, provenance, dropped))
     return replace(metadata, dropped=()), tuple(dict.fromkeys(dropped))
 
 
-def _choose_packet(packets: tuple[bytes | None, ...], dropped: list[str]) -> bytes | None:
-    """The first packet that a JPEG can hold: the source's own XMP is worth more than our provenance."""
-    for packet in packets:
-        try:
-            if packet:
-                jpeg.split_packet(packet)
-                return packet
-        except Damaged:
-            continue
-    dropped.append("its XMP was left behind: it is too long for the segments of a JPEG, and cannot be divided")
-    return None
+def _choose_packet(packet: bytes, original: bytes | None, provenance: str | None, dropped: list[str]) -> bytes | None:
+    """The packet, or else the original one without our provenance, whichever fits a JPEG first; else the provenance."""
+    if short := jpeg.fit_packet(packet) or jpeg.fit_packet(original or b""):
+        return short
+    dropped.append("its XMP was left behind: it is too long for a JPEG; write PNG, WebP, TIFF or AVIF to keep it")
+    return xmp.add_provenance(None, provenance) if provenance is not None else None
 
 
 def _shorten(block: bytes, dropped: list[str]) -> bytes | None:

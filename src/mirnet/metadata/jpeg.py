@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import BinaryIO
 
-from mirnet.metadata import extended_xmp, photoshop
+from mirnet.metadata import photoshop, xmp
 from mirnet.metadata.exif import EXIF_PREFIX
 from mirnet.metadata.file_bytes import Damaged, measure_length, read_bytes, replace_span
 from mirnet.metadata.record import Metadata
 
 SEGMENT_BYTES = 65533  # a segment states its length in 16 bits, and the length counts its own two bytes
 XMP_PREFIX, PHOTOSHOP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0", b"Photoshop 3.0\0"
+_XMP_EXTENSION_PREFIX = b"http://ns.adobe.com/xmp/extension/\0"  # of what did not fit into one segment
+_PACKET_BYTES = SEGMENT_BYTES - len(XMP_PREFIX)
 _ISO_GAIN_MAP = b"urn:iso:std:iso:ts:21496:-1\0"
 _MOST_SEGMENTS = 2000  # a profile may take 255, XMP as many as it needs
 _MM_PER_INCH = 25.4
@@ -22,6 +24,7 @@ _REWRITTEN = (b"JFIF\0", b"ICC_PROFILE\0", b"Adobe\0", b"JFXX\0", b"MPF\0", b"Du
 
 GAIN_MAP = "its gain map (Ultra HDR) was left out, since it belongs to the darker image"
 MOTION = "its motion photo's film was left out, since it no longer fits the brighter image"
+XMP_EXTENSION = "the extension of its XMP was left out: of XMP longer than 64 kB only the main part is kept"
 CREDENTIALS = "its Content Credentials (C2PA) were left out, since they vouch for the image as it was"
 FORMER = "further images in the file (previews, or the image before a filter) were left out: they show the old one"
 
@@ -47,9 +50,7 @@ def _iter_segments(stream: BinaryIO) -> Iterator[tuple[int, bytes, int]]:
 
 def read(stream: BinaryIO) -> Metadata:
     """Reads the metadata of a JPEG; what is damaged or cannot be used elsewhere is named in `dropped`."""
-    parts: dict[bytes, list[bytes]] = {
-        prefix: [] for prefix in (EXIF_PREFIX, XMP_PREFIX, extended_xmp.EXTENSION_PREFIX, PHOTOSHOP_PREFIX)
-    }
+    parts: dict[bytes, list[bytes]] = {prefix: [] for prefix in (EXIF_PREFIX, XMP_PREFIX, PHOTOSHOP_PREFIX)}
     metadata, others, dropped, end = Metadata(), [], [], 2
     try:
         for marker, data, end in _iter_segments(stream):  # noqa: B007 (it is used behind the loop)
@@ -62,6 +63,8 @@ def read(stream: BinaryIO) -> Metadata:
                 metadata = replace(metadata, comments=(*metadata.comments, data))
             elif marker == 0xE2 and data.startswith(_ISO_GAIN_MAP):
                 dropped.append(GAIN_MAP)
+            elif marker == 0xE1 and data.startswith(_XMP_EXTENSION_PREFIX):
+                dropped.append(XMP_EXTENSION)
             elif marker == 0xEB and data.startswith(b"JP"):
                 dropped.append(CREDENTIALS)
             elif 0xE0 <= marker <= 0xEF and not data.startswith(_REWRITTEN):
@@ -73,7 +76,7 @@ def read(stream: BinaryIO) -> Metadata:
         names = list(dict.fromkeys(others))
         named = ", ".join([*names[:6], "…"] if len(names) > 6 else names)
         dropped.append(f"its segments {named} were left behind, since only their maker knows them")
-    packet = _join_packet(parts[XMP_PREFIX], parts[extended_xmp.EXTENSION_PREFIX], dropped)
+    packet = parts[XMP_PREFIX][0] if parts[XMP_PREFIX] else None
     resources = _join_resources(parts[PHOTOSHOP_PREFIX], dropped)
     return replace(metadata, exif=_join_exif(parts[EXIF_PREFIX]), xmp=packet, photoshop=resources,
                    dropped=tuple(dict.fromkeys(dropped)))  # fmt: skip
@@ -98,34 +101,6 @@ def _join_exif(parts: list[bytes]) -> bytes | None:
     """A long block continues in further segments; a segment that begins a block anew is a copy that a program left."""
     first, *further = parts or [b""]
     return b"".join([first, *(part for part in further if part[:4] not in (b"II*\0", b"MM\0*"))]) or None
-
-
-def _join_packet(packets: list[bytes], extensions: list[bytes], dropped: list[str]) -> bytes | None:
-    """The XMP packet with its extension."""
-    packet = packets[0] if packets else None
-    if packet and extensions:
-        try:
-            return extended_xmp.join_extension(packet, _join_extension(packet, extensions))
-        except Damaged:
-            dropped.append("the extension of its XMP is damaged and was left out")
-    return packet
-
-
-def _join_extension(packet: bytes, parts: list[bytes]) -> bytes:
-    """The extension that a packet names, from its segments."""
-    mine = [part for part in parts if len(part) >= 40 and part[:32] in packet]
-    if not mine:
-        raise Damaged("no extension of that name")
-    (length,) = struct.unpack_from(">L", mine[0], 32)
-    if length > sum(len(part) - 40 for part in mine):
-        raise Damaged("an extension that is cut short")
-    whole = bytearray(length)
-    for part in mine:
-        (offset,) = struct.unpack_from(">L", part, 36)
-        if offset + len(part) - 40 > length:
-            raise Damaged("an extension longer than it states")
-        whole[offset : offset + len(part) - 40] = part[40:]
-    return bytes(whole)
 
 
 def _join_resources(parts: list[bytes], dropped: list[str]) -> bytes | None:
@@ -189,9 +164,11 @@ def fits_exif(exif: bytes) -> bool:
     return len(EXIF_PREFIX) + len(exif) <= SEGMENT_BYTES
 
 
-def split_packet(packet: bytes) -> tuple[bytes, bytes | None]:
-    """XMP as JPEG holds it: a packet and perhaps an extension. Raises Damaged where it cannot be divided."""
-    return extended_xmp.split_packet(packet, SEGMENT_BYTES - len(XMP_PREFIX))
+def fit_packet(packet: bytes) -> bytes | None:
+    """Returns an XMP packet that fits into one segment, if need be without its padding; None where it is too long."""
+    if len(packet) > _PACKET_BYTES:
+        packet = xmp.remove_padding(packet)
+    return packet if len(packet) <= _PACKET_BYTES else None
 
 
 def _make_segment(marker: int, data: bytes) -> bytes:
@@ -216,9 +193,7 @@ def insert(file: BinaryIO, metadata: Metadata) -> None:
     if metadata.exif:
         segments.append(_make_segment(0xE1, EXIF_PREFIX + metadata.exif))
     if metadata.xmp:
-        main, extension = split_packet(metadata.xmp)
-        segments.append(_make_segment(0xE1, XMP_PREFIX + main))
-        segments += [_make_segment(0xE1, part) for part in extended_xmp.divide_extension(extension or b"")]
+        segments.append(_make_segment(0xE1, XMP_PREFIX + metadata.xmp))
     resources, size = metadata.photoshop or b"", SEGMENT_BYTES - len(PHOTOSHOP_PREFIX)
     parts = [resources[start : start + size] for start in range(0, len(resources), size)]
     segments += [_make_segment(0xED, PHOTOSHOP_PREFIX + part) for part in parts]

@@ -20,6 +20,7 @@ HDR_GAIN_MAP = "http://ns.adobe.com/hdr-gain-map/1.0/"
 APPLE_GAIN_MAP = "http://ns.apple.com/HDRGainMap/1.0/"
 CONTAINER = "http://ns.google.com/photos/1.0/container/"
 CAMERA = "http://ns.google.com/photos/1.0/camera/"
+XMP_NOTE = "http://ns.adobe.com/xmp/note/"
 IMAGE = "http://ns.google.com/photos/1.0/image/"
 LARGEST_PACKET_BYTES = 32 << 20
 MOST_MARKS = 200_000  # of brackets and quotes
@@ -212,6 +213,7 @@ def insert_in_rdf(packet: bytes, rdf: Element, content: bytes) -> bytes:
 
 def remove_padding(xmp: bytes) -> bytes:
     """Returns a packet without the white space at its end, which programs leave for later edits in place."""
+    xmp = xmp.rstrip(b"\0")
     before, mark, after = xmp.rpartition(b"<?xpacket end")
     return before.rstrip() + mark + after if mark else xmp
 
@@ -254,7 +256,12 @@ def is_former_image(namespace: str, name: str) -> bool:
     return (namespace, name) in ((XMP_BASIC, "Thumbnails"), (IMAGE, "Data"), (IMAGE, "Mime"))
 
 
+def is_extension_note(namespace: str, name: str) -> bool:
+    """Whether a property names the extension of a packet that is too long for a segment of a JPEG."""
+    return (namespace, name) == (XMP_NOTE, "HasExtendedXMP")
+
+
 def is_stale(namespace: str, name: str) -> bool:
-    """Whether a property holds for the old image alone."""
-    tests = (is_gain_map, is_motion, is_container, is_former_image)
+    """Whether a property holds for the old file alone."""
+    tests = (is_gain_map, is_motion, is_container, is_former_image, is_extension_note)
     return any(test(namespace, name) for test in tests)
