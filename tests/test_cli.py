@@ -281,7 +281,7 @@ def test_a_bad_file_is_a_line_on_standard_error_and_the_others_go_on(command, we
     done = command("enhance", photo.parent, "-o", tmp_path / "out", "--weights", weights)
     assert (done.code, len(done.out.splitlines())) == (1, 3)
     assert done.out.splitlines()[-1].startswith("2 enhanced, 1 failed; ")
-    assert done.err.startswith(f"mirnet: {bad}: expected a ")
+    assert done.err.startswith(f"mirnet: {bad}: expected a")
     assert len(done.err.splitlines()) == 1
     assert names(tmp_path / "out") == ["a.jpg", "c.jpg"]
     assert bad.read_bytes() == before

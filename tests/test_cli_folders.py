@@ -186,6 +186,7 @@ def test_what_is_to_be_known_of_a_piped_picture_is_said_beside_it(pipe):
     done, result = pipe(pillow_bytes(noise(), "gif"), "-")
     assert images.open_image(result).header.format == "png"
     said = ["its palette became RGB", "GIF is not written: the result is a PNG image"]
+    said += ["comments in the file, if it has any, are not kept"]
     assert done.err.splitlines() == [f"mirnet: {remark}" for remark in said]
 
 

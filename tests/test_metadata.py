@@ -349,13 +349,6 @@ def test_comments_and_png_texts_become_each_other():
     assert PIL.Image.open(io.BytesIO(back)).info["comment"] == "Grüße".encode()
 
 
-def test_gif_and_ppm_comments_are_read():
-    stream = io.BytesIO()
-    PIL.Image.new("P", (4, 4)).save(stream, "gif", comment=b"by hand")
-    assert read(stream.getvalue(), "gif").comments == (b"by hand",)
-    assert read(b"P6\n# by hand\n2 1\n255\n" + bytes(6), "ppm").comments == (b"by hand",)
-
-
 def test_png_texts_stay_in_a_png_and_reach_exiftool(tmp_path, require_tool):
     texts = (Text(b"tEXt", b"Author\0J\xfcrgen"), Text(b"zTXt", b"Comment\0\0" + zlib.compress(b"long")),
              Text(b"iTXt", b"Title\0\0\0de\0\0" + "Hütte".encode()))  # fmt: skip
@@ -495,12 +488,6 @@ def test_entities_are_not_looked_at():
     )
     assert xmp.add_provenance(trap, "mirnet") == trap
     assert metadata.fit_metadata(Metadata(xmp=trap), "png", "png", size=(1, 1), strip_location=True)[0].xmp is None
-
-
-def test_a_gif_gives_its_xmp():
-    trailer = b"\1" + bytes(range(255, -1, -1)) + b"\0"
-    data = b"GIF89a" + bytes(7) + b"\x21\xff\x0bXMP DataXMP" + packet(TITLE) + trailer + b";"
-    assert read(data, "gif").xmp == packet(TITLE)
 
 
 def test_photoshops_block_of_more_than_64_kb_takes_more_than_one_segment():
@@ -780,15 +767,13 @@ def mutated(data: bytes, draw: random.Random) -> bytes:
     return bytes(changed)
 
 
-@pytest.mark.parametrize("format", [*FORMATS, "dng", "ultra", "gif"])
+@pytest.mark.parametrize("format", [*FORMATS, "dng", "ultra"])
 def test_no_lie_in_a_file_is_more_than_a_loss(format):
     draw = random.Random(format)
     if format == "dng":
         data, source = raw_like(format), "raw"
     elif format == "ultra":
         data, source = jpeg_with(xmp_segment(TITLE, ULTRA_HDR), (0xE1, b"Exif\0\0" + camera_exif())), "jpeg"
-    elif format == "gif":
-        data, source = b"GIF89a" + bytes(7) + b"\x21\xfe\x05hello\0" * 9 + b";", "gif"
     else:
         data, source = written(format, full()), format
     bare = {target: encoded(target) for target in FORMATS}

@@ -107,7 +107,7 @@ def test_what_cannot_work_is_a_problem_with_a_sentence(client) -> None:
         (post(), 422, "settings", "Expected a picture"),
         (post(files={"match": PNG}), 422, "settings", "part `file`"),
         (post(content=b"", headers={"Content-Type": "image/png"}), 422, "picture", "empty"),
-        (post(content=PNG[:200]), 422, "picture", "The picture: "),
+        (post(content=PNG[:200]), 422, "picture", "The image: "),
         (post(content=tiff_bytes(np.full((4, 4), 2, np.float32))), 422, "picture", "within with clip "),
         (post(content=b"no picture at all"), 415, "unknown-format", "content is none of these"),
         (post(json={"file": "x"}), 415, "media-type", "application/json"),

@@ -5,7 +5,7 @@ array is the case of one band. Rows are in the order in which the file stores th
 turn an array between that order and the upright image.
 """
 
-from mirnet.images.image import Header, Image, upright_size
+from mirnet.images.image import UNNAMED, Header, Image, upright_size
 from mirnet.images.libvips import versions
 from mirnet.images.orientation import Pixels, turn_as_stored, turn_upright
 from mirnet.images.reader import open_image, read_image
@@ -14,6 +14,7 @@ from mirnet.images.writer import copy_file, encode_image, refuse_unwritable, sav
 from mirnet.metadata import Metadata
 
 __all__ = [
+    "UNNAMED",
     "Header",
     "Image",
     "Metadata",

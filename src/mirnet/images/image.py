@@ -19,6 +19,7 @@ from mirnet.metadata import Metadata
 STREAMED_BYTES = 2.6  # of memory a pixel: at the usual limit of 500 megapixels no image then takes more than 1.3 GB
 LONGEST_SIDE_PX = 1_000_000  # as in libpng; a side of a pixel costs the network as much as one of eight
 Decode = Callable[[int], Iterable[Pixels]]  # decodes an image in bands of so many rows, as its library gives them
+UNNAMED = "the image given as bytes"  # the name, in messages, of an image that comes from no file
 DTYPES: dict[int, Any] = {8: np.uint8, 16: np.uint16, 32: np.float32}  # of a value, by its depth
 
 

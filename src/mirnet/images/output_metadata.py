@@ -35,6 +35,8 @@ def _describe_changes(image: Image, format: str) -> Iterator[str]:
     header, target = image.header, FORMATS[format]
     if not FORMATS[header.format].writable:
         yield f"{FORMATS[header.format].title} is not written: the result is a {target.title} image"
+    if header.format in ("gif", "ppm"):
+        yield "comments in the file, if it has any, are not kept"
     if format == "jpeg" and header.channels in (2, 4):
         yield "JPEG holds no transparency: the image is laid on white"
     before, after = image.bits, choose_bits(format, header.depth, image.bits)

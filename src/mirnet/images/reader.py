@@ -11,7 +11,7 @@ from mirnet.errors import PictureError, UnknownFormat
 from mirnet.formats import FORMATS, find_format
 from mirnet.images import libvips_reader
 from mirnet.images.file_format import detect_format
-from mirnet.images.image import File, Image
+from mirnet.images.image import UNNAMED, File, Image
 from mirnet.images.libvips import describe_unreadable
 from mirnet.images.orientation import Pixels, turn_upright
 
@@ -25,7 +25,7 @@ def open_image(source: Path | bytes, *, max_megapixels: float = 500.0, clip: boo
     within. Raises PictureError, with the file's name, for a file that is missing, empty, damaged or not supported,
     UnknownFormat for one that is no image, TooManyPixels for one larger than `max_megapixels`.
     """
-    name = "the image given as bytes" if isinstance(source, bytes) else str(source)
+    name = UNNAMED if isinstance(source, bytes) else str(source)
     if isinstance(source, Path) and source.exists() and not source.is_file():
         kind = "folder" if source.is_dir() else "device or pipe"
         raise PictureError(f"{name}: expected an image, but this is a {kind}; name a file")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import BinaryIO
 
-from mirnet.metadata import bmff, bmff_items, exif, gif, jpeg, png, raw, tiff, webp, xmp
+from mirnet.metadata import bmff, bmff_items, exif, jpeg, png, raw, tiff, webp, xmp
 from mirnet.metadata.file_bytes import Damaged
 from mirnet.metadata.record import Metadata
 
@@ -15,8 +15,6 @@ _READERS: dict[str, Callable[[BinaryIO], Metadata]] = {
     "tiff": tiff.read,
     "avif": bmff.read,
     "heic": bmff.read,
-    "gif": gif.read,
-    "ppm": gif.read_ppm,
 }
 _WRITERS: dict[str, Callable[[BinaryIO, Metadata], None]] = {
     "jpeg": jpeg.insert,

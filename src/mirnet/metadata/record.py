@@ -25,7 +25,7 @@ class Metadata:
     photoshop: bytes | None = None  # Photoshop's resources (8BIM), the IPTC record among them
     pixels_per_mm: tuple[float, float] | None = None  # across and down
     resolution_unit: str = "in"  # or "cm"; "" where only the shape of a pixel is known, not its size
-    comments: tuple[bytes, ...] = ()  # of a JPEG or GIF, in an encoding that the file does not state
+    comments: tuple[bytes, ...] = ()  # of a JPEG, in an encoding that the file does not state
     texts: tuple[Text, ...] = ()
     lossless: bool = False  # whether a WebP or AVIF file is compressed without loss
     dropped: tuple[str, ...] = ()  # remarks about metadata that no output file gets

@@ -17,10 +17,10 @@ from mirnet.errors import (
     UnknownFormat,
     WeightsError,
 )
+from mirnet.images import UNNAMED
 from mirnet.service.work_queue import QueueFull, ShuttingDown, TimedOut
 
 MEDIA_TYPE = "application/problem+json"
-UNNAMED = "the picture given as bytes"  # what the sentences call a picture that has no name
 _FLAG = re.compile(r"--([a-z][a-z-]*[a-z])")  # of the command line; our options are called as the fields of Settings
 TELL_TO_WAIT_SECONDS = 10  # where nobody knows better
 
@@ -105,7 +105,7 @@ def of_error(error: BaseException) -> Problem:
 
 def _sentence(error: BaseException) -> str:
     """What the command line says, with the names that things have here; --max-megapixels is the service's own too."""
-    told = f"{error}".replace(UNNAMED, "the picture")
+    told = f"{error}".replace(UNNAMED, "the image")
     if not isinstance(error, TooManyPixels):
         told = _FLAG.sub(lambda found: found[1].replace("-", "_"), told)
     return told[:1].upper() + told[1:]
