@@ -56,7 +56,7 @@ class SecondPass:
         """Bands of the enhanced image, of the source's channels and dtype, from top to bottom.
 
         `progress` is called with 0 to 1, with 1 after the last band was taken. Raises Cancelled once `should_stop()` is
-        true, also after the last band: whoever writes the bands completes no file before the iterator has ended.
+        true, also after the last band: a writer of the bands completes no file before the iterator has ended.
         """
         progress(0.0)
         if self.settings.strength == 0:
