@@ -5,9 +5,9 @@ import re
 from dataclasses import replace
 
 from mirnet.formats import FORMATS
-from mirnet.metadata import exif, jpeg, photoshop, png, tiff, xmp
+from mirnet.metadata import exif, jpeg, photoshop, tiff, xmp
 from mirnet.metadata.file_bytes import Damaged
-from mirnet.metadata.record import Metadata, Text
+from mirnet.metadata.record import Metadata
 
 _LOCATION_KEYWORD = re.compile(r"gps|location|latitude|longitude|geotag|\bcity\b|\bcountry\b", re.IGNORECASE)
 _HOLDS_PHOTOSHOP = ("jpeg", "tiff")
@@ -83,12 +83,14 @@ def _convert(metadata: Metadata, target: str, size: tuple[int, int], orientation
         dropped.append(f"its resolution was left behind: {title} has no place for it")
     if metadata.photoshop and target not in _HOLDS_PHOTOSHOP:
         dropped.append(f"its {_name_resources(metadata.photoshop)} was left behind: {title} has no place for it")
-    metadata = _convert_texts(metadata, target, dropped)
+    dropped += _describe_texts(metadata, target)
     return replace(
         metadata,
         exif=block,
         xmp=xmp.set_upright(metadata.xmp) if metadata.xmp else None,
         pixels_per_mm=resolution,
+        comments=(),
+        texts=(),
         photoshop=metadata.photoshop if target in _HOLDS_PHOTOSHOP else None,
     )
 
@@ -100,32 +102,16 @@ def _name_resources(block: bytes) -> str:
         return "Photoshop block"
 
 
-def _convert_texts(metadata: Metadata, target: str, dropped: list[str]) -> Metadata:
-    """Converts JPEG's comments and PNG's texts with the keyword Comment into each other; other formats hold neither."""
+def _describe_texts(metadata: Metadata, target: str) -> list[str]:
+    """Remarks about JPEG's comments and PNG's texts, which no other format holds."""
     title = FORMATS[target].title
-    if target == "png":
-        comments = tuple(Text(b"iTXt", b"Comment\0\0\0\0\0" + _to_utf8(comment)) for comment in metadata.comments)
-        return replace(metadata, comments=(), texts=(*metadata.texts, *comments))
-    convertible = [text for text in metadata.texts if target == "jpeg" and text.keyword == "Comment"]
-    others = [text.keyword for text in metadata.texts if text not in convertible]
-    if others:
-        named = ", ".join(dict.fromkeys(others[:10]))
+    dropped = []
+    if metadata.texts:
+        named = ", ".join(dict.fromkeys(text.keyword for text in metadata.texts[:10]))
         dropped.append(f"its texts ({named}) were left behind: {title} has no place for them")
-    if metadata.comments and target != "jpeg":
+    if metadata.comments:
         dropped.append(f"its comment was left behind: {title} has no place for it")
-    kept = (*metadata.comments, *(png.decode_text(text) for text in convertible))
-    if any(len(comment) > jpeg.SEGMENT_BYTES for comment in kept):
-        dropped.append("its comment was cut to the 64 kB that a JPEG has for it")
-    kept = tuple(comment[: jpeg.SEGMENT_BYTES] for comment in kept)
-    return replace(metadata, comments=kept if target == "jpeg" else (), texts=())
-
-
-def _to_utf8(comment: bytes) -> bytes:
-    comment = comment.rstrip(b"\0").replace(b"\0", b" ")
-    try:
-        return comment.decode().encode()
-    except UnicodeDecodeError:
-        return comment.decode("latin-1").encode()
+    return dropped
 
 
 # Location ------------------------------------------------------------------------------------------------------------

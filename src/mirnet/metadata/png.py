@@ -123,7 +123,7 @@ def _unpack(data: bytes) -> bytes:
 
 
 def _add_raw_profile(metadata: Metadata, kind: bytes, text: bytes) -> tuple[Metadata, str | None]:
-    """Reads what ImageMagick wrote in hexadecimal before PNG had chunks for it."""
+    """Reads what ImageMagick and Exiv2 (GIMP, digiKam, darktable) write in hexadecimal, in place of the chunk eXIf."""
     lines = text.split(b"\n", 3)  # an empty line, the name, the length, the data
     data = bytes.fromhex(re.sub(rb"\s+", b"", lines[-1]).decode("ascii")) if len(lines) == 4 else b""
     if kind in (b"exif", b"APP1", b"app1") and data.startswith(EXIF_PREFIX):
