@@ -16,7 +16,7 @@ import pytest
 from sample_pictures import FORMATS, WAYS, XMP, again, exif, icc, noise, photo, pillow_bytes, smooth, with_thumbnail
 
 from mirnet import images, metadata
-from mirnet.images import output_metadata
+from mirnet.images import libvips_reader, output_metadata
 
 
 @pytest.fixture
@@ -248,3 +248,20 @@ def test_the_size_in_the_exif_is_that_of_the_turned_picture():
     written = again(pillow_bytes(smooth(), "jpeg", exif=tags.tobytes()), format="png")
     shot = PIL.Image.open(io.BytesIO(written)).getexif().get_ifd(0x8769)
     assert (shot[0xA002], shot[0xA003]) == (48, 64)
+
+
+def test_metadata_are_read_once_and_only_where_they_are_used(monkeypatch):
+    reads = []
+
+    def read_metadata(stream, format):
+        reads.append(format)
+        return metadata.read_metadata(stream, format)
+
+    monkeypatch.setattr(libvips_reader, "read_metadata", read_metadata)
+    assert images.read_image(photo("jpeg")).size > 0
+    image = images.open_image(photo("jpeg"))
+    assert image.header.orientation == 6
+    assert reads == []
+    assert image.metadata.icc == icc()
+    images.encode_image(image.bands(9), image, format="png")
+    assert reads == ["jpeg"]
