@@ -230,7 +230,7 @@ def test_exif_of_more_than_64_kb_leaves_only_the_makers_notes_behind_in_jpeg():
     about = Metadata(exif=tags.tobytes().removeprefix(b"Exif\0\0"))
     data, remarks = sent(about, "png", "jpeg")
     assert PIL.Image.open(io.BytesIO(data)).getexif().get_ifd(0x8769) == {0xA434: "A lens"}
-    assert "maker's own notes were left behind" in " ".join(remarks)
+    assert "maker's own notes were dropped" in " ".join(remarks)
     assert sent(about, "png", "png")[1] == ()
 
 
@@ -285,7 +285,7 @@ def test_private_tags_of_a_tiff_are_named():
         info[tag] = b"secret of a program"
     PIL.Image.new("RGB", (8, 8)).save(stream, "tiff", tiffinfo=info)
     assert read(stream.getvalue(), "tiff").dropped == (
-        "left behind, since it might not fit the new image: Photoshop's layers, 2 private tags (65001, 65002)",
+        "dropped, since it might not fit the new image: Photoshop's layers, 2 private tags (65001, 65002)",
     )
 
 
@@ -298,7 +298,7 @@ def test_a_damaged_tag_is_named_and_its_neighbours_stay():
     block = tiff_block({271: (2, b"Acme Works\0"), 305: (2, b"A program\0"), 315: (2, b"Somebody\0")})
     place = block.index(struct.pack("<HHL", 305, 2, 10)) + 8
     about = read(block[:place] + b"\xff\xff\xff\x7f" + block[place + 4 :], "tiff")
-    assert about.dropped == ("the tags 305 are damaged and were left out",)
+    assert about.dropped == ("the tags 305 are damaged and were dropped",)
     assert about.exif is not None
     assert b"Acme Works" in about.exif
     assert b"Somebody" in about.exif
@@ -374,9 +374,9 @@ def test_chunks_that_only_their_program_knows_are_named():
     data = encoded("png")
     extra = b"".join(struct.pack(">L", 0) + kind + struct.pack(">L", zlib.crc32(kind)) for kind in (b"tIME", b"prVt"))
     left = read(data[:33] + extra + data[33:], "png").dropped
-    assert left == ("left behind, since it would not fit the new file: the time of the last change, the chunk prVt",)
+    assert left == ("dropped, since it would not fit the new file: the time of the last change, the chunk prVt",)
     left = read(jpeg_with((0xE4, b"Maker's own")), "jpeg").dropped
-    assert left == ("its segments APP4 (Maker's own) were left behind, since only their maker knows them",)
+    assert left == ("its segments APP4 (Maker's own) were dropped, since only their maker knows them",)
 
 
 # Where it was taken --------------------------------------------------------------------------------------------------
@@ -417,7 +417,7 @@ def test_no_byte_of_the_place_is_left_in_the_block_and_none_moves():
 def test_notes_of_makers_who_may_state_the_place_go_and_are_named():
     data, remarks = sent(full(exif=camera_exif("NIKON CORPORATION")), "jpeg", "jpeg", strip_location=True)
     assert b"Firmware" not in data
-    assert remarks == ("the camera maker's own notes were left out with the location, which they may state too",)
+    assert remarks == ("the camera maker's own notes were dropped with the location, which they may state too",)
     assert PIL.Image.open(io.BytesIO(data)).getexif().get_ifd(0x8769)[0xA434] == "EF35mm f/2"
 
 
@@ -533,7 +533,7 @@ def xmp_segment(*descriptions: str) -> tuple[int, bytes]:
         (jpeg_with(xmp_segment(TITLE), (0xEB, b"JP\0\1\0\0\0\1jumb")), (CREDENTIALS,)),
         (jpeg_with(xmp_segment(TITLE), behind=bytes(5000)), ()),
         (jpeg_with(xmp_segment(TITLE), behind=b"what is this?"),
-         ("13 bytes behind the end of the image were left out, which only their maker can read",)),
+         ("13 bytes behind the end of the image were dropped, which only their maker can read",)),
     ],
 )  # fmt: skip
 def test_what_belongs_to_the_old_picture_goes_and_is_named(data, sentences):
@@ -746,7 +746,7 @@ def test_a_text_that_unpacks_without_end_is_left_out():
     metadata.insert_metadata(file, "png", Metadata(texts=(Text(b"zTXt", b"Raw profile type exif\0\0" + bomb),)))
     about = read(file.getvalue(), "png")
     assert about.texts == ()
-    assert about.dropped == ("its text 'Raw profile type exif' is damaged and was left out",)
+    assert about.dropped == ("its text 'Raw profile type exif' is damaged and was dropped",)
 
 
 def mutated(data: bytes, draw: random.Random) -> bytes:

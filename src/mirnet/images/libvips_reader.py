@@ -158,7 +158,7 @@ def _describe_changes(image: Any, format: str) -> tuple[str, ...]:
     pages = _get_field(image, "n-pages") or 1
     if pages > 1:
         which = {"tiff": f"the first of its {pages} pages", "avif": f"the main one of its {pages} images"}
-        remarks.append(f"{which.get(format, f'the first of its {pages} frames')} is taken, the others are left behind")
+        remarks.append(f"{which.get(format, f'the first of its {pages} frames')} is taken, the others are dropped")
     alpha = " and transparency" if image.bands in (2, 4) else ""
     if _get_field(image, "palette"):
         remarks.append(f"its palette became RGB{alpha}")

@@ -17,8 +17,8 @@ from mirnet.metadata.record import Metadata
 _MOST_BOXES = 10_000
 XMP_TYPE = b"application/rdf+xml"
 _GAIN_MAPS = (b"hdrgainmap", b"gainmap")  # in the names of auxiliary images
-_DEPTH = "its depth map was left out, as the new file has one image only"
-_FURTHER = "further images in the file (previews, mattes, bursts) were left out"
+_DEPTH = "its depth map was dropped, as the new file has one image only"
+_FURTHER = "further images in the file (previews, mattes, bursts) were dropped"
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def read(stream: BinaryIO) -> Metadata:
         try:
             data = _read_content(stream, found, item)
         except Damaged:
-            dropped.append(f"its {name} is damaged and was left out")
+            dropped.append(f"its {name} is damaged and was dropped")
             continue
         if name == "XMP":
             metadata = replace(metadata, xmp=metadata.xmp or data)

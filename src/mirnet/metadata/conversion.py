@@ -51,7 +51,7 @@ def _choose_packet(packet: bytes, original: bytes | None, provenance: str | None
     """The packet, or else the original one without our provenance, whichever fits a JPEG first; else the provenance."""
     if short := jpeg.fit_packet(packet) or jpeg.fit_packet(original or b""):
         return short
-    dropped.append("its XMP was left behind: it is too long for a JPEG; write PNG, WebP, TIFF or AVIF to keep it")
+    dropped.append("its XMP was dropped: it is too long for a JPEG; write PNG, WebP, TIFF or AVIF to keep it")
     return xmp.add_provenance(None, provenance) if provenance is not None else None
 
 
@@ -62,9 +62,9 @@ def _shorten(block: bytes, dropped: list[str]) -> bytes | None:
     except Damaged:
         short = None
     if short and jpeg.fits_exif(short):
-        dropped.append("the camera maker's own notes were left behind: with them the EXIF is too long for a JPEG")
+        dropped.append("the camera maker's own notes were dropped: with them the EXIF is too long for a JPEG")
         return short
-    dropped.append("its EXIF was left behind: it is too long for a JPEG; write PNG, WebP, TIFF or AVIF to keep it")
+    dropped.append("its EXIF was dropped: it is too long for a JPEG; write PNG, WebP, TIFF or AVIF to keep it")
     return None
 
 
@@ -80,9 +80,9 @@ def _convert(metadata: Metadata, target: str, size: tuple[int, int], orientation
     if resolution and orientation >= 5:
         resolution = resolution[::-1]
     if resolution and target not in _HOLDS_RESOLUTION and not (block and exif.read_resolution(block)):
-        dropped.append(f"its resolution was left behind: {title} has no place for it")
+        dropped.append(f"its resolution was dropped: {title} has no place for it")
     if metadata.photoshop and target not in _HOLDS_PHOTOSHOP:
-        dropped.append(f"its {_name_resources(metadata.photoshop)} was left behind: {title} has no place for it")
+        dropped.append(f"its {_name_resources(metadata.photoshop)} was dropped: {title} has no place for it")
     dropped += _describe_texts(metadata, target)
     return replace(
         metadata,
@@ -108,9 +108,9 @@ def _describe_texts(metadata: Metadata, target: str) -> list[str]:
     dropped = []
     if metadata.texts:
         named = ", ".join(dict.fromkeys(text.keyword for text in metadata.texts[:10]))
-        dropped.append(f"its texts ({named}) were left behind: {title} has no place for them")
+        dropped.append(f"its texts ({named}) were dropped: {title} has no place for them")
     if metadata.comments:
-        dropped.append(f"its comment was left behind: {title} has no place for it")
+        dropped.append(f"its comment was dropped: {title} has no place for it")
     return dropped
 
 
@@ -121,7 +121,7 @@ def _strip_location(metadata: Metadata, dropped: list[str]) -> Metadata:
     """Removes where the photo was taken from all parts that may state it; a part that is damaged goes as a whole."""
     block, has_unsafe_notes = exif.remove_location(metadata.exif) if metadata.exif else (None, False)
     if has_unsafe_notes:
-        dropped.append("the camera maker's own notes were left out with the location, which they may state too")
+        dropped.append("the camera maker's own notes were dropped with the location, which they may state too")
     if metadata.exif and block is None:
         dropped.append(_describe_damage("EXIF"))
     return replace(
@@ -150,4 +150,4 @@ def _strip_location_from_resources(block: bytes, dropped: list[str]) -> bytes | 
 
 
 def _describe_damage(part: str) -> str:
-    return f"its {part} was left out with the location: it is damaged, and may state the location too"
+    return f"its {part} was dropped with the location: it is damaged, and may state the location too"

@@ -9,7 +9,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 class Damaged(ValueError):
-    """A structure that cannot be what it says it is."""
+    """Raised for a part of a file that does not have the structure that its format requires."""
 
 
 def read_bytes(stream: BinaryIO, offset: int, length: int) -> bytes:

@@ -42,7 +42,7 @@ def read_metadata(stream: BinaryIO, format: str, preview: bytes | None = None) -
     upright = 1 if format in _TURNED_BY_DECODER else None
     block = exif.clean_exif(metadata.exif, upright) if metadata.exif else None
     if metadata.exif and block is None:
-        dropped.append("its EXIF is damaged and was left out")
+        dropped.append("its EXIF is damaged and was dropped")
     packet = _clean_xmp(metadata.xmp, dropped) if metadata.xmp else None
     if packet and upright:
         packet = xmp.set_upright(packet)
@@ -58,7 +58,7 @@ def _clean_xmp(packet: bytes, dropped: list[str]) -> bytes | None:
     except Damaged:
         if not any(word in packet for word in _STALE_WORDS):
             return packet
-        dropped.append("its XMP is damaged and was left out")
+        dropped.append("its XMP is damaged and was dropped")
         return None
     dropped += [remark for is_found, remark in ((gain_map, jpeg.GAIN_MAP), (motion, jpeg.MOTION)) if is_found]
     return xmp.remove_properties(packet, xmp.is_stale) if stale else packet

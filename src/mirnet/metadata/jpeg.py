@@ -22,11 +22,11 @@ _CHUNK_BYTES = 1 << 20
 # Segments that the encoder writes itself, previews, the list of further images, and the quality that Photoshop used
 _REWRITTEN = (b"JFIF\0", b"ICC_PROFILE\0", b"Adobe\0", b"JFXX\0", b"MPF\0", b"Ducky")
 
-GAIN_MAP = "its gain map (Ultra HDR) was left out, since it belongs to the darker image"
-MOTION = "its motion photo's film was left out, since it no longer fits the brighter image"
-XMP_EXTENSION = "the extension of its XMP was left out: of XMP longer than 64 kB only the main part is kept"
-CREDENTIALS = "its Content Credentials (C2PA) were left out, since they vouch for the image as it was"
-FORMER = "further images in the file (previews, or the image before a filter) were left out: they show the old one"
+GAIN_MAP = "its gain map (Ultra HDR) was dropped, since it belongs to the darker image"
+MOTION = "its motion photo's film was dropped, since it no longer fits the brighter image"
+XMP_EXTENSION = "the extension of its XMP was dropped: of XMP longer than 64 kB only the main part is kept"
+CREDENTIALS = "its Content Credentials (C2PA) were dropped, since they vouch for the image as it was"
+FORMER = "further images in the file (previews, or the image before a filter) were dropped: they show the old one"
 
 
 def _iter_segments(stream: BinaryIO) -> Iterator[tuple[int, bytes, int]]:
@@ -75,7 +75,7 @@ def read(stream: BinaryIO) -> Metadata:
     if others:
         names = list(dict.fromkeys(others))
         named = ", ".join([*names[:6], "…"] if len(names) > 6 else names)
-        dropped.append(f"its segments {named} were left behind, since only their maker knows them")
+        dropped.append(f"its segments {named} were dropped, since only their maker knows them")
     packet = parts[XMP_PREFIX][0] if parts[XMP_PREFIX] else None
     resources = _join_resources(parts[PHOTOSHOP_PREFIX], dropped)
     return replace(metadata, exif=_join_exif(parts[EXIF_PREFIX]), xmp=packet, photoshop=resources,
@@ -108,7 +108,7 @@ def _join_resources(parts: list[bytes], dropped: list[str]) -> bytes | None:
     try:
         return photoshop.remove_stale(b"".join(parts)) or None
     except Damaged:
-        dropped.append("its Photoshop block, IPTC included, is damaged and was left out")
+        dropped.append("its Photoshop block, IPTC included, is damaged and was dropped")
         return None
 
 
@@ -130,7 +130,7 @@ def _describe_trailer(stream: BinaryIO, scan: int) -> list[str]:
         is_gain_map = any(mark in start for mark in (b"/hdr-gain-map/", _ISO_GAIN_MAP, b"/HDRGainMap/"))
         film = [MOTION] if _contains_film(stream, end, length) else []
         return [GAIN_MAP if is_gain_map else FORMER, *film]
-    return [f"{length - end} bytes behind the end of the image were left out, which only their maker can read"]
+    return [f"{length - end} bytes behind the end of the image were dropped, which only their maker can read"]
 
 
 def _contains_film(stream: BinaryIO, start: int, end: int) -> bool:

@@ -50,7 +50,7 @@ def read(stream: BinaryIO) -> Metadata:
                 if name == b"zTXt":  # each may unpack to megabytes
                     count += 10
                 if count > _MOST_METADATA_CHUNKS or total > _MOST_METADATA_BYTES or length > LARGEST_VALUE_BYTES:
-                    dropped.append("some of its texts were left out: they are more than any program should write")
+                    dropped.append("some of its texts were dropped: they are more than any program should write")
                     total -= length
                     continue
                 data = read_bytes(stream, offset, length)
@@ -65,7 +65,7 @@ def read(stream: BinaryIO) -> Metadata:
     except Damaged:
         pass  # the decoder decides whether the file can be used
     if others:
-        dropped.append(f"left behind, since it would not fit the new file: {', '.join(dict.fromkeys(others))}")
+        dropped.append(f"dropped, since it would not fit the new file: {', '.join(dict.fromkeys(others))}")
     code = colours.get(b"cICP", b"")
     dropped += icc_profile.describe_hdr(code[1]) if len(code) == 4 else ()
     return replace(metadata, icc=icc_profile.make_from_png_chunks(colours), dropped=tuple(dict.fromkeys(dropped)))
@@ -85,7 +85,7 @@ def _add_chunk(metadata: Metadata, name: bytes, data: bytes) -> tuple[Metadata, 
         if keyword.startswith(b"Raw profile type "):
             return _add_raw_profile(metadata, keyword.removeprefix(b"Raw profile type "), text)
     except (Damaged, ValueError):
-        return metadata, f"its text {keyword[:40].decode('latin-1')!r} is damaged and was left out"
+        return metadata, f"its text {keyword[:40].decode('latin-1')!r} is damaged and was dropped"
     return replace(metadata, texts=(*metadata.texts, Text(name, data))), None
 
 
@@ -134,7 +134,7 @@ def _add_raw_profile(metadata: Metadata, kind: bytes, text: bytes) -> tuple[Meta
         resources = data.removeprefix(b"Photoshop 3.0\0")
         block = photoshop.add_iptc(None, data) if data[:1] == b"\x1c" else photoshop.remove_stale(resources)
         return replace(metadata, photoshop=block or None), None
-    return metadata, f"its block {kind[:20].decode('latin-1')!r} in the old form of ImageMagick was left behind"
+    return metadata, f"its block {kind[:20].decode('latin-1')!r} in the old form of ImageMagick was dropped"
 
 
 # Writing -------------------------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ _TITLES = {
     34118: "a microscope's notes",
     51022: "DNG opcodes",
 }
-DROPPED_NOTES = "the camera maker's own notes were left behind: they can only be read where the camera put them"
+DROPPED_NOTES = "the camera maker's own notes were dropped: they can only be read where the camera put them"
 
 
 def read(stream: BinaryIO) -> Metadata:
@@ -62,7 +62,7 @@ def read(stream: BinaryIO) -> Metadata:
         block = photoshop.add_iptc(photoshop.remove_stale(resources) if resources else None, iptc)
     except Damaged:
         block = photoshop.add_iptc(None, iptc)
-        dropped.append("its Photoshop block is damaged and was left out")
+        dropped.append("its Photoshop block is damaged and was dropped")
     dropped += _describe_dropped_tags(directory)
     resolution, unit = _read_resolution(stream, directory)
     return Metadata(exif=_read_exif(stream, directory), xmp=_read_value(stream, directory, _XMP), photoshop=block,
@@ -106,10 +106,10 @@ def _describe_dropped_tags(directory: Directory) -> list[str]:
         count = f"{len(private)} private tags" if len(private) > 1 else "a private tag"
         named.append(f"{count} ({', '.join(map(str, private[:6]))}{', …' if len(private) > 6 else ''})")
     if named:
-        dropped.append(f"left behind, since it might not fit the new image: {', '.join(named)}")
+        dropped.append(f"dropped, since it might not fit the new image: {', '.join(named)}")
     lost = sorted(tag for tag in directory.broken if tag not in _PIXEL_TAGS)
     if lost:
-        dropped.append(f"the tags {', '.join(map(str, lost[:6]))} are damaged and were left out")
+        dropped.append(f"the tags {', '.join(map(str, lost[:6]))} are damaged and were dropped")
     return dropped
 
 

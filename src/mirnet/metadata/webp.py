@@ -50,7 +50,7 @@ def read(stream: BinaryIO) -> Metadata:
         pass  # the decoder decides whether the file can be used
     if not others:
         return metadata
-    remark = f"left behind, since it would not fit the new file: {', '.join(dict.fromkeys(others))}"
+    remark = f"dropped, since it would not fit the new file: {', '.join(dict.fromkeys(others))}"
     return replace(metadata, dropped=(remark,))
 
 
