@@ -2,7 +2,6 @@
 
 import re
 import struct
-from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -11,7 +10,7 @@ from mirnet.errors import PictureError
 from mirnet.images.image import DTYPES, File, Header, Image, decode_whole
 from mirnet.images.libvips import describe_damaged
 from mirnet.images.orientation import Pixels
-from mirnet.metadata import Metadata, read_metadata
+from mirnet.metadata import Metadata
 
 _MODES = {"1": "L", "L": "L", "P": "RGB", "PA": "RGBA", "RGB": "RGB", "RGBA": "RGBA", "LA": "LA", "I": "I"}
 _MM_PER_INCH = 25.4
@@ -37,18 +36,11 @@ def read(file: File, format: str) -> Image:
     channels = len(_MODES[image.mode].replace("I", "L"))
     header = Header(image.size[0], image.size[1], channels, depth, format, 1)
     remarks = ("its palette became RGB",) if image.mode == "P" else ()
-    dots = image.info.get("dpi")
-
-    def read_all_metadata() -> Metadata:
-        with file.open() as stream:
-            metadata = read_metadata(stream, format)
-        if dots is None or min(dots) <= 0:
-            return metadata
-        return replace(metadata, pixels_per_mm=(dots[0] / _MM_PER_INCH, dots[1] / _MM_PER_INCH))
-
+    across, down = image.info.get("dpi") or (0, 0)
+    resolution = (across / _MM_PER_INCH, down / _MM_PER_INCH) if min(across, down) > 0 else None
     return Image(
         header,
-        read_all_metadata,
+        lambda: Metadata(pixels_per_mm=resolution),
         file.name,
         file.source,
         decode_whole(lambda: _decode(file, header, white)),

@@ -20,7 +20,7 @@ from mirnet.images.libvips import vips
 from mirnet.images.orientation import Pixels, turn_as_stored, turn_upright
 
 IN_MEMORY_BYTES = 64 << 20
-_GATHERED_BYTES = 32 << 20  # of rows that become columns: written in one go, or each would be a few bytes long
+_TURNED_BYTES = 32 << 20  # of rows that become columns: written in one go, or each would be a few bytes long
 _STRIP_BYTES = 1 << 20
 _FORMATS = {"u1": "uchar", "u2": "ushort", "f4": "float"}
 _INTERPRETATIONS = {"u1": ("b-w", "srgb"), "u2": ("grey16", "rgb16"), "f4": ("b-w", "scrgb")}  # of grey and colour
@@ -70,7 +70,7 @@ class RowBuffer:
             self._write_rows(np.ascontiguousarray(band))
             return
         self._waiting.append(band)
-        if sum(waiting.nbytes for waiting in self._waiting) >= _GATHERED_BYTES:
+        if sum(waiting.nbytes for waiting in self._waiting) >= _TURNED_BYTES:
             self._write_turned()
 
     def image(self) -> Any:

@@ -69,6 +69,7 @@ class _Fields:
         self._data, self.offset, self._end = data, box.start, box.end
 
     def read_number(self, width: int) -> int:
+        """The next whole number of `width` bytes."""
         if self.offset + width > self._end:
             raise Damaged("a box that ends too soon")
         self.offset += width

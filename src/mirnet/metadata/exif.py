@@ -85,14 +85,17 @@ class ExifEditor:
             yield location
 
     def read_text(self, entry: Entry | None) -> str:
+        """The text of an entry; empty for None."""
         if entry is None:
             return ""
         return bytes(self.data[entry.start : entry.start + entry.length]).rstrip(b"\0 ").decode("latin-1")
 
     def read_numbers(self, directory: Directory, tag: int) -> tuple[int, ...]:
+        """The whole numbers of a tag; empty where the directory has no such tag."""
         return read_numbers(self._stream, self.layout, directory.entries.get(tag), _MOST_STRIPS)
 
     def read_fraction(self, directory: Directory, tag: int) -> float:
+        """The fraction of a tag; 0 where the directory has no such tag."""
         return read_fraction(self._stream, self.layout, directory.entries.get(tag))
 
     def set_number(self, entry: Entry | None, value: int) -> None:

@@ -29,10 +29,12 @@ def measure_length(stream: BinaryIO) -> int:
 
 
 def round_up_to_even(length: int) -> int:
+    """Returns the length with the padding byte that many formats put behind an odd one."""
     return length + length % 2
 
 
 def pad_to_even(data: bytes) -> bytes:
+    """Returns the bytes, with a zero behind them where their number is odd."""
     return data + bytes(len(data) % 2)
 
 

@@ -37,6 +37,7 @@ def iter_resources(block: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def make_resource(number: int, content: bytes) -> bytes:
+    """Returns a resource without a name, as bytes."""
     return b"8BIM" + struct.pack(">HHL", number, 0, len(content)) + pad_to_even(content)
 
 
@@ -59,10 +60,12 @@ def add_iptc(block: bytes | None, iptc: bytes | None) -> bytes | None:
 
 
 def find_iptc(block: bytes) -> bytes | None:
+    """Returns the IPTC record in a block of resources; None where it has none. Raises Damaged."""
     return next((_read_content(resource) for number, resource in iter_resources(block) if number == IPTC), None)
 
 
 def remove_iptc(block: bytes) -> bytes | None:
+    """Returns the resources without the IPTC record; None where there are no others. Raises Damaged."""
     return b"".join(resource for number, resource in iter_resources(block) if number != IPTC) or None
 
 

@@ -141,6 +141,7 @@ def _add_raw_profile(metadata: Metadata, kind: bytes, text: bytes) -> tuple[Meta
 
 
 def make_chunk(name: bytes, data: bytes) -> bytes:
+    """Returns a chunk of a PNG as bytes, with its length and checksum."""
     return struct.pack(">L", len(data)) + name + data + struct.pack(">L", zlib.crc32(name + data))
 
 

@@ -12,6 +12,7 @@ class Text:
 
     @property
     def keyword(self) -> str:
+        """The keyword ahead of the text, such as "Author"."""
         return self.data.partition(b"\0")[0].decode("latin-1")
 
 

@@ -41,26 +41,32 @@ class Layout:
 
     @property
     def offset_bytes(self) -> int:
+        """The length of an offset, and of the place for a value in an entry."""
         return 8 if self.big else 4
 
     @property
     def entry_bytes(self) -> int:
+        """The length of an entry."""
         return 20 if self.big else 12
 
     @property
     def count_bytes(self) -> int:
+        """The length of the number of entries."""
         return 8 if self.big else 2
 
     @property
     def count_format(self) -> str:
+        """The number of entries, as `struct` names it."""
         return self.order + ("Q" if self.big else "H")
 
     @property
     def offset_format(self) -> str:
+        """An offset, as `struct` names it."""
         return self.order + ("Q" if self.big else "L")
 
     @property
     def entry_format(self) -> str:
+        """Tag, type and count of an entry, as `struct` names them."""
         return self.order + ("HHQ" if self.big else "HHL")
 
     @property
@@ -82,6 +88,7 @@ class Entry:
 
     @property
     def span(self) -> tuple[int, int]:
+        """Where the value starts and ends."""
         return self.start, self.start + self.length
 
 
@@ -103,6 +110,7 @@ class Directory:
 
     @property
     def span(self) -> tuple[int, int]:
+        """Where the directory starts and ends, its values left aside."""
         return self.offset, self.link + self.layout.offset_bytes
 
 

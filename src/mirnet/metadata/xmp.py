@@ -59,6 +59,7 @@ class _Parser:
     open: list[Element] = field(default_factory=list)
 
     def run(self) -> None:
+        """Parses the packet. Raises Damaged."""
         if len(self.packet) > LARGEST_PACKET_BYTES:
             raise Damaged("XMP of more than 32 MB")
         if sum(self.packet.count(mark) for mark in (b"<", b'"', b"'")) > MOST_MARKS:
@@ -239,10 +240,12 @@ def is_location(namespace: str, name: str) -> bool:
 
 
 def is_gain_map(namespace: str, name: str) -> bool:
+    """Whether a property describes a gain map (Ultra HDR)."""
     return namespace in (HDR_GAIN_MAP, APPLE_GAIN_MAP)
 
 
 def is_motion(namespace: str, name: str) -> bool:
+    """Whether a property describes the film of a motion photo."""
     return namespace == CAMERA and name.startswith(_MOTION)
 
 
