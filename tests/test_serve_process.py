@@ -124,7 +124,7 @@ def test_what_cannot_be_served_is_a_sentence(command, arguments, told) -> None:
 def test_beyond_this_machine_a_missing_token_is_said_and_a_token_is_not(tmp_path: Path) -> None:
     with process(tmp_path, "--host", "0.0.0.0") as served:
         assert served.url.startswith("http://127.0.0.1:")
-        assert "everybody who can reach this port" in served.end()[1]
+        assert "who reaches this port" in served.end()[1]
     with process(tmp_path, "--host", "0.0.0.0", MIRNET_TOKEN="sesame") as served:
         with served.client() as one:
             problem_of(one.get("/v1/weights"), 401)

@@ -4,10 +4,10 @@
     ├── SettingsError        a setting or combination of settings that cannot work
     ├── WeightsError         a weights file or card that is missing, damaged or too new
     ├── DataError            training or evaluation data that cannot be used
-    ├── PictureError         a picture that cannot be read or written
+    ├── PictureError         an image that cannot be read or written
     │   ├── OutputExists     an output is already there and was left alone
     │   ├── UnknownFormat    the content is of none of the formats that we read
-    │   └── TooManyPixels    more pixels than somebody is willing to take, told before decoding
+    │   └── TooManyPixels    more pixels than allowed, refused before decoding
     ├── TrainingError        a training run that cannot go on
     └── Cancelled            the work was cancelled
 
@@ -18,7 +18,7 @@ Each message is a sentence to a person: what was expected, what came, what to do
 class MirnetError(Exception):
     """Base of every error that mirnet raises on purpose."""
 
-    is_reported = False  # another process of the same run has told the person, who needs one sentence and not two
+    is_reported = False  # another process of the same run has printed its error; one sentence is enough
 
 
 class SettingsError(MirnetError, ValueError):
@@ -34,7 +34,7 @@ class DataError(MirnetError):
 
 
 class PictureError(MirnetError):
-    """A picture that cannot be read or written."""
+    """An image that cannot be read or written."""
 
 
 class OutputExists(PictureError):
@@ -46,7 +46,7 @@ class UnknownFormat(PictureError):
 
 
 class TooManyPixels(PictureError):
-    """More pixels than somebody is willing to take; nothing was decoded."""
+    """More pixels than allowed; nothing was decoded."""
 
 
 class TrainingError(MirnetError):

@@ -1,4 +1,4 @@
-"""Pairs of dark and bright pictures, in the layouts in which people have them.
+"""Pairs of dark and bright images, in the layouts in which people have them.
 
 * Two folders in one: `low` and `high`, `input` and `target`, `Low` and `Normal`. Two files of one relative path are a
   pair, whatever their suffixes, also in nested folders: `low/kitchen/1.png` and `high/kitchen/1.jpg` are the pair
@@ -7,11 +7,11 @@
 * Two folders of any names, one after the other.
 * A folder that holds such folders: LOL v1 (`our485`), a folder `train`, or any number of folders, at most three deep,
   such as LOL v2's `Real_captured/Train` and `Synthetic/Train`, where a pair's name begins with its folder. Folders
-  of test and validation pictures are never taken up that way: name them to use them.
-* A list as of SID: a CSV file of two columns, dark and bright, relative to the list. Many dark pictures may share one
-  bright one; a pair is named by its dark picture's path.
+  of test and validation images are never taken up that way: name them to use them.
+* A list as of SID: a CSV file of two columns, dark and bright, relative to the list. Many dark images may share one
+  bright one; a pair is named by its dark image's path.
 
-Hidden files, and files that are plainly no pictures, are passed over.
+Hidden files, and files that are plainly no images, are passed over.
 """
 
 import csv
@@ -28,13 +28,13 @@ DEEPEST = 3  # folders between DATA and its low and high
 NO_PICTURES = (
     ".txt", ".json", ".csv", ".tsv", ".md", ".db", ".ini", ".log", ".xml", ".html", ".pdf", ".yaml", ".yml", ".xmp",
     ".py", ".sh", ".zip", ".tar", ".gz", ".mat", ".npy", ".npz", ".onnx",
-)  # fmt: skip  # lists, notes and what else lies beside pictures
-NO_FOLDERS = {"__MACOSX", "@eaDir"}  # made by systems, full of files named like pictures
+)  # fmt: skip  # lists, notes and what else lies beside images
+NO_FOLDERS = {"__MACOSX", "@eaDir"}  # made by systems, full of files named like images
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A dark and a bright picture of one scene; the name is theirs alone among the pairs of a data set."""
+    """A dark and a bright image of one scene; the name is theirs alone among the pairs of a data set."""
 
     name: str
     dark: Path
@@ -43,7 +43,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Unpaired:
-    """A picture without a partner, or a listed name or file without a picture (then `file` is not there)."""
+    """An image without a partner, or a listed name or file without an image (then `file` is not there)."""
 
     name: str
     file: Path
@@ -73,7 +73,7 @@ class PairListing:
 def find_pairs(data: Path, bright: Path | None = None, names: Path | None = None) -> list[Pair]:
     """The pairs of `data`, a folder or list as above, or of the two folders `data` and `bright`; sorted by name.
 
-    `names` chooses by a text file, one name a line. Raises DataError where a folder or list is missing, a picture has
+    `names` chooses by a text file, one name a line. Raises DataError where a folder or list is missing, an image has
     no partner, a name stands twice or is not there, or nothing is found.
     """
     found = list_pairs(data, bright, names)
@@ -92,7 +92,7 @@ def find_pairs(data: Path, bright: Path | None = None, names: Path | None = None
 
 
 def list_pairs(data: Path, bright: Path | None = None, names: Path | None = None) -> PairListing:
-    """All that `find_pairs` would look at, with what it would refuse told beside the pairs.
+    """All files that `find_pairs` would read, with those that it would refuse listed beside the pairs.
 
     Raises DataError only where a folder, a list or `names` cannot be read, or `data` is laid out in no known way.
     """
@@ -112,7 +112,7 @@ def refuse_empty(found: PairListing) -> None:
 
 
 def image_files(folder: Path) -> Iterator[Path]:
-    """The files of a folder and of folders in it that may be pictures; each folder's own first, sorted by name.
+    """The files of a folder and of folders in it that may be images; each folder's own first, sorted by name.
 
     Links are followed, but never back into a folder that one is in. Raises DataError.
     """
@@ -204,7 +204,7 @@ def _name(named: Pair | Unpaired | DuplicateName) -> str:
 
 
 def _by_name(folder: Path) -> Iterator[tuple[str, Path]]:
-    """The pictures of a folder with their relative path without suffix."""
+    """The images of a folder with their relative path without suffix."""
     for path in image_files(folder):
         yield path.relative_to(folder).with_suffix("").as_posix(), path
 
@@ -221,7 +221,7 @@ def _drop_folder_names(sides: list[dict[str, Path]], folders: list[Path]) -> Non
 
 
 def _shorter(name: str, folder_name: str) -> str | None:
-    """ "attic/low_01" without "low" is "attic/01"; None where the name doesn't begin so, or nothing would be left."""
+    """ "attic/low_01" without "low" is "attic/01"; None where the name does not begin so, or nothing would be left."""
     path = PurePosixPath(name)
     if not path.name.lower().startswith(folder_name.lower()):
         return None

@@ -1,4 +1,4 @@
-"""Pictures that no file system has: objects by their URL (s3://, gs://, ...), as fsspec's packages reach them."""
+"""Images that no file system has: objects by their URL (s3://, gs://, ...), as fsspec's packages reach them."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ def path_of(given: str | Path) -> Path:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is a folder, or objects whose names begin like one's. Raises SettingsError where nobody can say."""
+    """Whether this is a folder, or a prefix of objects. Raises SettingsError where that cannot be found out."""
     return (
         query_file_system(path, lambda system, name: bool(system.isdir(name)))
         if isinstance(path, Url)
@@ -40,7 +40,7 @@ def is_folder(path: Path) -> bool:
 
 
 def pictures_of(url: Url, *, recursive: bool = False, outside: Path | None = None) -> Iterator[FoundImage]:
-    """The pictures below a URL, by name, as `folders.pictures` finds those below a folder. Raises SettingsError."""
+    """The images below a URL, by name, as `folders.pictures` finds those below a folder. Raises SettingsError."""
 
     def look(system: Any, top: str) -> list[str]:
         system.invalidate_cache()

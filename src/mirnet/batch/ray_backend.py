@@ -1,7 +1,7 @@
 """Many machines at one list of files, by Ray: paths go out, outcomes come back, pixels stay where they are made.
 
     this process                              each node
-    jobs -> a few for each worker  --paths--> workers, each a network on some cores, with two pictures at once:
+    jobs -> a few for each worker  --paths--> workers, each a network on some cores, with two images at once:
     report, summary <- outcomes <--outcomes-- one is read or written while the other is in the network
 
 Ray starts the workers and tells which have died. What was in their hands is handed out again by this process, so that
@@ -26,11 +26,11 @@ from mirnet.inference.catalog import Weights, find
 from mirnet.inference.settings import Settings
 
 CORES_EACH = 4  # of a worker: more workers with fewer threads do more a second, fewer workers hold less memory
-ATTEMPTS = 4  # at a picture, before it is what kills its workers
+ATTEMPTS = 4  # at an image, before it is what kills its workers
 OPENINGS = 3  # of a worker that dies before it is ready
 POLL_SECONDS = 2.0  # how often new and lost nodes are looked for
-WAITING_SECONDS = 30.0  # without any worker, before the person is told
-STOP_SECONDS = 10.0  # for pictures in work, which notice between two tiles
+WAITING_SECONDS = 30.0  # without any worker, before the user is warned
+STOP_SECONDS = 10.0  # for images in work, which notice between two tiles
 
 
 @contextmanager
@@ -86,7 +86,7 @@ class RayBackend:
         at_once: int = 2,
         warn: Callable[[str], None] = lambda sentence: None,
     ) -> None:
-        """`ray` as `joined` gives it; `threads` of each worker, None for up to 4; `at_once` pictures of each."""
+        """`ray` as `joined` gives it; `threads` of each worker, None for up to 4; `at_once` images of each."""
         self.weights = weights
         self._ray, self._recipe, self._threads, self._at_once, self._warn = ray, recipe, threads, at_once, warn
         files = ray.put(read_weight_files(weights))
@@ -104,7 +104,7 @@ class RayBackend:
     ) -> Generator[Outcome, None, None]:
         """Enhance files wherever there is a core; outcomes come as they end, each once, failures among them.
 
-        Whoever leaves the iterator ends all that is in work, with nothing half-written. Raises MirnetError where the
+        Closing the iterator ends all running jobs with nothing half-written. Raises MirnetError where the
         nodes cannot do what is asked for.
         """
         waiting, lost = iter(jobs), list[BatchJob]()

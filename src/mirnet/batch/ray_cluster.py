@@ -19,7 +19,7 @@ from mirnet.inference.runtimes import cores
 ADDRESS_SECONDS = 5.0
 LOOPBACK = ("127.", "localhost:", "[::1]")
 EMPTY_SETTINGS = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # a frame of HTTP/2, which Ray speaks; its fourth byte says what
-OBJECT_STORE_BYTES = 80 * 2**20  # the least that Ray takes: it holds weights, no picture
+OBJECT_STORE_BYTES = 80 * 2**20  # the least that Ray takes: it holds weights, no image
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def connect_to_ray(address: str | None) -> Iterator[Any]:
 
 
 def _check_address(address: str) -> None:
-    """Raises SettingsError where nobody answers: Ray would try for minutes, and speak of it in its own words."""
+    """Raises SettingsError where no Ray answers: Ray itself would try for minutes and report it in its own words."""
     host, _, port = address.rpartition(":")
     if "//" in address or not host or not port.isdigit():
         raise SettingsError(

@@ -1,4 +1,4 @@
-"""What runs on the nodes of a cluster: a network each, and the pictures whose paths it is given."""
+"""What runs on the nodes of a cluster: a network each, and the images whose paths it is given."""
 
 import platform
 import threading
@@ -45,10 +45,10 @@ def read_weight_files(weights: catalog.Weights) -> WeightFiles:
 
 
 class Worker:
-    """Enhances pictures on one node, several at once in the threads that ask."""
+    """Enhances images on one node, several at once in the threads that ask."""
 
     def __init__(self, recipe: EnhancementRecipe, send_files: Callable[[], WeightFiles], threads: int) -> None:
-        """Loads nothing yet: what goes wrong while it loads is told by `open`, which a constructor could not."""
+        """Loads nothing yet: `open` reports errors of loading, which a constructor of an actor could not."""
         self._recipe, self._send_files, self._threads = recipe, send_files, threads
         self._opening = threading.Lock()
         self._crew: WorkerPool | None = None
@@ -75,7 +75,7 @@ class Worker:
         if again and not isinstance(job.target, object_urls.Url):
             clear_drafts(job.target.parent)
         outcome = self._done(job, self._crew)
-        # the settings stay here: they may hold a photo, and who asked knows them
+        # the settings stay here: they may hold a photo, and the caller knows them
         report = replace(outcome.report, settings=Settings()) if outcome.report else None
         return replace(outcome, report=report, bytes=outcome.bytes or object_urls.bytes_of(job))
 

@@ -1,4 +1,4 @@
-"""A report of many pictures: a JSON line for each, appended, so that it survives whoever is killed while it grows."""
+"""A report of many images: a JSON line for each, appended, so that it survives a killed process."""
 
 import json
 import os
@@ -41,7 +41,7 @@ class ReportFile:
         self._synced = time.monotonic()
 
     def add(self, outcome: Outcome) -> None:
-        """A line about one picture, unless its output has one. Raises MirnetError where it cannot be written."""
+        """A line about one image, unless its output has one. Raises MirnetError where it cannot be written."""
         if outcome.skipped and str(outcome.job.target) in self._told:
             return
         line = json.dumps(format_line(outcome, self._weights)) + "\n"  # in ASCII: whatever a file's name holds
@@ -85,7 +85,7 @@ def read(content: bytes) -> list[dict[str, Any]]:
 
 
 def format_line(outcome: Outcome, weights: Weights) -> dict[str, Any]:
-    """What the report says about one picture."""
+    """What the report says about one image."""
     job, report = outcome.job, outcome.report
     source_bytes, output_bytes = outcome.bytes or (_bytes(job.source), _bytes(job.target))
     line: dict[str, Any] = {

@@ -28,9 +28,9 @@ def darken(
     seed: Annotated[int, typer.Option(help="Equal seeds give equal twins, others others.")] = 0,
     sheet: Annotated[Path | None, typer.Option(help="A PNG to look at: photo | twin | exposed back, details.")] = None,
 ) -> None:
-    """Make pairs of good photos: a dark twin of each, as a camera would have taken it.
+    """Make pairs of good photos: a synthetic low-light image of each, as a camera would have taken it.
 
-    DATA gets low/, high/ and darken.json, which says what was drawn for each twin. The photos stay as they are.
+    DATA gets low/, high/ and darken.json, which states what was drawn for each image. The photos stay as they are.
     """
     with needs("train"):
         from mirnet.datasets import darkened_folder as darkening

@@ -1,4 +1,4 @@
-"""`mirnet data`: what concerns the pictures themselves, before anything is trained on them."""
+"""`mirnet data`: what concerns the images themselves, before anything is trained on them."""
 
 import os
 from pathlib import Path
@@ -50,7 +50,7 @@ def check(
     validation = None
     if val is not None or val_names is not None:
         validation = list_pairs(data, bright, val_names) if val is None else list_pairs(val, names=val_names)
-    if val is None and validation is not None and names is None:  # as `train` has it: what validates isn't trained on
+    if val is None and validation is not None and names is None:  # as `train` has it: what validates is not trained on
         held_out = {pair.name for pair in validation.pairs} | {lone.name for lone in validation.lone}
         training = _without(training, held_out)
     for side in (training, *([validation] if validation else [])):
@@ -84,7 +84,7 @@ def _without(found: PairListing, names: set[str]) -> PairListing:
 
 
 def _refuse_inside(output: Path, given: list[Path | None], *listings: PairListing | None) -> None:
-    """Nothing is written where the pictures are: not in DATA, nor in the folders that a list names. SettingsError."""
+    """Nothing is written where the images are: not in DATA, nor in the folders that a list names. SettingsError."""
     pairs = [pair for found in listings if found for pair in found.pairs]
     folders = {path for path in given if path and path.is_dir()}
     folders |= {file.parent for pair in pairs for file in (pair.dark, pair.bright)}
@@ -116,7 +116,7 @@ def split(
     """Split pairs into training and validation so that no scene is on both sides: train.txt and val.txt.
 
     For `mirnet train DATA --names train.txt --val-names val.txt`. A tenth validates; the choice depends on the
-    pictures and their names alone.
+    images and their names alone.
     """
     with needs("train"):
         from mirnet.datasets.scene_split import split_by_scene
@@ -135,7 +135,7 @@ def split(
 
 
 def _refuse_unwritable(folder: Path, targets: list[Path]) -> None:
-    """Raises SettingsError before pictures are read for nothing."""
+    """Raises SettingsError before images are read for nothing."""
     if not folder.is_dir():
         raise SettingsError(f"{folder}: there is no such folder for train.txt and val.txt; make it first.")
     there = [str(target) for target in targets if os.path.lexists(target)]

@@ -46,10 +46,10 @@ def main() -> NoReturn:
         _end(error, REFUSED)
     except MirnetError as error:
         _end(error, FAILED)
-    except BrokenPipeError:  # whoever read what we say has heard enough
+    except BrokenPipeError:  # the reader of our output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python's last flush shall not fail, too
         sys.exit(FAILED)
-    except OSError as error:  # of a file that nobody thought of: still a sentence
+    except OSError as error:  # of a file that no other handler covers: still a sentence
         _end(MirnetError(f"{error.filename or 'a file'}: {error.strerror}; check the disk and the path."), FAILED)
     sys.exit(0)
 
@@ -75,7 +75,7 @@ def start(
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Brighten and denoise dark photographs with MIRNet, on your own machine."""
+    """Brighten and denoise dark photos with MIRNet, on your own machine."""
 
 
 app.command(cls=RayMayStandAlone)(enhance)  # first in the help, since most people want nothing else

@@ -36,7 +36,7 @@ def serve(
     fast: options.Fast = False,
     threads: options.Threads = None,
 ) -> None:
-    """A page in the browser and a REST service, on this machine: pictures stay in its memory, and nowhere else."""
+    """A page in the browser and a REST service, on this machine: images stay in its memory, and nowhere else."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is loaded, as in `mirnet enhance`
     if jobs < 1:
         raise SettingsError(f"jobs must be at least 1, not {jobs}.")
@@ -46,14 +46,14 @@ def serve(
         from mirnet.service import app, enhancer_pool, server, service
     from mirnet.inference.enhancer import Enhancer
 
-    bound = server.bind(host, port)  # first: a taken port is told at once
+    bound = server.bind(host, port)  # first: a taken port is reported at once
 
     def make(path: Path) -> Enhancer:
         return Enhancer(path, runtime=runtime, device=device, threads=threads, fast=fast)
 
     with bound:
         nets = enhancer_pool.EnhancerPool(weights, make)
-        nets.get(nets.default)  # what is wrong with it is told before anybody asks
+        nets.get(nets.default)  # its errors are reported before the first request
         limits = service.Limits(at_once=jobs, queue=queue, time_limit_seconds=time_limit,
                                 max_bytes=int(max_megabytes * 1e6), max_megapixels=max_megapixels,
                                 uploads_bytes=max(10**9, int(2e6 * max_megabytes)))  # fmt: skip
@@ -83,13 +83,13 @@ def _tell(host: str, port: int, token: str | None, open: bool) -> None:
     typer.echo(f"mirnet listens on {shown} (Ctrl-C ends it)")
     sys.stdout.flush()
     if not token and not host.startswith(LOOPBACK):
-        typer.echo("There is no --token: everybody who can reach this port can use the service.", err=True)
+        typer.echo("There is no --token: everyone on the network who reaches this port can use the service.", err=True)
     if open:
         webbrowser.open(address)  # without the token: other users of this machine see what programs are called with
 
 
 def _log() -> None:
-    """A line for each request on standard error: method, route, status and seconds, nothing of a picture."""
+    """A line for each request on standard error: method, route, status and seconds, nothing of an image."""
     import logging
 
     lines = logging.StreamHandler()

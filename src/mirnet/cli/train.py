@@ -92,7 +92,7 @@ def train(
     mixup: Annotated[str | None, typer.Option(hidden=True, callback=refuse_removed)] = None,
     jitter_gamma: Annotated[str | None, typer.Option(hidden=True, callback=refuse_removed)] = None,
 ) -> None:  # fmt: skip
-    """Train a network on pairs of dark and bright pictures, or on good photos alone.
+    """Train a network on pairs of dark and bright images, or on good photos alone.
 
     Ctrl-C ends with a checkpoint; the very same command with --resume added goes on.
     On several processors or GPUs: torchrun --nproc-per-node 2 -m mirnet train DATA --run-dir RUN ...

@@ -1,6 +1,6 @@
-"""How far the dark picture of a pair is shifted against the bright one, to a fraction of a pixel.
+"""How far the dark image of a pair is shifted against the bright one, to a fraction of a pixel.
 
-Checked by shifting the bright pictures of 80 pairs of LOL v1 by known amounts of up to 4 px each way: the answer errs
+Checked by shifting the bright images of 80 pairs of LOL v1 by known amounts of up to 4 px each way: the answer errs
 by 0.06 px in the median, by 0.12 px in a tenth of the pairs, and by 0.24 px at most.
 """
 
@@ -15,14 +15,14 @@ from skimage.registration import phase_cross_correlation
 from mirnet.datasets.reading import ImageArray
 
 WINDOW_PX = 768  # of the middle: enough to tell, and large photos take no longer
-SMALLEST_PX = 64  # smaller pictures say too little
+SMALLEST_PX = 64  # smaller images say too little
 LEAST_AGREEMENT = 0.7  # correlation once the shift is undone; below, it was more than a shift, or no pair
 Grey = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Shift:
-    """By how many pixels the content of the dark picture must move to lie on the bright one's."""
+    """By how many pixels the content of the dark image must move to lie on the bright one's."""
 
     down: float
     right: float
@@ -34,7 +34,7 @@ class Shift:
 
 
 def shift_between(dark: ImageArray, bright: ImageArray) -> Shift | None:
-    """Of a pair (3, H, W) of one size; None where they can't be laid on each other, or are too small to tell."""
+    """Of a pair (3, H, W) of one size; None where they cannot be laid on each other, or are too small to tell."""
     if min(dark.shape[1:]) < SMALLEST_PX:
         return None
     grey, truth = (_smooth(_halved_middle(picture)) for picture in (dark, bright))
@@ -54,7 +54,7 @@ def shift_between(dark: ImageArray, bright: ImageArray) -> Shift | None:
 
 
 def _halved_middle(picture: ImageArray) -> Grey:
-    """The middle of a picture (3, H, W) in grey, in [0, 1], at half its size, which removes most noise."""
+    """The middle of an image (3, H, W) in grey, in [0, 1], at half its size, which removes most noise."""
     top, left = (max(0, (side - WINDOW_PX) // 2) for side in picture.shape[1:])
     middle = picture[:, top : top + WINDOW_PX, left : left + WINDOW_PX]
     height, width = (side // 2 for side in middle.shape[1:])
@@ -67,10 +67,10 @@ def _smooth(grey: Grey) -> Grey:
 
 
 def _measured(grey: Grey, truth: Grey) -> NDArray[np.float32]:
-    """(2,): down and right, in pixels of these pictures, to a twentieth."""
+    """(2,): down and right, in pixels of these images, to a twentieth."""
     window = np.outer(np.hanning(truth.shape[0]), np.hanning(truth.shape[1]))
     one, other = ((each - each.mean()) * window for each in (truth, grey))
-    # Unnormalised: whitening ("phase") gives the noise of dark pictures, which fills the high frequencies, the same say
+    # Unnormalised: whitening ("phase") gives the noise of dark images, which fills the high frequencies, the same say
     # as the scene. Measured as above it errs three times as much.
     shift, _, _ = phase_cross_correlation(one, other, upsample_factor=20, normalization=None)
     return np.asarray(shift, dtype=np.float32)

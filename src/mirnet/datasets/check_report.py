@@ -1,4 +1,4 @@
-"""What `check` found as a folder: a page to read, sheets of pictures to look at, and JSON for programs."""
+"""What `check` found as a folder: a page to read, sheets of images to look at, and JSON for programs."""
 
 import html
 import io
@@ -25,9 +25,9 @@ from mirnet.thumbnail import area_weights
 FINDINGS, PAGE = "findings.json", "index.html"
 MADE_BY = "mirnet data check"  # by which an earlier report is known
 COUPLES_A_ROW, ROWS = 3, 8  # of a sheet, of dark and bright side by side
-MOST_SHEETS = 10  # of one kind: 240 pairs; who wants to look at more has the list
+MOST_SHEETS = 10  # of one kind: 240 pairs; the page lists all
 CELL_PX = 200
-AS_THEY_ARE = {"swapped", "hardly-differs"}  # elsewhere dark pictures are shown as bright as their partners
+AS_THEY_ARE = {"swapped", "hardly-differs"}  # elsewhere dark images are shown as bright as their partners
 Progress = Callable[[float], None]
 
 
@@ -71,11 +71,11 @@ def write_report(folder: Path, findings: Sequence[Finding], about: dict[str, obj
     draft.mkdir()
     try:
         sheets = _write_sheets(draft, findings, progress)
-        told = {
+        report = {
             "made_by": MADE_BY, "version": __version__, **about, **counts(findings),
             "findings": [finding.to_json() for finding in findings], "sheets": sheets,
         }  # fmt: skip
-        write_whole(draft / FINDINGS, (json.dumps(told, indent=2, ensure_ascii=False) + "\n").encode())
+        write_whole(draft / FINDINGS, (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode())
         write_whole(draft / PAGE, _page(findings, about, sheets).encode())
         if place.exists():
             place.rename(old)
@@ -157,7 +157,7 @@ def _short(name: str) -> str:
 
 
 def _thumbnail(file: Path | None) -> NDArray[np.float32] | None:
-    """(h, w, 3) of at most 200 px a side; None where there is no picture that can be read."""
+    """(h, w, 3) of at most 200 px a side; None where there is no image that can be read."""
     if file is None:
         return None
     try:

@@ -26,15 +26,15 @@ Severity = Literal["error", "warning"]
 Progress = Callable[[float], None]
 
 SHIFT_PX = 1.0  # nine pairs in ten of LOL are within 0.4 px, ten pairs are beyond 1 px
-CLIPPED_SHARE = 0.05  # in 98 of 100 bright pictures of LOL less is white, and nowhere is more than 0.02 black
+CLIPPED_SHARE = 0.05  # in 98 of 100 bright images of LOL less is white, and nowhere is more than 0.02 black
 HARDLY_DIFFERS = 0.02  # mean difference of the values; in LOL at least 0.058
 # Correlation by rank of the light of dark and bright: in LOL 0.93 and more but for seven pairs (0.58 and more), and
-# below 0.54 in 99 of 100 couples of different scenes. A dark picture is certain to show something else where its own
-# partner agrees less than OTHER_SCENE and another's picture FITS_BETTER, or where NOTHING_IN_COMMON is left.
+# below 0.54 in 99 of 100 couples of different scenes. A dark image is certain to show something else where its own
+# partner agrees less than OTHER_SCENE and another's image FITS_BETTER, or where NOTHING_IN_COMMON is left.
 OTHER_SCENE, NOTHING_IN_COMMON, FITS_BETTER = 0.5, 0.3, 0.2
-DOUBTFUL = 0.75  # below, it is asked whether another bright picture fits better
-QUICK_SAMPLE = 48  # pairs of each side of which `quick` looks at the dark picture too
-CERTAIN = 0.8  # of a look; in LOL at least 0.97. Below, a picture is little but noise and nothing is claimed of it
+DOUBTFUL = 0.75  # below, it is asked whether another bright image fits better
+QUICK_SAMPLE = 48  # pairs of each side of which `quick` looks at the dark image too
+CERTAIN = 0.8  # of a look; in LOL at least 0.97. Below, an image is little but noise and nothing is claimed of it
 
 # Of each kind of finding, in the order of a report: what it is, and what to do about it.
 KINDS: dict[str, tuple[str, str]] = {
@@ -115,7 +115,7 @@ def check_sample(
 ) -> list[str]:
     """The lines of what would spoil training, as far as it is quickly found: a warning before a run.
 
-    Leaks are looked for in all bright pictures; for swapped and wrongly paired ones a sample is taken, in which a
+    Leaks are looked for in all bright images; for swapped and wrongly paired ones a sample is taken, in which a
     folder that was swapped, or a list that slipped, shows.
     """
     sides: list[tuple[Side, Sequence[Pair]]] = [("training", training), ("validation", validation)]
@@ -157,7 +157,7 @@ def _of_one_file(side: Side, name: str, file: Path, is_bright: bool) -> Example:
 
 @dataclass(frozen=True)
 class _Examined:
-    """A pair that can be read, and what was seen of it; None is what wasn't looked at."""
+    """A pair that can be read, and what was seen of it; None is what was not looked at."""
 
     exhibit: Example
     bright: SceneSignature
@@ -255,7 +255,7 @@ def _agreement(dark: SceneSignature, bright: SceneSignature) -> float:
 
 
 def _wrong_scenes(seen: Sequence[_Examined]) -> Iterator[Finding]:
-    """Pairs whose dark picture shows something else than the bright one, told with the bright picture that it fits."""
+    """Pairs whose dark image shows something else than the bright one, with the bright image that it fits."""
     if not seen:
         return
     brights = by_rank([each.bright.light for each in seen])
@@ -316,7 +316,7 @@ def _duplicate(kind: str, group: Sequence[_Examined], said: str) -> Finding:
 
 
 def _leaks(training: Sequence[_Examined], validation: Sequence[_Examined]) -> Iterator[Finding]:
-    """A validation pair whose scene, or one of whose pictures, is trained on: then validation praises memory."""
+    """A validation pair whose scene, or one of whose images, is trained on: then validation praises memory."""
     by_digest: dict[str, set[int]] = defaultdict(set)
     for place, each in enumerate(training):
         for digest in _digests(each):

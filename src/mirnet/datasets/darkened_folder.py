@@ -1,4 +1,4 @@
-"""A folder of pairs made from good photos: their dark twins, or noisy ones, by the model in `synthesis`."""
+"""A folder of pairs made from good photos: each photo with its synthetic low-light image, or with a noisy copy."""
 
 import hashlib
 import json
@@ -26,19 +26,19 @@ from mirnet.pairs import Pair
 
 STOPS = (1.0, low_light_synthesis.MOST_STOPS)
 MOST_STOPS = 10.0  # beyond it nothing but black is left
-JPEG_SHARE = 0.5  # of the dark twins
+JPEG_SHARE = 0.5  # of the synthetic low-light images
 ABOUT = "darken.json"
 MODEL = "dark and noisy twins as described in docs/data.md; noise by Brooks et al., CVPR 2019, section 3.1"
 
-Description = dict[str, Any]  # of a twin, as plain data
+Description = dict[str, Any]  # of a synthetic image, as plain data
 
 
 @dataclass(frozen=True)
 class DarkenOptions:
-    """Which twins: of what darkness, or noisy ones of unchanged brightness, perhaps of one sigma (of 255)."""
+    """What to make of photos: low-light images of some darkness, or noisy copies, perhaps of one sigma (of 255)."""
 
     seed: int = 0
-    stops: tuple[float, float] | None = None  # of dark twins, lowest and highest; None: 1 to 7
+    stops: tuple[float, float] | None = None  # of synthetic low-light images, lowest and highest; None: 1 to 7
     noise_only: bool = False
     sigma: float | None = None  # None: a camera's noise in one half, Gaussian noise of any sigma in the other
 
@@ -64,7 +64,7 @@ class DarkenOptions:
 
 @dataclass(frozen=True, eq=False)
 class SyntheticPair:
-    """A pair that was made: both pictures as in their files, and what was drawn for it."""
+    """A pair that was made: both images as in their files, and what was drawn for it."""
 
     name: str
     bright: ImageArray  # (3, H, W)
@@ -76,7 +76,7 @@ class SyntheticPair:
 
 
 def photos_of(folder: Path, data: Path) -> list[Path]:
-    """The pictures of a folder, sorted by name. Raises DataError where there are none, or where `data` lies inside."""
+    """The images of a folder, sorted by name. Raises DataError where there are none, or where `data` lies inside."""
     if data.resolve().is_relative_to(folder.resolve()):
         raise DataError(f"{data}: lies among the photos, where pairs would be lost; choose a folder outside {folder}.")
     return find_photos(folder)
@@ -88,11 +88,11 @@ def darken(photos: Sequence[Path], folder: Path, *, seed: int = 0, stops: tuple[
            seen: Callable[[SyntheticPair], None] = lambda make_pair: None) -> list[Pair]:  # fmt: skip
     """Write `folder`/low and `folder`/high, PNG files of the photos' stems, and what was drawn into darken.json.
 
-    A twin is a function of its photo, the photo's name and the wish (see `Wish`), whatever lies beside it. Photos
+    An image depends on its photo, the photo's name and the options alone, not on the other photos. Photos
     larger than a megapixel are halved first, which removes most of their own noise. The pairs come into their
     place together at the end: a folder that has both, low and high, is whole.
 
-    `left_out` is told of each photo that cannot be used, which is then passed over; without it that is a DataError,
+    `left_out` gets the error of each photo that cannot be used, which is skipped; without it that is a DataError,
     as are photos of one stem. SettingsError where the folder is not empty; `overwrite` replaces the pairs in it.
     """
     options = DarkenOptions(seed, stops, noise_only, sigma)
@@ -156,7 +156,7 @@ def _refuse_equal_stems(photos: Sequence[Path]) -> None:
 def _draft(folder: Path, overwrite: bool) -> Iterator[Path]:
     """A hidden folder with low and high inside `folder`, so on its disk; it goes again, whatever happens.
 
-    Of a process that was killed it stays, but nobody takes it for pairs; `overwrite` takes it away.
+    A killed process leaves it behind, under a name that is never read as pairs; `overwrite` removes it.
     """
     made = not folder.exists()
     for older in folder.glob(".mirnet-*.part") if overwrite else ():
@@ -194,11 +194,11 @@ def _about(options: DarkenOptions, descriptions: dict[str, Description]) -> Desc
     }
 
 
-# One twin ------------------------------------------------------------------------------------------------------------
+# One synthetic image -------------------------------------------------------------------------------------------------
 
 
 def make_pair(photo: ImageArray, name: str, options: DarkenOptions) -> SyntheticPair:
-    """The twin of a photo (3, H, W), and what was drawn for it."""
+    """The synthetic image of a photo (3, H, W), and what was drawn for it."""
     place = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
     rng = CounterRNG(options.seed, 0, torch.tensor([place]))
     make = _noisy if options.noise_only else _dark

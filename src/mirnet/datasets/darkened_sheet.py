@@ -1,4 +1,4 @@
-"""One picture to look at after darkening: what the twins of some photos are like, whole and in detail."""
+"""One image to look at after darkening: what the synthetic images of some photos are like, whole and in detail."""
 
 from pathlib import Path
 
@@ -12,17 +12,17 @@ from mirnet.datasets.reading import to_unit
 from mirnet.datasets.target_exposure import solve_stops
 
 ROWS = 8
-BOX_PX = (360, 240)  # that every whole picture fits; details are as high and as wide as it is high
+BOX_PX = (360, 240)  # that every whole image fits; details are as high and as wide as it is high
 TEXT_PX, CAPTION_PX, GAP_PX = 13, 20, 6
 COLUMN_PX, DETAIL_COLUMN_PX = 376, 246  # a column's longest caption fits
 IN_DETAIL = ", pixel for pixel"
 
 
 class DarkenedSheet:
-    """Rows of photo | twin | the twin exposed back to the photo's brightness, and of the photo and the last a detail
-    of one pixel for one, since noise is gone from small copies. Noisy twins are not exposed.
+    """Rows of photo | dark image | dark image exposed to the photo's brightness, and of the first and last a detail
+    of one pixel for one, since noise is gone from small copies. Noisy copies are not exposed.
 
-    Of `count` twins, up to eight that lie evenly among them have a row.
+    Of `count` synthetic images, up to eight that lie evenly among them have a row.
     """  # fmt: skip
 
     def __init__(self, count: int) -> None:
@@ -32,7 +32,7 @@ class DarkenedSheet:
         self._rows: list[Image.Image] = []
 
     def add(self, twin: SyntheticPair) -> None:
-        """Look at the next twin."""
+        """Look at the next synthetic image."""
         if self._seen in self._places:
             self._rows.append(_row(twin))
         self._seen += 1
@@ -73,7 +73,7 @@ def _said(twin: SyntheticPair) -> str:
 
 
 def _beside(name: str, cells: list[tuple[str, Image.Image]]) -> Image.Image:
-    """A line with the name, a caption over each picture, columns of one width in every row."""
+    """A line with the name, a caption over each image, columns of one width in every row."""
     widths = [DETAIL_COLUMN_PX if caption.endswith(IN_DETAIL) else COLUMN_PX for caption, _ in cells]
     row = Image.new("RGB", (sum(widths), 2 * CAPTION_PX + BOX_PX[1] + GAP_PX), "white")
     draw, font, left = ImageDraw.Draw(row), ImageFont.load_default(TEXT_PX), 0
@@ -92,7 +92,7 @@ def _small(picture: exposure.Floats) -> Image.Image:
 
 
 def _detail(picture: exposure.Floats) -> Image.Image:
-    """The picture's middle."""
+    """The image's middle."""
     top, left = (max(0, (side - BOX_PX[1]) // 2) for side in picture.shape[:2])
     return _image(picture[top : top + BOX_PX[1], left : left + BOX_PX[1]])
 

@@ -1,13 +1,13 @@
-"""Dark twins of good photographs, and noisy ones: what a camera would have made of the scene in the dark.
+"""Synthetic low-light images of good photos, and noisy ones: what a camera would have made of the scene in the dark.
 
 The model goes back to the sensor and comes forward again (Brooks et al., *Unprocessing Images for Learned Raw
 Denoising*, CVPR 2019): linear light, less of it, the camera's own colours and white balance, shot and read noise,
 interpolation of the Bayer pattern, back to sRGB with a tone curve, 8 bit, and often JPEG. All of it is vectorised
-over a batch, on any device, and every draw is a function of its coordinates (`Draws`): whoever wants to know what
-was drawn (`darken`) draws it again.
+over a batch, on any device, and every draw is a function of its coordinates (`CounterRNG`), which a caller that
+describes it (`darken`) draws again.
 
 What it leaves out: the steps of the raw file (near black those of 8-bit sRGB are five times as wide as 14 bit), noise
-in rows and columns, what interpolating the Bayer pattern does to the picture itself, lenses, and of the denoising in
+in rows and columns, what interpolating the Bayer pattern does to the image itself, lenses, and of the denoising in
 the camera all but that colour goes first. Clipped highlights are taken to lie just at white, and so have noise, on the
 dark side alone.
 """
@@ -28,7 +28,7 @@ from mirnet.network.lite import expose, to_encoded, to_linear
 # unit of signal, white at 1) and, in natural logarithms of variances, the line on which their read noise lies.
 SHOT = (1e-4, 0.012)
 READ_SLOPE, READ_OFFSET, READ_SPREAD = 2.18, 1.20, 0.26
-# Their cameras were at every ISO; dark pictures that are pushed by many stops were taken at moderate ones. So the line
+# Their cameras were at every ISO; dark images that are pushed by many stops were taken at moderate ones. So the line
 # is followed up only to where shot noise, once pushed, hides a bright surface, and down beyond what they calibrated:
 # a pixel of a large sensor that holds 100,000 electrons has 1e-5. What the line says of read noise there is less than
 # real, but 8 bit hide it. Both bounds are ours.
@@ -47,21 +47,21 @@ RED_GAIN, BLUE_GAIN = (1.9, 2.4), (1.5, 1.9)  # white balance in daylight, as th
 BALANCE_SPREAD = 0.25  # stops by which each channel's white balance is off, standard deviation
 CURVE = (-0.3, 0.6)  # how much of a smoothstep a camera's tone curve holds: from a flat profile to a contrasty one
 # Near black a smoothstep is a mere gain, and cameras differ there: in the exponent of their curve, and in what they
-# take for black, each channel for itself. So dark pictures, once pushed, are too flat or too hard and have shadows
+# take for black, each channel for itself. So dark images, once pushed, are too flat or too hard and have shadows
 # of another colour than their lights. Both spreads are ours.
-BEND_SPREAD, CHANNEL_BEND_SPREAD = 0.2, 0.05  # of log2 of the exponent: of a picture, and of a channel beside it
-BLACK_SPREAD = (0.001, 0.04)  # of the error of black in linear light, white at 1, once the picture is pushed back
+BEND_SPREAD, CHANNEL_BEND_SPREAD = 0.2, 0.05  # of log2 of the exponent: of an image, and of a channel beside it
+BLACK_SPREAD = (0.001, 0.04)  # of the error of black in linear light, white at 1, once the image is pushed back
 
 MOST_STOPS = 7.0
-# Of the pictures that are darkened, how many are made duller first: the factor of their values, and how much is kept of
-# what sets their colours apart from grey. Good photographs are livelier than what one finds in dark rooms; but where
+# Of the images that are darkened, how many are made duller first: the factor of their values, and how much is kept of
+# what sets their colours apart from grey. Good photos are livelier than what one finds in dark rooms; but where
 # noise hides a colour, a network gives back what it met on average. Ours.
 DESATURATED_SHARE, DULLED_TO, DULL_COLOUR = 0.8, (0.75, 0.95), (0.3, 1.0)
-MOST_SIGMA = 55 / 255  # of the Gaussian noise in noisy twins, on sRGB values
+MOST_SIGMA = 55 / 255  # of the Gaussian noise in noisy copies, on sRGB values
 
 GRAINS = ("interpolated", "coarse", "free")  # what noise is like: see `photographed`
-GRAIN_SHARES = (0.3, 0.2, 0.5)  # most pictures that one is sent were shrunk, and then no pixel knows its neighbour's
-# What is left of the noise's colour: cameras take that away first, so that most pictures have more noise in their
+GRAIN_SHARES = (0.3, 0.2, 0.5)  # most images that one is sent were shrunk, and then no pixel knows its neighbour's
+# What is left of the noise's colour: cameras take that away first, so that most images have more noise in their
 # lightness, where the matrix back to sRGB alone would leave more in their colour. Ours.
 COLOUR_KEPT = (0.0, 1.0)
 _LUMINANCE = _RGB_TO_XYZ[1]
@@ -87,7 +87,7 @@ class Camera:
 
     @staticmethod
     def draw(rng: CounterRNG, stops: Tensor) -> "Camera":
-        """Cameras for pictures that are `stops` (B,) too dark: noise that would hide them when pushed is not drawn."""
+        """Cameras for images that are `stops` (B,) too dark: noise that would hide them when pushed is not drawn."""
         device = rng.index.device
         shares = rng.uniform(Stream.CAMERA_COLOURS, len(_XYZ_TO_CAMERA))
         xyz_to_camera = torch.tensor(_XYZ_TO_CAMERA, device=device)
@@ -113,7 +113,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Rendering:
-    """How the cameras of a batch make pictures of what they measured."""
+    """How the cameras of a batch make images of what they measured."""
 
     balance: Tensor  # (B, 3): stops by which the white balance is off
     curve: Tensor  # (B,): how much of a smoothstep the tone curve holds
@@ -122,7 +122,7 @@ class Rendering:
 
     @staticmethod
     def draw(rng: CounterRNG, stops: Tensor) -> "Rendering":
-        """Renderings of pictures that are `stops` (B,) too dark: an error of black is as large as it shows."""
+        """Renderings of images that are `stops` (B,) too dark: an error of black is as large as it shows."""
         bend = BEND_SPREAD * rng.normal(Stream.BEND)[:, None] + CHANNEL_BEND_SPREAD * rng.normal(Stream.CHANNEL_BEND, 3)
         least, most = (math.log(spread) for spread in BLACK_SPREAD)
         spread = rng.between(Stream.BLACK_SPREAD, least, most).exp() * torch.exp2(-stops)
@@ -133,7 +133,7 @@ class Rendering:
 
 
 def desaturate(bright: Tensor, rng: CounterRNG, share: float = DESATURATED_SHARE) -> Tensor:
-    """Pictures (B, 3, H, W) in [0, 1], some duller than they were: what their dark twins are to become again.
+    """Images (B, 3, H, W) in [0, 1], some desaturated and dimmed: the targets of their synthetic low-light images.
 
     255 stays 255 under `expose`, as a lamp does; a blown sky must darken with the rest, so most are below white.
     """
@@ -142,17 +142,17 @@ def desaturate(bright: Tensor, rng: CounterRNG, share: float = DESATURATED_SHARE
 
 
 def draw_desaturation(rng: CounterRNG, share: float = DESATURATED_SHARE) -> tuple[Tensor, Tensor]:
-    """The factor of values (B,), and how much of the colour is kept (B,); both 1 where a picture stays as it is."""
+    """The factor of values (B,), and how much of the colour is kept (B,); both 1 where an image stays as it is."""
     spared = rng.uniform(Stream.DESATURATED) >= share
     factor, kept = rng.between(Stream.DIMMED_TO, *DULLED_TO), rng.between(Stream.COLOUR_KEPT, *DULL_COLOUR)
     return torch.where(spared, 1.0, factor), torch.where(spared, 1.0, kept)
 
 
 def darken_images(bright: Tensor, stops: Tensor, rng: CounterRNG) -> Tensor:
-    """Pictures (B, 3, H, W) in [0, 1] as a camera would have taken them `stops` (B, 1, 1, 1) darker.
+    """Images (B, 3, H, W) in [0, 1] as a camera would have taken them `stops` (B, 1, 1, 1) darker.
 
     White balance is off by N(0, 0.25) stops in each channel, and so is black, and the tone curve differs; what leads
-    back to the picture's brightness is therefore not exactly `stops`, and is solved as for real pairs
+    back to the image's brightness is therefore not exactly `stops`, and is solved as for real pairs
     (`truth.solve_stops`).
     """
     camera, rendering = Camera.draw(rng, stops.reshape(-1)), Rendering.draw(rng, stops.reshape(-1))
@@ -166,7 +166,7 @@ def darken_images(bright: Tensor, stops: Tensor, rng: CounterRNG) -> Tensor:
 
 
 def _apply_exponent(encoded: Tensor, exponent: Tensor) -> Tensor:
-    """Values in [0, 1] to a power, about the mean of each picture, which thereby gets no darker; clipped at white."""
+    """Values in [0, 1] to a power, about the mean of each image, which thereby gets no darker; clipped at white."""
     middle = encoded.mean((1, 2, 3), keepdim=True).clamp_min(1 / 255)
     return (middle * (encoded / middle) ** exponent).clamp(max=1)
 
@@ -188,7 +188,7 @@ def draw_noise_colour(rng: CounterRNG) -> Tensor:
 
 
 def add_camera_noise(clean: Tensor, rng: CounterRNG) -> Tensor:
-    """Pictures (B, 3, H, W) in [0, 1] with noise and no change of exposure, for denoising alone; 8 bit.
+    """Images (B, 3, H, W) in [0, 1] with noise and no change of exposure, for denoising alone; 8 bit.
 
     One half with Gaussian noise on sRGB values, sigma from 0 to 55 of 255, clipped and rounded, as denoisers
     are compared; the other half with a camera's.
@@ -200,20 +200,20 @@ def add_camera_noise(clean: Tensor, rng: CounterRNG) -> Tensor:
 
 
 def draw_sigma(rng: CounterRNG) -> tuple[Tensor, Tensor]:
-    """Which noisy twins have Gaussian noise, (B,) bool, and its sigma (B,), as a share of white."""
+    """Which noisy copies have Gaussian noise, (B,) bool, and its sigma (B,), as a share of white."""
     return rng.uniform(Stream.IS_GAUSSIAN) < 0.5, rng.between(Stream.GAUSSIAN_SIGMA, 0, MOST_SIGMA)
 
 
 def add_gaussian_noise(clean: Tensor, sigma: Tensor, rng: CounterRNG) -> Tensor:
-    """Pictures (B, 3, H, W) in [0, 1] with Gaussian noise of `sigma` (B,) on sRGB values, clipped, 8 bit."""
+    """Images (B, 3, H, W) in [0, 1] with Gaussian noise of `sigma` (B,) on sRGB values, clipped, 8 bit."""
     return round_to_8_bit(clean + sigma[:, None, None, None] * rng.normal(Stream.GAUSSIAN_NOISE, *clean.shape[1:]))
 
 
 def photograph(light: Tensor, camera: Camera, rng: CounterRNG) -> Tensor:
     """Linear light (B, 3, H, W) with the camera's noise: in its own colours, where it arises.
 
-    In 30 % of the pictures the noise is as it comes from a Bayer pattern that was interpolated, in 20 % coarse, as
-    in-camera processing of large pictures leaves it, in half of them free of its neighbours, as in a shrunk picture.
+    In 30 % of the images the noise is as it comes from a Bayer pattern that was interpolated, in 20 % coarse, as
+    in-camera processing of large images leaves it, in half of them free of its neighbours, as in a shrunk image.
     """
     seen = torch.einsum("bij,bjhw->bihw", camera.from_srgb, light)
     shot, read = camera.shot[:, None, None, None], camera.read[:, None, None, None]
@@ -237,8 +237,8 @@ def _draw_grain(rng: CounterRNG, height: int, width: int) -> Tensor:  # (B, 3, H
     # averages of four have half the spread, and interpolating them leaves 5/8 of that
     coarse = F.interpolate(F.avg_pool2d(fine, 2), scale_factor=2.0, mode="bilinear", align_corners=False) * 3
     grain = torch.where(kind == 0, interpolated, torch.where(kind == 1, coarse, fine))
-    # both are patterns of 2x2 pixels, and a picture may begin at any of the four: who has seen one of them alone
-    # learns it by heart, and restores a picture that was cropped by one pixel worse by up to 6 dB
+    # both are patterns of 2x2 pixels, and an image may begin at any of the four: a network that has seen
+    # one of them alone learns it by heart, and restores an image that was cropped by one pixel worse by up to 6 dB
     # (benchmarks/phases.py)
     down, right = (rng.uniform(Stream.GRAIN_PHASE, 2) < 0.5).T[:, :, None, None, None]
     grain = torch.where(down, grain[:, :, 1:], grain[:, :, :-1])
@@ -263,10 +263,10 @@ _CHROMA = ((17, 18, 24, 47), (18, 21, 26, 66), (24, 26, 56, 99), (47, 66, 99, 99
 
 
 def compress_as_jpeg(pictures: Tensor, quality: Tensor, halved: Tensor, shift: Tensor) -> Tensor:
-    """Pictures (B, 3, H, W) in [0, 1] as they come back from JPEG files of `quality` (B,), 1 to 100; 8 bit.
+    """Images (B, 3, H, W) in [0, 1] as they come back from JPEG files of `quality` (B,), 1 to 100; 8 bit.
 
     Where `halved` (B,) is true, colour is stored at half resolution. The 8x8 blocks begin `shift` (B, 2) pixels,
-    0 to 15, above and left of the picture, as in a crop of a larger one. Quantisation alone is lossy in JPEG, so
+    0 to 15, above and left of the image, as in a crop of a larger one. Quantisation alone is lossy in JPEG, so
     no bits are coded.
     """
     batch, _, height, width = pictures.shape

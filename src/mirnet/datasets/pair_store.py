@@ -1,7 +1,7 @@
 """Training images in memory as integers, or read again for each batch where they do not fit.
 
 All images lie end to end in one flat buffer; a batch is gathered from it by index arithmetic, so
-crops, flips, quarter turns and the reflection around small pictures cost one gather on any device.
+crops, flips, quarter turns and the reflection around small images cost one gather on any device.
 """
 
 import os
@@ -18,13 +18,13 @@ from mirnet.datasets.target_exposure import TargetExposures, solve_target_exposu
 from mirnet.errors import DataError, TrainingError
 from mirnet.pairs import Pair
 
-MEMORY_SHARE = 0.4  # of the machine's memory that pictures may fill before they are read again for each batch
+MEMORY_SHARE = 0.4  # of the machine's memory that images may fill before they are read again for each batch
 MEMORY_LIMIT = 16 * 2**30  # bytes, on machines with much memory: a run as a whole stays below 24 GiB
 
 
 @dataclass(frozen=True)
 class PixelStore:
-    """Pictures of any sizes end to end in one buffer (uint8, or int32 where some have 16 bit)."""
+    """Images of any sizes end to end in one buffer (uint8, or int32 where some have 16 bit)."""
 
     values: Tensor  # (bytes,)
     offsets: Tensor  # (P,) int64
@@ -34,7 +34,7 @@ class PixelStore:
 
     @staticmethod
     def reserve(shapes: Sequence[Shape]) -> "PixelStore":
-        """A buffer for pictures of these shapes, to be filled with `put`."""
+        """A buffer for images of these shapes, to be filled with `put`."""
         deep = any(shape.deep for shape in shapes)
         heights = torch.tensor([shape.height for shape in shapes])
         widths = torch.tensor([shape.width for shape in shapes])
@@ -43,14 +43,14 @@ class PixelStore:
         return PixelStore(values, sizes.cumsum(0) - sizes, heights, widths, 65535 if deep else 255)
 
     def put(self, place: int, picture: ImageArray) -> None:
-        """Fill in a picture (3, H, W); 8 bits beside 16 are scaled to them, exactly."""
+        """Fill in an image (3, H, W); 8 bits beside 16 are scaled to them, exactly."""
         scale = 257 if self.white == 65535 and picture.dtype == np.uint8 else 1
         integers = np.asarray(picture, dtype=np.int32) * scale if self.white == 65535 else np.asarray(picture)
         start = int(self.offsets[place])
         self.values[start : start + picture.size] = torch.from_numpy(integers.reshape(-1))
 
     def picture(self, place: int) -> ImageArray:
-        """One picture (3, H, W) again, uint8 or uint16."""
+        """One image (3, H, W) again, uint8 or uint16."""
         height, width, start = (int(each[place]) for each in (self.heights, self.widths, self.offsets))
         pixels = self.values[start : start + 3 * height * width].numpy().reshape(3, height, width)
         return pixels.astype(np.uint16) if self.white == 65535 else pixels
@@ -71,7 +71,7 @@ class PixelStore:
 
 
 def reflect(position: Tensor, size: Tensor) -> Tensor:
-    """Positions outside 0 to size - 1 brought inside by repeated reflection that doesn't repeat the edge."""
+    """Positions outside 0 to size - 1 brought inside by repeated reflection that does not repeat the edge."""
     period = (2 * (size - 1)).clamp(min=1)
     position = position % period
     return torch.minimum(position, period - position).clamp(min=0).minimum(size - 1)
@@ -80,7 +80,7 @@ def reflect(position: Tensor, size: Tensor) -> Tensor:
 class PairStore:
     """Training pairs, and optional clean bright `photos` without partners, numbered: P dark, P bright, the photos.
 
-    Sizes are checked from the files' headers first. The pictures stay in memory as integers while they
+    Sizes are checked from the files' headers first. The images stay in memory as integers while they
     fit in `memory_bytes`, else each batch reads its own again. After `solve`, `truths` are known.
     """
 
@@ -104,21 +104,21 @@ class PairStore:
         return len(self.pairs)
 
     def name(self, place: int) -> str:
-        """What people call picture `place`: the pair's name, or the photo's file."""
+        """What people call image `place`: the pair's name, or the photo's file."""
         count = 2 * len(self.pairs)
         return self.pairs[place % len(self.pairs)].name if place < count else self.photos[place - count].name
 
     @property
     def resident(self) -> bool:
-        """Whether all pictures stay in memory."""
+        """Whether all images stay in memory."""
         return self._flat is not None
 
     def picture(self, place: int) -> ImageArray:
-        """One picture (3, H, W), from memory or read again."""
+        """One image (3, H, W), from memory or read again."""
         return self._read(place) if self._flat is None else self._flat.picture(place)
 
     def solve_exposures(self, progress: Callable[[float], None] = lambda done: None) -> None:
-        """Find the truth's stops of each pair, which networks that take an exposure are fed."""
+        """Find the target's stops of each pair, which networks that take an exposure get as input."""
         known = []
         for number in range(len(self)):
             known.append(solve_target_exposure(self.picture(number), self.picture(len(self) + number)))
@@ -126,7 +126,7 @@ class PairStore:
         self.target_exposures = TargetExposures.of(known)
 
     def fetch(self, which: Tensor, device: torch.device) -> tuple[PixelStore, Tensor]:
-        """A buffer on `device` that holds pictures `which` (B,), and their places in it (B,)."""
+        """A buffer on `device` that holds images `which` (B,), and their places in it (B,)."""
         if self._flat is not None:
             if device not in self._devices:
                 self._devices[device] = self._flat.to(device)
@@ -163,7 +163,7 @@ def bytes_needed(shapes: Sequence[Shape]) -> int:
 
 
 def memory_limit() -> int:
-    """The bytes that pictures may fill: a share of the machine's memory, or of what its container allows."""
+    """The bytes that images may fill: a share of the machine's memory, or of what its container allows."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         allowed = Path("/sys/fs/cgroup/memory.max").read_text().strip()

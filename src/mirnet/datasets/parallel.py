@@ -17,4 +17,4 @@ def in_order(function: Callable[[T], R], values: Sequence[T], progress: Callable
             yield result
             progress((number + 1) / len(values))
     finally:
-        pool.shutdown(cancel_futures=True)  # somebody who stops shouldn't wait for the rest
+        pool.shutdown(cancel_futures=True)  # a caller that stops does not wait for the rest

@@ -1,6 +1,6 @@
-"""Step (1) of the pipeline: pictures of pairs, and photos without partners, read and checked.
+"""Step (1) of the pipeline: images of pairs, and photos without partners, read and checked.
 
-Every picture is upright, of three channels, 8 or 16 bit, whatever its format; what cannot be used is
+Every image is upright, of three channels, 8 or 16 bit, whatever its format; what cannot be used is
 a DataError that names the file.
 """
 
@@ -25,7 +25,7 @@ ImageArray = NDArray[np.uint8] | NDArray[np.uint16]  # (3, H, W)
 
 
 def find_photos(folder: Path) -> list[Path]:
-    """The pictures of a folder, sorted by name. Raises DataError where there are none."""
+    """The images of a folder, sorted by name. Raises DataError where there are none."""
     photos = sorted(_files(folder))
     if not photos:
         raise DataError(f"{folder}: no photos found; expected bright pictures in it.")
@@ -60,7 +60,7 @@ def _files(folder: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a picture will be once it is read: upright height and width, and whether it has 16 bit."""
+    """What an image will be once it is read: upright height and width, and whether it has 16 bit."""
 
     height: int
     width: int
@@ -68,7 +68,7 @@ class Shape:
 
 
 def shape_of(path: Path) -> Shape:
-    """From the file's header alone. Raises DataError: no picture, or one with an alpha channel."""
+    """From the file's header alone. Raises DataError: no image, or one with an alpha channel."""
     try:
         header = images.open_image(path).header
     except PictureError as error:
@@ -80,7 +80,7 @@ def shape_of(path: Path) -> Shape:
 
 
 def pair_shape(pair: Pair) -> tuple[Shape, Shape]:
-    """Of both pictures; pictures of different size are a DataError that names the files."""
+    """Of both images; images of different size are a DataError that names the files."""
     dark, bright = shape_of(pair.dark), shape_of(pair.bright)
     if (dark.height, dark.width) != (bright.height, bright.width):
         sizes = " and ".join(f"{shape.width}x{shape.height}" for shape in (dark, bright))
@@ -97,7 +97,7 @@ def photo_shape(path: Path) -> Shape:
 
 
 def read_rgb(path: Path) -> ImageArray:
-    """A picture as (3, H, W) uint8 or uint16; grey becomes RGB. Raises DataError, which names the file."""
+    """An image as (3, H, W) uint8 or uint16; grey becomes RGB. Raises DataError, which names the file."""
     try:
         pixels = images.read_image(path)
     except PictureError as error:
@@ -110,7 +110,7 @@ def read_rgb(path: Path) -> ImageArray:
 
 
 def read_photo(path: Path) -> ImageArray:
-    """A clean bright picture (3, H, W), halved in linear light where it is larger than a megapixel: most noise goes."""
+    """A clean bright image (3, H, W), halved in linear light where it is larger than a megapixel: most noise goes."""
     pixels = read_rgb(path)
     if pixels.shape[1] * pixels.shape[2] <= PHOTO_PIXELS:
         return pixels

@@ -1,11 +1,11 @@
-"""Whether two pictures show the same scene, told from a small look at each.
+"""Whether two images show the same scene, decided from a small signature of each.
 
 Two stages. A perceptual hash, pHash of the ImageHash library (64 signs of the lowest cosine frequencies, so brightness
-and contrast hardly matter), of the picture and of its mirror image. And, where two hashes are near but not close, the
+and contrast hardly matter), of the image and of its mirror image. And, where two hashes are near but not close, the
 correlation of two thumbnails, brought down to 8 by 12 cells.
 
-Measured by `benchmarks/same_scene.py` on the 485 bright pictures of LOL v1 (600x400), each changed and compared with
-itself; "found" is what `alike` says. Of the 20,976 couples of a picture to train on and one of the 48 that were held
+Measured by `benchmarks/same_scene.py` on the 485 bright images of LOL v1 (600x400), each changed and compared with
+itself; "found" is what `alike` says. Of the 20,976 couples of an image to train on and one of the 48 that were held
 out by scene, it takes none for one scene, whatever is done to the latter.
 
     change                                    bits (largest)   correlation (smallest)   found
@@ -21,7 +21,7 @@ out by scene, it takes none for one scene, whatever is done to the latter.
     couples of other scenes, the nearest            16                 0.84                0
 
 pHash was chosen of five: with the same recall dHash (12 bits, others from 10 on), wHash (10, 6) and average hash (7, 5)
-confuse scenes of LOL; pHash at 256 bits (52, 70) misses more of what is cropped. Turned pictures are not found.
+confuse scenes of LOL; pHash at 256 bits (52, 70) misses more of what is cropped. Turned images are not found.
 """
 
 import functools
@@ -38,20 +38,20 @@ from PIL import Image, ImageOps
 from mirnet.datasets.reading import ImageArray, read_rgb
 from mirnet.exposure import to_encoded, to_linear
 
-# Of 64 bits, how many may differ. Up to CLOSE_BITS the hash alone decides (485 pictures of LOL then make 231 groups,
+# Of 64 bits, how many may differ. Up to CLOSE_BITS the hash alone decides (485 images of LOL then make 231 groups,
 # the largest of 6); up to NEAR_BITS the thumbnails must agree too. By hashes alone, 18 bits would join 87 of LOL's
-# pictures into one "scene", and 20 bits nearly all; with thumbnails they make 228 groups, of at most 8.
+# images into one "scene", and 20 bits nearly all; with thumbnails they make 228 groups, of at most 8.
 CLOSE_BITS = 10
 NEAR_BITS = 20
 AGREEMENT = 0.85  # least correlation of thumbnails; other scenes of LOL reach 0.84
-CELLS = (16, 24)  # rows and columns of the light that is kept of a picture
+CELLS = (16, 24)  # rows and columns of the light that is kept of an image
 NEARLY_WHITE = 250 / 255  # JPEG leaves white a little less than white
 Cells = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class SceneSignature:
-    """What is kept of a picture to compare it with others."""
+    """What is kept of an image to compare it with others."""
 
     hash: int  # 64 bits
     mirrored: int  # the same of the mirror image
@@ -64,7 +64,7 @@ class SceneSignature:
 
 
 def read_signature(path: Path) -> SceneSignature:
-    """A look at a picture file. Raises DataError where it cannot be read, or has alpha."""
+    """A look at an image file. Raises DataError where it cannot be read, or has alpha."""
     try:
         status = path.stat()
     except OSError:
@@ -78,7 +78,7 @@ def _remembered(path: Path, changed: int, size: int) -> SceneSignature:
 
 
 def compute_signature(picture: ImageArray) -> SceneSignature:
-    """A look at a picture (3, H, W)."""
+    """A look at an image (3, H, W)."""
     white = np.iinfo(picture.dtype).max
     values = np.linspace(0, 1, int(white) + 1, dtype=np.float32)
     light = to_linear(values)[picture].mean(0)  # (H, W)

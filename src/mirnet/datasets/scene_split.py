@@ -33,7 +33,7 @@ def split_by_scene(
     """Pairs for training, and at most a tenth of them (but one scene) for validation; no scene is on both sides.
 
     Which scenes, is a function of their names alone, so that runs with other seeds are comparable. One
-    scene alone can't be divided: then there is no validation.
+    scene alone cannot be divided: then there is no validation.
     """
     found = scenes(pairs, progress)
     if len(found) == 1:

@@ -1,4 +1,4 @@
-"""The truth's exposure: the stops that lead from a dark picture to its bright partner."""
+"""The target's exposure: the stops that lead from a dark image to its bright partner."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from torch import Tensor
 from mirnet.datasets.reading import ImageArray
 from mirnet.network.lite import expose, to_encoded, to_linear
 
-MAP_LONG, MAP_SHORT = 12, 8  # cells of a truth's stops map along the long and the short side
+MAP_LONG, MAP_SHORT = 12, 8  # cells of a target's stops map along the long and the short side
 
 
 @dataclass(frozen=True)
 class TargetExposure:
-    """The stops that lead from a dark picture to its bright partner: one number, and a map of cells."""
+    """The stops that lead from a dark image to its bright partner: one number, and a map of cells."""
 
     stops: float
     cells: Tensor  # (12, 12), the first `size` of it in use
@@ -43,10 +43,10 @@ class TargetExposures:
 
 
 def solve_target_exposure(dark: ImageArray, bright: ImageArray) -> TargetExposure:
-    """Solved so that the means agree, on both pictures (3, H, W) averaged over 5x5 pixels in linear light.
+    """Solved so that the means agree, on both images (3, H, W) averaged over 5x5 pixels in linear light.
 
     On raw pixels noise would bias it (by 0.1 stops in the mean on LOL). Cells stay within 3 stops of
-    the picture's number: a black cell says nothing.
+    the image's number: a black cell says nothing.
     """
     small_dark, small_bright = (_averaged(picture) for picture in (dark, bright))
     height, width = small_dark.shape[2:]
@@ -59,7 +59,7 @@ def solve_target_exposure(dark: ImageArray, bright: ImageArray) -> TargetExposur
 
 
 def solve_stops(dark: Tensor, bright: Tensor) -> Tensor:
-    """The number for each of a batch: pictures (B, 3, H, W) float32 in [0, 1], encoded, to stops (B, 1, 1, 1)."""
+    """The number for each of a batch: images (B, 3, H, W) float32 in [0, 1], encoded, to stops (B, 1, 1, 1)."""
     small_dark, small_bright = _smoothed(to_linear(dark)), _smoothed(to_linear(bright))
     return _solve(small_dark, small_bright, (1, 1), torch.zeros(len(dark), 1, 1, 1, device=dark.device), 12.0)
 
@@ -73,7 +73,7 @@ def _smoothed(linear: Tensor) -> Tensor:  # (B, 3, H, W) linear light -> (B, 3, 
 
 
 def _solve(dark: Tensor, bright: Tensor, size: tuple[int, int], centre: Tensor, limit: float) -> Tensor:
-    """Stops (B, 1, *size) by bisection: the mean of each cell of the exposed dark picture is the bright one's."""
+    """Stops (B, 1, *size) by bisection: the mean of each cell of the exposed dark image is the bright one's."""
     target = F.adaptive_avg_pool2d(bright.mean(1, keepdim=True), size)
     low, high = (centre - limit).expand(target.shape).clone(), (centre + limit).expand(target.shape).clone()
     for _ in range(18):  # 24 stops halved 18 times: 1e-4

@@ -258,7 +258,7 @@ def _from_published(tensors: dict[str, Tensor], path: Path) -> SceneNetwork:
     return network
 
 
-def _compare(wanted: Mapping[str, list[Tensor]], tensors: Mapping[str, Tensor], who: str) -> None:
+def _compare(wanted: Mapping[str, list[Tensor]], tensors: Mapping[str, Tensor], subject: str) -> None:
     """Raises WeightsError where names or shapes differ."""
     missing = [name for name in wanted if name not in tensors]
     unknown = [name for name in tensors if name not in wanted]
@@ -267,10 +267,10 @@ def _compare(wanted: Mapping[str, list[Tensor]], tensors: Mapping[str, Tensor], 
         for name, ours in wanted.items()
         if name in tensors and tensors[name].shape != ours[0].shape
     ]
-    told = ((missing, "missing"), (unknown, "unknown"), (shaped, "of another shape"))
-    differences = [f"{what}: {len(names)} ({_some(names)})" for names, what in told if names]
+    groups = ((missing, "missing"), (unknown, "unknown"), (shaped, "of another shape"))
+    differences = [f"{what}: {len(names)} ({_some(names)})" for names, what in groups if names]
     if differences:
-        raise WeightsError(f"{who}, but not all entries fit; {'; '.join(differences)}. It is of another network.")
+        raise WeightsError(f"{subject}, but not all entries fit; {'; '.join(differences)}. It is of another network.")
 
 
 def _fill(wanted: Mapping[str, list[Tensor]], tensors: Mapping[str, Tensor]) -> None:

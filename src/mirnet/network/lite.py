@@ -1,8 +1,8 @@
-"""`lite`, the network that we train and ship: MIRNet on the exposed picture, and a head that proposes the exposure.
+"""`lite`, the network that we train and ship: MIRNet on the exposed image, and a head that proposes the exposure.
 
-How bright a dark picture should become is a matter of taste; what it shows under its noise is not.
+How bright a dark image should become is a matter of taste; what it shows under its noise is not.
 So the two are answered apart: the exposure comes from outside, in photographic stops (a person, or
-the head's proposal from a thumbnail), and the restorer sees the picture already exposed.
+the head's proposal from a thumbnail), and the restorer sees the image already exposed.
 """
 
 import itertools
@@ -61,7 +61,7 @@ def to_encoded(linear: Tensor) -> Tensor:
 
 
 def expose(encoded: Tensor, stops: Tensor) -> Tensor:
-    """The torch twin of `mirnet.exposure.expose`: (N, 3, H, W) in [0, 1], stops broadcasting to it."""
+    """The torch synthetic image of `mirnet.exposure.expose`: (N, 3, H, W) in [0, 1], stops broadcasting to it."""
     linear = to_linear(encoded)
     gained = torch.exp2(stops) * linear
     return to_encoded(gained / torch.sqrt((1 - linear) * (1 + linear) + gained * gained)).clamp(0, 1)
@@ -87,7 +87,7 @@ class Restorer(nn.Module):
         self.trunk = Trunk(config.trunk(), channels_in=4 * config.stem**2, channels_out=3 * config.stem**2)
 
     def forward(self, exposed: Tensor, stops: Tensor, pooling: Pooling) -> Tensor:
-        # a fourth channel says how strongly the noise was amplified; in tens of stops, about as large as the picture
+        # a fourth channel says how strongly the noise was amplified; in tens of stops, about as large as the image
         seen = torch.cat([exposed, stops / 10], 1)
         return exposed + F.pixel_shuffle(self.trunk(F.pixel_unshuffle(seen, self.stem), pooling), self.stem)
 
@@ -120,7 +120,7 @@ START_STOPS = 2.0
 
 
 class ExposureHead(nn.Module):
-    """Proposes stops from a thumbnail: what each place asks for, around one number for the whole picture.
+    """Proposes stops from a thumbnail: what each place asks for, around one number for the whole image.
 
     Thumbnail (N, 3, h, w), sRGB-encoded after averaging in linear light, sides multiples of 8, long
     side 96, to a map of stops (N, 1, h/8, w/8).
@@ -169,18 +169,18 @@ class ExposureHead(nn.Module):
 
     @torch.no_grad()
     def shrink_map(self, share: float) -> None:
-        """Keep `share` of what the map's cells differ by from the picture's number, from now on."""
+        """Keep `share` of what the map's cells differ by from the image's number, from now on."""
         self.local.weight.mul_(share)
 
 
 class Lite(SceneNetwork):
     """Restorer and exposure head, which share nothing but the file that they are shipped in.
 
-    `net(exposed, stops)`: the exposed picture (N, 3, H, W) in [0, 1], any size, and stops
-    (N, 1, 1, 1) or (N, 1, H, W) to the restored picture, not clipped. `net.propose(thumbnail)`.
+    `net(exposed, stops)`: the exposed image (N, 3, H, W) in [0, 1], any size, and stops
+    (N, 1, 1, 1) or (N, 1, H, W) to the restored image, not clipped. `net.propose(thumbnail)`.
     """
 
-    input_channels = (3, 1)  # the exposed picture, its stops
+    input_channels = (3, 1)  # the exposed image, its stops
 
     def __init__(self, config: LiteConfig = LITE) -> None:
         super().__init__()

@@ -2,7 +2,7 @@
 
 Zamir et al., *Learning Enriched Features for Real Image Restoration and Enhancement*, ECCV 2020,
 arXiv 2003.06792; the sections named below are that paper's. Written from the paper, not from its
-published code. Letters: N pictures, C channels, H x W pixels. No convolution has a bias.
+published code. Letters: N images, C channels, H x W pixels. No convolution has a bias.
 """
 
 from collections.abc import Sequence
@@ -52,7 +52,7 @@ def conv(kernel: int, channels_in: int, channels_out: int, groups: int = 1) -> n
 
 
 class SKFF(nn.Module):
-    """Selective kernel feature fusion (section 3.1): the streams vote, channel by channel, for who is heard."""
+    """Selective kernel feature fusion (section 3.1): merges the streams by computed weights per channel."""
 
     def __init__(self, channels: int, streams: int, activation: nn.Module | None = None) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class SpatialAttention(nn.Module):
 
 
 class ChannelAttention(nn.Module):
-    """What to look at (section 3.2): one weight per channel, from the picture's global average."""
+    """What to look at (section 3.2): one weight per channel, from the image's global average."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -259,7 +259,7 @@ class RRG(nn.Module):
 
 
 class Trunk(nn.Module):
-    """All of MIRNet between the picture and the residual: 3x3, the RRGs, 3x3."""
+    """All of MIRNet between the image and the residual: 3x3, the RRGs, 3x3."""
 
     def __init__(self, config: MIRNetConfig, channels_in: int = 3, channels_out: int = 3) -> None:
         super().__init__()
@@ -279,7 +279,7 @@ class Trunk(nn.Module):
 
 
 class MIRNet(SceneNetwork):
-    """The network of the paper (section 3, figure 1): a picture plus the residual that restores it.
+    """The network of the paper (section 3, figure 1): an image plus the residual that restores it.
 
     `net(picture)`: (N, 3, H, W) float in [0, 1], R, G, B, any size, to the same shape, not clipped.
     """

@@ -1,11 +1,11 @@
-"""Where a network looks at the whole picture: its global averages, taken, recorded or given.
+"""Where a network looks at the whole image: its global averages, taken, recorded or given.
 
-MIRNet looks at the whole picture in a few places only: the global average poolings of channel
+MIRNet looks at the whole image in a few places only: the global average poolings of channel
 attention and of SKFF (and the context block of MIRNetv2). Cut into tiles, each tile would get
 averages, and so a brightness, of its own. Therefore every such place asks a `Pooling` for its
 vector, in the order in which the network computes, and the caller chooses where it comes from:
 
-* `PerPicture`: each picture of the batch pools itself (training, small pictures);
+* `PerPicture`: each image of the batch pools itself (training, small images);
 * `Survey`: the batch is one scene; all its tiles pool together, and the vectors are recorded;
 * `Given`: the vectors of a survey are handed out, so the network is purely local;
 * `Switched`: a survey or given vectors, by a flag inside an exported graph.
@@ -34,7 +34,7 @@ class Pooling(Protocol):
 
 
 class PerImagePooling:
-    """Each picture of the batch pools its own pixels."""
+    """Each image of the batch pools its own pixels."""
 
     def average(self, features: Tensor) -> Tensor:
         return features.mean((2, 3), keepdim=True)
@@ -115,11 +115,11 @@ class SceneNetwork(nn.Module):
         raise NotImplementedError
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """The restored picture (N, 3, H, W), not clipped; each picture of the batch pools itself."""
+        """The restored image (N, 3, H, W), not clipped; each image of the batch pools itself."""
         return self._any_size(PerImagePooling(), *inputs)
 
     def measure_scene(self, *inputs: Tensor) -> Tensor:
-        """The scene (K,) of a batch of tiles of one picture, pooled over all of them together."""
+        """The scene (K,) of a batch of tiles of one image, pooled over all of them together."""
         pooling = MeasuringPooling()
         self._any_size(pooling, *inputs)
         return pooling.scene

@@ -48,7 +48,7 @@ _MIRNET_V2_RULES = (
     (r"\bheads\.", "fcs."),
 )
 
-# Entries by which a network of somebody else is known, for the sentence that refuses it.
+# Entries by which other networks are recognised, for the error that refuses them.
 _STRANGERS = (
     ("encoder_level1.", "Restormer or one of its kin"),
     ("middle_blks.", "NAFNet"),
@@ -111,14 +111,14 @@ def config_of(tensors: Mapping[str, Tensor]) -> MIRNetConfig | MIRNetV2Config:
 
 def stranger(names: Iterable[str]) -> str | None:
     """Whose network has such entry names, as far as we know."""
-    return next((who for name in names for part, who in _STRANGERS if part in name), None)
+    return next((title for name in names for part, title in _STRANGERS if part in name), None)
 
 
 def mirnet_config(tensors: Mapping[str, Tensor]) -> MIRNetConfig:
     """The config of published entries of MIRNet.
 
     The published network shares weights, and its file repeats them: where all copies agree the
-    network is tied, where some differ (somebody trained them apart) it is not.
+    network is tied, where some differ (trained apart) it is not.
     """
     features, rrgs, mrbs = len(tensors["conv_in.weight"]), _count(_RRG, tensors), _count(_MRB, tensors)
     return MIRNetConfig(features, rrgs, mrbs, tied=_copies_agree(tensors))

@@ -58,7 +58,7 @@ def make_app(service: Service, *, hosts: Sequence[str] = (), token: str | None =
         return of_status(error.status_code, headers).response()
 
     async def hung_up(request: Request, error: Exception) -> Response:
-        return Response(status_code=400)  # nobody is there to read it
+        return Response(status_code=400)  # the client is gone
 
     for kind in (MirnetError, Problem, MemoryError, Exception):
         app.add_exception_handler(kind, told)

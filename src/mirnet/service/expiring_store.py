@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-ID_BYTES = 16  # nobody guesses one
+ID_BYTES = 16  # too many to guess one
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What fails inside the service, told in the log by type and place alone: a message may hold what a picture holds."""
+"""What fails inside the service, logged by type and place alone: a message may hold what an image holds."""
 
 import logging
 import traceback

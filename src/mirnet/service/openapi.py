@@ -25,7 +25,7 @@ HEADERS = {
 def takes(known: Mapping[str, Option], body: str | None = None) -> dict[str, Any]:
     """The `openapi_extra` of a route with these options.
 
-    `body` is "file" for a picture (raw, or as a part with options beside it and a photo to match), "match" for such a
+    `body` is "file" for an image (raw, or as a part with options beside it and a photo to match), "match" for such a
     photo alone, None for none.
     """
     said: dict[str, Any] = {
@@ -62,7 +62,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def picture(*names: str, media_types: tuple[str, ...] = ()) -> dict[int | str, dict[str, Any]]:
-    """A success that is a picture, with these headers (all where none is named)."""
+    """A success that is an image, with these headers (all where none is named)."""
     types = media_types or tuple(MEDIA_TYPES[name] for name in WRITABLE)
     headers = {name: _header(*HEADERS[name]) for name in names or HEADERS}
     return {200: {"description": "The picture", "headers": headers,

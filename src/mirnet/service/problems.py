@@ -22,7 +22,7 @@ from mirnet.service.work_queue import QueueFull, ShuttingDown, TimedOut
 
 MEDIA_TYPE = "application/problem+json"
 _FLAG = re.compile(r"--([a-z][a-z-]*[a-z])")  # of the command line; our options are called as the fields of Settings
-TELL_TO_WAIT_SECONDS = 10  # where nobody knows better
+TELL_TO_WAIT_SECONDS = 10  # where no better estimate exists
 
 KINDS = {  # the end of each problem's type: its status, its title
     "malformed": (400, "The request is malformed"),
@@ -88,7 +88,7 @@ class Problem(Exception):
 
 
 def of_error(error: BaseException) -> Problem:
-    """What a client is told of an error: the sentence of ours, or that something failed, and nothing of its inside."""
+    """The problem that a client gets for an error: our sentence, or that something failed, without internals."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, MemoryError):

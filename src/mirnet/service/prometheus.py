@@ -1,4 +1,4 @@
-"""What `GET /metrics` tells, in Prometheus' text format: counts and seconds, never anything of a picture."""
+"""What `GET /metrics` tells, in Prometheus' text format: counts and seconds, never anything of an image."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ class ServiceMetrics:
         ProcessCollector(registry=self._registry)  # memory, processor time, open files
 
     def watch(self, name: str, says: str, value: Callable[[], float]) -> None:
-        """A number that is looked up when somebody asks."""
+        """A number that is read at each scrape."""
         Gauge(f"mirnet_{name}", says, registry=self._registry).set_function(value)
 
     def answered(self, method: str, route: str, status: int) -> None:

@@ -1,4 +1,4 @@
-"""What every request passes first, and every answer last: who may ask, headers of safety, a line in the log."""
+"""The guard around every request: allowed hosts and sites, the token, safety headers, and a line in the log."""
 
 import asyncio
 import hmac
@@ -138,7 +138,7 @@ class RequestGuard:
         return True
 
     def _refuse_other_sites(self, scope: Scope, headers: Headers) -> None:
-        """Raises Problem where a page of somebody else's asks; a link that leads to our page is fine."""
+        """Raises Problem where a page of another site sends the request; a link to our page is allowed."""
         site, origin = headers.get("sec-fetch-site"), headers.get("origin")
         if site is None:
             foreign = origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower()
@@ -155,7 +155,7 @@ class RequestGuard:
 
 
 def _has_body(scope: Scope) -> bool:
-    """Whether a body follows the head; not that of a client that waits to be told to send it."""
+    """Whether a body follows the head; not one that the client sends only after an interim response."""
     headers = Headers(scope=scope)
     return "expect" not in headers and (headers.get("content-length", "0") != "0" or "transfer-encoding" in headers)
 

@@ -1,4 +1,4 @@
-"""What the service answers: pictures with their facts in headers, and JSON objects."""
+"""What the service answers: images with their facts in headers, and JSON objects."""
 
 import json
 import re
@@ -16,12 +16,12 @@ from mirnet.inference.catalog import Weights
 from mirnet.inference.enhancer import EnhancedBytes
 from mirnet.service.uploads import MemoryBudget
 
-PIECE_BYTES = 1 << 18  # of a picture that is sent: the next follows when the client has taken most of this one
+PIECE_BYTES = 1 << 18  # of an image that is sent: the next follows when the client has taken most of this one
 MEDIA_TYPES = {name: f"image/{name}" for name in FORMATS}
 
 
 def facts(enhanced: EnhancedBytes, weights: str) -> dict[str, str]:
-    """The headers that go with an enhanced picture."""
+    """The headers that go with an enhanced image."""
     said = {
         "Mirnet-Width": str(enhanced.width), "Mirnet-Height": str(enhanced.height),
         "Mirnet-Seconds": f"{enhanced.seconds:.3f}",
@@ -32,7 +32,7 @@ def facts(enhanced: EnhancedBytes, weights: str) -> dict[str, str]:
 
 
 class ImageResponse(Response):
-    """A picture file, sent as fast as the client takes it; it counts against the room until it is on its way."""
+    """An image file, sent as fast as the client takes it; it counts against the room until it is on its way."""
 
     def __init__(self, content: bytes, media_type: str, headers: Mapping[str, str], memory: MemoryBudget,
                  told: Callable[[str, float], None] = lambda stage, seconds: None) -> None:  # fmt: skip
@@ -42,7 +42,7 @@ class ImageResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started, size = time.monotonic(), len(self._content)
-        self._room.used += size  # it is there: nobody is asked
+        self._room.used += size  # it is in memory already, so it is not refused
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             for start in range(0, size, PIECE_BYTES):
@@ -58,7 +58,7 @@ class ImageResponse(Response):
 
 @dataclass(frozen=True)
 class Result:
-    """What a job made; the picture itself lies at `href`."""
+    """What a job made; the image itself lies at `href`."""
 
     href: str
     media_type: str
@@ -97,14 +97,14 @@ class JobState:
     place: Annotated[int, Field(description="How many wait before it.")]
     progress: Annotated[float, Field(ge=0, le=1)]
     seconds: Annotated[float, Field(description="Of work on it so far.")]
-    seconds_left: Annotated[float | None, Field(description="A guess by its progress; null where nobody can tell.")]
+    seconds_left: Annotated[float | None, Field(description="A guess by its progress; null where it is unknown.")]
     problem: Annotated[ProblemDetails | None, Field(description="Why it failed.")]
     result: Annotated[Result | None, Field(description="Where it is done.")]
 
 
 @dataclass(frozen=True)
 class PreviewState:
-    """An opened picture."""
+    """An opened image."""
 
     id: str
     width: int

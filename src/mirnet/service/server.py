@@ -1,4 +1,4 @@
-"""The server: a port, connections that are watched, and an end in which nobody is left without an answer."""
+"""The server: its port, watched connections, and a shutdown that answers every request."""
 
 import asyncio
 import contextlib
@@ -56,7 +56,7 @@ def _why_not(host: str, port: int, error: OSError) -> str:
 class Connection(H11Protocol):
     """uvicorn's connection, closed where its client stalls; what it says by itself is a problem like all others."""
 
-    stall_seconds = 30.0  # of a head, and of an answer that nobody takes
+    stall_seconds = 30.0  # of a request head, and of a response that the client does not read
     most = 256  # connections at once
 
     def connection_made(self, transport: Any) -> None:

@@ -43,7 +43,7 @@ SWEEP_SECONDS = 1.0
 class Limits:
     """What one service takes on."""
 
-    at_once: int = 2  # pictures in work; while one is in the network the other is read or written
+    at_once: int = 2  # images in work; while one is in the network the other is read or written
     queue: int = 64  # requests that wait
     time_limit_seconds: float = 300.0  # from a request's first byte; of a job from where its work begins
     max_bytes: int = 100_000_000  # of one upload
@@ -54,7 +54,7 @@ class Limits:
     previews_bytes: int = 1_000_000_000
     results_bytes: int = 1_000_000_000  # of finished jobs
     connections: int = 256
-    grace_seconds: float = 10.0  # for what is in work when the service is told to end
+    grace_seconds: float = 10.0  # for running jobs when the service shuts down
 
 
 class Service:
@@ -96,7 +96,7 @@ class Service:
             self.jobs.sweep()
 
     def _warm_up(self, *_: Any) -> None:
-        """The first picture takes longest: let it be none of anybody's."""
+        """The first image takes longest: let it be none of anybody's."""
         self.enhancers.get(self.enhancers.default).enhance(np.full((64, 64, 3), 60, np.uint8))
 
     async def end(self, idle: Callable[[], bool]) -> None:
@@ -113,7 +113,7 @@ class Service:
         self.queue.stop(reason, seconds=0)
 
     def _waited_for(self, since: float) -> bool:
-        """Whether a job was done since then, and nobody has come for its result yet."""
+        """Whether a job has ended since then whose result the client has not fetched yet."""
         return any(job.enhanced and not job.fetched and job.queued.ended >= since for job in self.jobs.items())
 
     # --- a request --------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ class Service:
 
     def enhancing(self, content: bytes, settings: Settings, weights: str,
                   seconds: float = math.inf) -> Work[EnhancedBytes]:  # fmt: skip
-        """The work of enhancing a picture, which ends late after so many seconds of it."""
+        """The work of enhancing an image, which ends late after so many seconds of it."""
 
         def work(progress: Progress, should_stop: ShouldStop) -> EnhancedBytes:
             deadline = time.monotonic() + seconds
@@ -186,7 +186,7 @@ class Service:
             gone.cancel()
             _listen(outcome)
             if not queued.outcome.done():
-                self.queue.cancel(queued, Cancelled("Nobody waits for this picture any more."))
+                self.queue.cancel(queued, Cancelled("The client no longer waits for this image."))
 
     def _late(self) -> TimedOut:
         return TimedOut(
@@ -196,5 +196,5 @@ class Service:
 
 
 def _listen(outcome: "asyncio.Future[Any]") -> None:
-    """Take note of how something ends that nobody awaits, which asyncio would complain about."""
+    """Retrieve the outcome of a future that no code awaits, which asyncio would warn about."""
     outcome.add_done_callback(lambda ended: None if ended.cancelled() else ended.exception())

@@ -1,4 +1,4 @@
-"""What is kept in memory between requests: opened pictures and jobs."""
+"""What is kept in memory between requests: opened images and jobs."""
 
 import math
 import time
@@ -18,7 +18,7 @@ TELLING_PROGRESS = 0.05  # with less done, what is left is a guess
 
 @dataclass
 class OpenedPreview:
-    """A picture that is rendered again and again; `latest` is the newest render that may be superseded."""
+    """An image that is rendered again and again; `latest` is the newest render that may be superseded."""
 
     preview: Preview
     weights: str
@@ -36,12 +36,12 @@ class OpenedPreview:
 
 @dataclass
 class StoredJob:
-    """A picture in work for somebody who asks later; a look at its ticket."""
+    """An image in work for somebody who asks later; a look at its ticket."""
 
     queue: WorkQueue
     queued: QueuedJob[EnhancedBytes]
     weights: str
-    fetched: bool = False  # whether somebody came for the result
+    fetched: bool = False  # whether the client has fetched the result
     clock: Any = field(default=time.monotonic)
 
     @property

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from mirnet.service.problems import TELL_TO_WAIT_SECONDS, Problem
 
-PICTURES = ("file", "match")  # the parts that hold pictures
+PICTURES = ("file", "match")  # the parts that hold images
 TEXT_BYTES = 1024  # of an option beside the file
 MOST_PARTS = 40
 MULTIPART = b"multipart/form-data"
@@ -21,7 +21,7 @@ NOT_PICTURES = (b"application/x-www-form-urlencoded", b"application/json")
 
 
 class MemoryBudget:
-    """Memory for everything uploaded, together: who takes more than is left is told to come again."""
+    """Memory for all uploads together; a client that needs more than is left is asked to try again later."""
 
     def __init__(self, room_bytes: int) -> None:
         self.room_bytes, self.used = room_bytes, 0
@@ -57,7 +57,7 @@ class Upload:
 
     def release(self) -> None:
         """Forget what was sent, and give its room back. May be called again."""
-        self.file = self.match = None  # whoever still holds the upload shall not hold a picture
+        self.file = self.match = None  # other references to the upload must not keep the image
         taken, self.taken = self.taken, 0
         self.memory.give_back(taken)
 
@@ -145,7 +145,7 @@ class Reader:
     def _too_large(self, came: int | None = None) -> Problem:
         what = f"{came / 1e6:.1f} MB" if came else "more"
         return Problem("too-large", f"Expected an upload of at most {self.max_bytes / 1e6:g} MB, and {what} came; "
-                       "send a smaller file, or ask whoever runs the service (--max-megabytes).")  # fmt: skip
+                       "send a smaller file, or ask the operator of the service (--max-megabytes).")  # fmt: skip
 
 
 async def gone(receive: Callable[[], Any]) -> None:

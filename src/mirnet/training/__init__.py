@@ -1,1 +1,1 @@
-"""Pairs of dark and bright photographs to a trained network: six steps, in `pipeline.train`."""
+"""Pairs of dark and bright photos to a trained network: six steps, in `pipeline.train`."""

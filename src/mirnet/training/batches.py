@@ -32,17 +32,19 @@ SHARES = ("real", "bright", "darkened", "noisy")  # what a crop can be; their sh
 class CropMix:
     """What a recipe feeds: shares of each kind of crop, and what is done to them.
 
-    `real` pairs; `bright` pictures with themselves; their dark twins; their noisy twins (exposed as they are). The
-    last three are made of photos without partners where there are any, else of the pairs' bright pictures.
+    `real` pairs; `bright` images with themselves; `darkened`: their synthetic low-light images; `noisy` copies. The
+    last three are made of photos without partners where there are any, else of the pairs' bright images.
     """
 
     real: float = 1.0
     bright: float = 0.0
     darkened: float = 0.0
     noisy: float = 0.0
-    jitter_stops: float = 0.0  # standard deviation of the exposure error that each crop draws, where stops are fed
-    local: bool = False  # stops of real pairs lie anywhere between the picture's one number and its map
-    dulled: float = DESATURATED_SHARE  # share of the darkened crops that are to come back duller than the photograph is
+    jitter_stops: float = (
+        0.0  # standard deviation of the exposure error that each crop draws, where the network takes stops
+    )
+    local: bool = False  # stops of real pairs lie anywhere between the image's one number and its map
+    dulled: float = DESATURATED_SHARE  # share of the darkened crops that are to come back duller than the photo is
     jpeg: float = 0.0  # share of the real and darkened crops that went through a JPEG file
 
     def __post_init__(self) -> None:
@@ -65,12 +67,12 @@ class CropMix:
         return replace(self, real=1 - weight, **parts)
 
     def noise_only(self) -> "CropMix":
-        """The same with noisy twins instead of everything that is dark; some clean ones stay, to be left alone."""
+        """The same with noisy copies instead of everything that is dark; some clean ones stay, to be left alone."""
         return replace(self, real=0.0, bright=0.03, darkened=0.0, noisy=0.97, jitter_stops=0.0, jpeg=0.0)
 
 
 def is_noise_only(crop_mix: CropMix) -> bool:
-    """Whether a network learns to denoise at the exposure that a picture has, and nothing else."""
+    """Whether a network learns to denoise at the exposure that an image has, and nothing else."""
     return crop_mix.real + crop_mix.darkened == 0
 
 
@@ -116,7 +118,7 @@ class Batch:
 
     inputs: tuple[Tensor, ...]
     target: Tensor
-    pictures: Tensor  # (N,): the number of each crop's bright picture, as `Pairs` counts
+    pictures: Tensor  # (N,): the number of each crop's bright image, as `Pairs` counts
     real: int = 0  # how many crops of the global batch were of real pairs
 
 
@@ -125,9 +127,9 @@ def make_batch(crops: NormalisedCrops, seed: int, step: int, device: torch.devic
                ) -> Batch:  # fmt: skip
     """The crops at places `index` of the global batch of this step; every draw is a function of (seed, step, place).
 
-    `crop` pixels a side; smaller pictures are padded by reflection; flipped and turned all eight ways. A
+    `crop` pixels a side; smaller images are padded by reflection; flipped and turned all eight ways. A
     network that takes an exposure gets (exposed (N, 3, c, c), stops (N, 1, c, c)) and needs `pairs.truths`;
-    another gets the dark picture as it is. `total` is the size of the global batch (None: the highest place
+    another gets the dark image as it is. `total` is the size of the global batch (None: the highest place
     says it); `seen` the number of real crops before it, so that every pair comes once before any comes again.
     """
     pairs, places = crops.pairs, torch.as_tensor(list(index), device=device)
@@ -160,7 +162,7 @@ def _crops(crops: NormalisedCrops, rng: CounterRNG, kind: Tensor, order: Tensor,
     target = crops.cut(flat, bright_place, window)
     picture = target.clone()
     picture[real] = crops.cut(flat, dark_place[real], window.of(real))
-    number = torch.zeros(len(kind), 1, 1, 1, device=device)  # the stops from the picture to its target
+    number = torch.zeros(len(kind), 1, 1, 1, device=device)  # the stops from the image to its target
     if darkened.any():
         some = rng.of(darkened)
         target[darkened] = desaturate(target[darkened], some, crop_mix.dulled)
@@ -219,7 +221,7 @@ def _truth_stops(
 
 @dataclass(frozen=True)
 class _Window:
-    """Where each crop lies in its picture, and how it is flipped and turned (all eight ways)."""
+    """Where each crop lies in its image, and how it is flipped and turned (all eight ways)."""
 
     rows: Tensor  # (B, c), perhaps reversed
     columns: Tensor

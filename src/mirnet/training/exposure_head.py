@@ -15,20 +15,20 @@ from mirnet.network.lite import AUGMENTED_VIEWS, ExposureHead, expose
 from mirnet.thumbnail import CELL_PX, make_thumbnail
 
 BATCH = 32
-# A cell is guessed less well than the picture's number, and what is wrong with it shows as a cloud: on unseen pairs
-# PSNR with the truth's mean rises by a quarter of a decibel with half of the map, and back-lit scenes keep some.
+# A cell is guessed less well than the image's number, and what is wrong with it shows as a cloud: on unseen pairs
+# PSNR with the target's mean rises by a quarter of a decibel with half of the map, and back-lit scenes keep some.
 MAP_SHARE = 0.5
 # Small proposals shrink in training as they do in use, but only those of less than this: inside a wide zone a head
 # that asks for a little is not corrected, and learns to ask for more.
 DEAD_ZONE_STOPS = 0.5
-# What depends on how the thumbnail's pixels fall is not the scene: without this the number moves more when a picture is
+# What depends on how the thumbnail's pixels fall is not the scene: without this the number moves more when an image is
 # cropped by a few pixels, and is no better.
 CONSISTENCY_WEIGHT = 0.2
 
 
 @dataclass(frozen=True)
 class Thumbnails:
-    """Thumbnails of one size: real dark ones with their truth's map, and bright ones."""
+    """Thumbnails of one size: real dark ones with their target's map, and bright ones."""
 
     dark: Tensor  # (P, 3, h, w)
     maps: Tensor  # (P, 1, h/8, w/8)
@@ -137,7 +137,7 @@ def propose_two_views(head: ExposureHead, thumbnails: Tensor, seed: int, step: i
 
 
 def consistency_loss(asked: Tensor) -> Tensor:
-    """By how much two looks (2, N, 1, h, w) at one scene contradict each other, in the pictures' numbers, weighted."""
+    """By how much two looks (2, N, 1, h, w) at one scene contradict each other, in the images' numbers, weighted."""
     first, second = asked.mean((2, 3, 4))
     return CONSISTENCY_WEIGHT * (first - second).abs().mean()
 
@@ -153,16 +153,16 @@ def darken_thumbnails(thumbnails: Tensor, seed: int, step: int) -> tuple[Tensor,
 
 
 def slope_loss(proposed: Tensor, proposed_darker: Tensor, stops: Tensor) -> Tensor:
-    """What is wrong when a picture is made darker by `stops` (N,): the proposal falls, or rises by more than them.
+    """What is wrong when an image is made darker by `stops` (N,): the proposal falls, or rises by more than them.
 
-    Where it rises faster than the picture darkens, the darker picture comes out the brighter one.
+    Where it rises faster than the image darkens, the darker image comes out the brighter one.
     """
     rise = (proposed_darker.mean((1, 2, 3)) - proposed.mean((1, 2, 3))) / stops
     return (F.relu(rise - 1) + F.relu(-rise)).mean()
 
 
 def head_loss(proposed: Tensor, truth: Tensor) -> Tensor:
-    """Huber on the picture's mean and on the cells; near 0 stops it counts double, where harm is done."""
+    """Huber on the image's mean and on the cells; near 0 stops it counts double, where harm is done."""
     number, true_number = proposed.mean((1, 2, 3)), truth.mean((1, 2, 3))
     weight = 1 + torch.exp(-(true_number**2))
     of_number = F.smooth_l1_loss(number, true_number, reduction="none", beta=0.3)

@@ -1,7 +1,7 @@
 """Step (5) of the pipeline: the two loops of a run, each readable from top to bottom.
 
 Every batch is a function of (seed, step), so that a checkpoint needs no random states: a run that
-was interrupted goes on bit for bit as if it hadn't been. Where several processes share a run, each computes
+was interrupted goes on bit for bit as if it had not been. Where several processes share a run, each computes
 its places of the global batch; device, precision and the average of the gradients are lightning-fabric's.
 """
 
@@ -33,13 +33,13 @@ from mirnet.training.runs.folder import RunFolder, RunPosition
 from mirnet.training.settings import TrainSettings
 from mirnet.training.validation import validate
 
-LOSS_LIMIT = 10.0  # pictures lie in [0, 1]: beyond this the network has left that range by far
+LOSS_LIMIT = 10.0  # images lie in [0, 1]: beyond this the network has left that range by far
 MOST_SKIPPED = 20  # updates in a row whose gradient was no number
 
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """All that both loops need: what is trained, on what, where it is kept, who watches, who may stop it."""
+    """What both training loops need: network, crops, run folder, settings, observer, and `stop()` to end them."""
 
     network: SceneNetwork
     crops: NormalisedCrops
@@ -56,7 +56,8 @@ def train_head(
 ) -> bool:
     """The exposure head, on thumbnails; a few minutes. `saved` is a checkpoint to go on from, or empty.
 
-    `preparing` is told how far the thumbnails are made. True at its end; False when stopped, with a checkpoint.
+    `preparing` gets the progress of making the thumbnails, 0 to 1.
+    True at its end; False when stopped, with a checkpoint.
     Several processes all compute the same here: the head is small.
     """
     assert isinstance(context.network, Lite)
@@ -272,7 +273,7 @@ def _save_checkpoint(context: TrainingContext, optimisation: Optimisation, posit
 
 
 def _refuse_explosion(context: TrainingContext, loss: float, limit: float, position: RunPosition, batch: str) -> None:
-    """A TrainingError where the loss is no number, or far beyond what pictures can differ by."""
+    """A TrainingError where the loss is no number, or far beyond what images can differ by."""
     if not loss <= limit:
         context.run.set_aside(position)  # a checkpoint of these very weights would only explode again
         raise TrainingError(
@@ -288,7 +289,7 @@ def _names(data: PairStore, batch: Batch, most: int = 8) -> str:
 
 
 def _count_skipped(context: TrainingContext, position: RunPosition, norm: float) -> None:
-    """Updates without a gradient that is a number are told, and end a run that makes no other."""
+    """Report updates whose gradient is not a number; a TrainingError after too many in a row."""
     position.skipped = 0 if math.isfinite(norm) else position.skipped + 1
     if position.skipped == 1:
         context.observer.say(f"step {position.step}: the gradient is {norm:g}, so this update is left out.")

@@ -32,7 +32,7 @@ def absolute(result: Tensor, target: Tensor) -> Tensor:
 
 
 def at_targets_mean(result: Tensor, target: Tensor) -> Tensor:
-    """The result (N, 3, H, W) scaled so that each picture's mean is its target's, at most eightfold.
+    """The result (N, 3, H, W) scaled so that each image's mean is its target's, at most eightfold.
 
     GT-mean loss (Liao et al., ICCV 2025): a loss on this beside the plain one keeps a difference in brightness,
     which is a matter of taste, from drowning what is a matter of restoration.

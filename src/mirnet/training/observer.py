@@ -1,4 +1,4 @@
-"""Who watches a run: the command line with its progress bars, or nobody."""
+"""Observers of a run's progress: the command line with its progress bars, or none."""
 
 from typing import Protocol
 
@@ -16,7 +16,7 @@ class ProgressObserver(Protocol):
 
 
 class Silent:
-    """Nobody watches."""
+    """An observer that shows nothing."""
 
     def progress(self, phase: str, done: float, note: str = "") -> None:
         pass

@@ -43,19 +43,19 @@ class Verdict:
     findings: tuple[str, ...] = ()  # what would spoil training (`check.quick`)
 
     def __str__(self) -> str:
-        told = (
+        result = (
             f"One batch: {self.before_db:.2f} dB before, {self.after_db:.2f} dB after {self.steps} steps in "
             f"{self.seconds:.0f} s."
         )
         if self.without_gradient:
             names = ", ".join(self.without_gradient[:5])
-            return f"{told} No gradient reaches {len(self.without_gradient)} weights, among them {names}."
+            return f"{result} No gradient reaches {len(self.without_gradient)} weights, among them {names}."
         if self.findings:
-            return "\n".join([*self.findings, f"{told} But the data would spoil the training: mirnet data check."])
+            return "\n".join([*self.findings, f"{result} But the data would spoil the training: mirnet data check."])
         if self.fits:
-            return f"{told} Data, loss and network fit together."
+            return f"{result} Data, loss and network fit together."
         return (
-            f"{told} That is less than the {LEAST_GAIN_DB:g} dB that a sound set-up gains: look at the learning rate "
+            f"{result} That is less than the {LEAST_GAIN_DB:g} dB that a sound set-up gains: look at the learning rate "
             "(--lr) and at the loss."
         )
 

@@ -50,10 +50,10 @@ def train(
     """Train a network; everything that comes of it is in `run_dir`. The paths are those of `Sources`.
 
     `resume` goes on with an interrupted run, or starts; what differs from its first command is refused unless
-    `override`. Pictures that do not fit into `memory_bytes` (None: a share of the memory) are read for each batch.
+    `override`. Images that do not fit into `memory_bytes` (None: a share of the memory) are read for each batch.
 
     Gives the best network's validation scores (None without validation). Raises SettingsError and DataError
-    before any step; TrainingError where the run can't go on; Cancelled, with a checkpoint, once `stop()` is true.
+    before any step; TrainingError where the run cannot go on; Cancelled, with a checkpoint, once `stop()` is true.
     """
     sources = Sources(data, bright, val, names, val_names, synthetic, start)
     with threads_of(settings):

@@ -22,7 +22,7 @@ from mirnet.training.settings import TrainSettings, find_device
 
 
 def launch(settings: TrainSettings) -> Fabric:
-    """The fabric of this process, which has found its partners. Raises SettingsError for a device that isn't there."""
+    """The fabric of this process, which has found its partners. Raises SettingsError for a device that is not there."""
     device = find_device(settings.device)
     count = int(os.environ.get("WORLD_SIZE", "1"))
     precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if settings.precision == "bf16" else "32-true"
@@ -32,7 +32,7 @@ def launch(settings: TrainSettings) -> Fabric:
     else:
         here = int(os.environ.get("LOCAL_WORLD_SIZE", count))
         strategy = DDPStrategy(process_group_backend="nccl" if device.type == "cuda" else "gloo")
-        # its greetings are for those who look after the processes, not for a person
+        # its greetings are for administrators of processes, not for the user
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         fabric = Fabric(
             accelerator=device.type, devices=here, num_nodes=count // here, strategy=strategy, precision=precision
@@ -67,7 +67,7 @@ def mean_over_processes(fabric: Fabric, *values: float) -> list[float]:
 
 @contextlib.contextmanager
 def report_once(fabric: Fabric, run: Path) -> Iterator[None]:
-    """Of the processes that an error ends, the first to have one tells the person; the others' is marked as told.
+    """Of the processes that an error ends, the first one reports it; the others' errors are marked as reported.
 
     A process that fails alone ends the others as well: they lose their partner. Where it could say nothing any more,
     because it was killed, a TrainingError says that it is gone.

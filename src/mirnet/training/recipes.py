@@ -96,7 +96,7 @@ class Recipe:
 PLAIN = Recipe("plain")
 
 # As published: Adam from 2e-4 to 1e-6 along a cosine after three warm-up epochs. An epoch of LOL's 485
-# pairs in batches of 16 is 30 steps, so 90; the authors draw one crop of 128 px from each picture.
+# pairs in batches of 16 is 30 steps, so 90; the authors draw one crop of 128 px from each image.
 PAPER = Recipe(
     "paper",
     lr=2e-4,

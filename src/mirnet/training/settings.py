@@ -53,7 +53,7 @@ DEFAULTS = TrainSettings()
 
 
 def find_device(name: str) -> torch.device:
-    """The device of that name; "auto" is the first of CUDA, MPS and CPU that is there. SettingsError if it isn't."""
+    """The device of that name; "auto" is the first of CUDA, MPS and CPU that is there. SettingsError if it is not."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:

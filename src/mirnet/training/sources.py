@@ -1,4 +1,4 @@
-"""Which pictures a run learns from, which it is measured on, and what is odd about them."""
+"""Which images a run learns from, which it is measured on, and what is odd about them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,11 +20,11 @@ PHOTOS_SHARE = 0.5  # of the crops, where photos are given and the recipe says n
 
 @dataclass(frozen=True)
 class Sources:
-    """Where a run's pictures and first weights come from.
+    """Where a run's images and first weights come from.
 
     `data` holds pairs (`pairs.find_pairs`), or is the dark folder beside `bright`. Validation: `val`, laid out
     likewise; or the `val_names` of the data; or scenes that are split off. `synthetic` is a folder of good photos
-    without partners, of which dark or noisy twins are made; with it `data` may be None. `start` is what the
+    without partners, of which dark or noisy copies are made; with it `data` may be None. `start` is what the
     weights begin as (`warm_start.read`).
     """
 

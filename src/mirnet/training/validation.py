@@ -1,4 +1,4 @@
-"""How good a network is on whole pictures that it has not seen."""
+"""How good a network is on whole images that it has not seen."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ Render = Callable[[float], ImageArray]  # the 8-bit rounded result with so many 
 
 @dataclass(frozen=True)
 class Scores:
-    """Means over whole pictures, 8-bit rounded, range 1; NaN where a network takes no exposure."""
+    """Means over whole images, 8-bit rounded, range 1; NaN where a network takes no exposure."""
 
     psnr: float
     ssim: float
@@ -32,7 +32,7 @@ class Scores:
     psnr_true_exposure: float = math.nan
     ssim_true_exposure: float = math.nan
     stops_error_rms: float = math.nan
-    validation_loss: float = math.nan  # the training loss, at the truth's exposure
+    validation_loss: float = math.nan  # the training loss, at the target's exposure
 
     def __str__(self) -> str:
         plain = f"{self.psnr:.2f} dB, SSIM {self.ssim:.3f}, GT-mean {self.psnr_gt_mean:.2f} dB"
@@ -45,7 +45,7 @@ class Scores:
 
     @property
     def deciding(self) -> float:
-        """What makes a checkpoint the best: PSNR at the truth's exposure, without exposure plain PSNR."""
+        """What makes a checkpoint the best: PSNR at the target's exposure, without exposure plain PSNR."""
         return self.psnr if math.isnan(self.psnr_true_exposure) else self.psnr_true_exposure
 
 
@@ -53,7 +53,7 @@ class Scores:
 def validate(network: SceneNetwork, pairs: Sequence[Pair], device: torch.device, *,
              loss: Callable[[Tensor, Tensor], Tensor], progress: Callable[[float], None] = lambda done: None,
              stop: Callable[[], bool] = lambda: False, fabric: Fabric | None = None) -> Scores | None:  # fmt: skip
-    """The mean scores of all pairs, at least one; None where `stop()` came true between two pictures.
+    """The mean scores of all pairs, at least one; None where `stop()` came true between two images.
 
     The processes of a `fabric` share the pairs, each is scored once; several processes finish what they began.
     """
@@ -76,7 +76,7 @@ def validate(network: SceneNetwork, pairs: Sequence[Pair], device: torch.device,
 
 
 def _score(network: SceneNetwork, pair: Pair, device: torch.device, loss: Callable[[Tensor, Tensor], Tensor]) -> Scores:
-    """Of one picture; its `stops_error_rms` is its error, with a sign."""
+    """Of one image; its `stops_error_rms` is its error, with a sign."""
     dark, truth = to_unit(read_rgb(pair.dark)), to_unit(read_rgb(pair.bright))
     render = renderer(network, dark, device)
     result = render(0.0)
@@ -97,7 +97,7 @@ def _loss(loss: Callable[[Tensor, Tensor], Tensor], result: metrics.ImageArray, 
 
 @torch.inference_mode()
 def renderer(network: SceneNetwork, dark: ImageArray, device: torch.device) -> Render:
-    """How the network brightens a dark picture; added stops change nothing where it takes no exposure."""
+    """How the network brightens a dark image; added stops change nothing where it takes no exposure."""
     if not isinstance(network, Lite):
         result = metrics.round_to_8_bit(_to_array(network(to_tensor(dark, device))))
         return lambda added: result

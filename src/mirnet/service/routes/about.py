@@ -53,7 +53,7 @@ def routes(service: Service) -> APIRouter:
     @router.get("/metrics", summary="Numbers for Prometheus", response_class=Response,
                 responses=METRICS | openapi.problems())  # fmt: skip
     async def metrics() -> Response:
-        """Requests, seconds by stage, the queue, pixels, memory; nothing of a picture."""
+        """Requests, seconds by stage, the queue, pixels, memory; nothing of an image."""
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return router

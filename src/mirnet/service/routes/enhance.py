@@ -1,4 +1,4 @@
-"""`POST /v1/enhance`: a picture in, a brighter one out."""
+"""`POST /v1/enhance`: an image in, a brighter one out."""
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -20,7 +20,7 @@ def routes(service: Service) -> APIRouter:
         responses=openapi.picture() | openapi.problems(408, 413, 415, 422, 503, 504),
     )  # fmt: skip
     async def enhance(request: Request) -> Response:
-        """The picture comes back in its own format, or the one asked for, with its metadata kept.
+        """The image comes back in its own format, or the one asked for, with its metadata kept.
 
         The same bytes with the same options give the same bytes back, whatever the file's name and whatever else the
         service does meanwhile.
@@ -44,7 +44,7 @@ def routes(service: Service) -> APIRouter:
 
 
 def image_of(upload: Upload) -> bytes:
-    """Raises Problem where no picture came."""
+    """Raises Problem where no image came."""
     if upload.file is None:
         raise Problem("settings", "Expected a picture: multipart/form-data with a part `file`, or its bytes as the "
                       "body with a Content-Type such as image/jpeg; none came.")  # fmt: skip

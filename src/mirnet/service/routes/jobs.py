@@ -1,4 +1,4 @@
-"""`/v1/jobs`: pictures that take long, with progress; the client comes back for them, or listens."""
+"""`/v1/jobs`: images that take long, with progress; the client comes back for them, or listens."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ from mirnet.service.service import Service
 from mirnet.service.stored_items import OpenedPreview, StoredJob
 
 POLL_SECONDS = 0.1  # how often an event stream looks at its job
-COMMENT_SECONDS = 10.0  # so that nobody on the way takes the line for dead
+COMMENT_SECONDS = 10.0  # so that no proxy takes the connection for dead
 LEAST_PROGRESS = 0.01  # that is worth an event
 KNOWN = {**ENHANCE, **PREVIEW}
 STREAM = openapi.text(

@@ -1,4 +1,4 @@
-"""`/v1/previews`: a picture is uploaded once, and rendered for the screen as often as somebody moves a slider."""
+"""`/v1/previews`: an image is uploaded once, and rendered for the screen each time the user moves a slider."""
 
 import time
 from typing import Any
@@ -88,9 +88,9 @@ def routes(service: Service) -> APIRouter:
         | openapi.problems(404, 408, 409, 413, 415, 422, 503, 504),
     )  # fmt: skip
     async def render(preview: str, request: Request) -> Response:
-        """What the settings make of the picture, or of a part of it, with the stops of the whole.
+        """What the settings make of the image, or of a part of it, with the stops of the whole.
 
-        With `layers`, three pictures come below one another: exposed (x0), restored (x1), and with denoise auto. At
+        With `layers`, three images come below one another: exposed (x0), restored (x1), and with denoise auto. At
         denoise d and strength s the result is, per channel, original + s * (x - original) with x = x0 + d * (x1 - x0).
         """
         deadline = service.deadline()
@@ -118,7 +118,7 @@ def routes(service: Service) -> APIRouter:
                     if opened.latest is not None and opened.latest.waiting:
                         service.queue.cancel(opened.latest, Superseded("A newer request for this preview came."))
                     opened.latest = queued
-                    queued.outcome.add_done_callback(lambda _: opened.forget(queued))  # it holds a picture
+                    queued.outcome.add_done_callback(lambda _: opened.forget(queued))  # it holds an image
 
             try:
                 content, headers = await service.done(request, work, deadline, RENDER_LEVEL, supersede)
@@ -169,7 +169,7 @@ def _size(pixels: Any) -> dict[str, str]:
 
 
 def refuse_other_weights(opened: OpenedPreview, request: Request, fields: Any, weights: str) -> None:
-    """Raises Problem where other weights are asked for than those that looked at the picture."""
+    """Raises Problem where other weights are asked for than those that looked at the image."""
     asked = request.query_params.get("weights") or fields.get("weights")
     if asked and weights != opened.weights:
         raise Problem("settings", f"This preview was opened with the weights {opened.weights}; upload the picture "

@@ -119,7 +119,7 @@ def _source(about: Mapping[str, Any], place: Mapping[str, Any]) -> str:
 
 
 def _recipe(recipe: Mapping[str, Any]) -> str:
-    """A recipe in numbers, and by its name where at most its crops and what it is fed were chosen otherwise."""
+    """A recipe in numbers, and by its name where at most its crops and its crop mix were changed."""
     apart = {"stages", "feed"}
     known = {name: to_stored(ours) for name, ours in RECIPES.items()}
     names = [name for name, ours in known.items() if all(recipe.get(key) == ours[key] for key in ours.keys() - apart)]

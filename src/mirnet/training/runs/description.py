@@ -82,7 +82,7 @@ def _described(pairs: Sequence[Pair]) -> dict[str, object]:
 
 
 def _differences(recorded: Mapping[str, object], fresh: Mapping[str, object]) -> list[str]:
-    """How a resumed run's command and data differ from its first. What an older run didn't record isn't compared."""
+    """How a resumed run's command and data differ from its first. What an older run didn't record is not compared."""
     before, now = (_compared(about) for about in (recorded, fresh))
     removed = [f"{name.removeprefix('settings.')} was {before[name]}, which this version does not have"
                for name, default in REMOVED.items() if before.get(name, default) != default]  # fmt: skip

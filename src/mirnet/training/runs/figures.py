@@ -62,7 +62,7 @@ def draw(run_dir: Path, device: torch.device = torch.device("cpu")) -> list[Path
     """Draw the run's figures as PNG into its folder, again at any time; gives their paths.
 
     `curves.png`: loss, PSNR, SSIM, learning rate, gradient, speed. `head.png`: the same of the exposure head.
-    `sheet.png`: dark | result | truth of up to four validation pairs, by the best network. `strip.png`: crops of
+    `sheet.png`: dark | result | target of up to four validation pairs, by the best network. `strip.png`: crops of
     these pairs as they came out over time. A panel for which there is nothing yet says why.
     """
     run = RunFolder(Path(run_dir))
@@ -190,7 +190,7 @@ def _why_empty(panel: Panel, rows: Rows, about: About, length: str) -> str:
     return f"no row yet: one comes every {every} steps (--log-steps)"
 
 
-# --- pictures -------------------------------------------------------------------------------------
+# --- images -------------------------------------------------------------------------------------
 
 
 def _sheet(run: RunFolder, pairs: Sequence[Pair], device: torch.device) -> Figure:

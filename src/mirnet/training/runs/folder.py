@@ -1,4 +1,4 @@
-"""The folder of one training run: what is in it, who may write there, and how a run finds its place again.
+"""The folder of one training run: its files, its lock, and its checkpoints to resume from.
 
 run.json                   settings, data with its hash, versions
 train.txt, val.txt         the names of the pairs on both sides of the split
@@ -60,7 +60,7 @@ class RunFolder:
     def __init__(self, path: Path, *, writes: bool = True) -> None:
         self.path = path
         self.writes = writes
-        self.echo: Callable[[RunPosition, Mapping[str, float]], None] | None = None  # is told every row of the log
+        self.echo: Callable[[RunPosition, Mapping[str, float]], None] | None = None  # gets every row of the log
         self.checkpoints = path / "checkpoints"
         self.best = path / "best.safetensors"
         self.log_file = path / "log.csv"
@@ -156,7 +156,7 @@ class RunFolder:
         """
         if not self.writes:
             return []
-        told: list[str] = []
+        sentences: list[str] = []
         found = self.all()
         while found:
             try:
@@ -169,9 +169,9 @@ class RunFolder:
                         "--from this one's best.safetensors."
                     ) from error
                 _set_aside(found[-1])
-                told.append(f"{found[-1]}: is damaged and set aside; going on from {found[-2].name}.")
+                sentences.append(f"{found[-1]}: is damaged and set aside; going on from {found[-2].name}.")
                 found.pop()
-        return told
+        return sentences
 
     def load(self, network: SceneNetwork) -> tuple[RunPosition, dict[str, Tensor]]:
         """Put the newest checkpoint's weights into the network; gives its place and all its tensors.
@@ -234,11 +234,11 @@ class RunFolder:
             raise _unwritten(self.log_file, error) from error
 
     def rows(self) -> list[dict[str, str]]:
-        """All rows of the log, a number that wasn't measured is an empty string."""
+        """All rows of the log, a number that was not measured is an empty string."""
         if not self.log_file.exists():
             return []
         with self.log_file.open(newline="") as file:
-            # a column that an older log doesn't have is empty, and so is the tail of a half-written last row
+            # a column that an older log does not have is empty, and so is the tail of a half-written last row
             return [{name: row.get(name) or "" for name in LOG_COLUMNS} for row in csv.DictReader(file)]
 
     def rewind_log(self, position: RunPosition) -> None:

@@ -1,4 +1,4 @@
-"""The same few crops of validation pictures at each validation, and the figure that shows them over time."""
+"""The same few crops of validation images at each validation, and the figure that shows them over time."""
 
 import io
 import json
@@ -27,10 +27,10 @@ Rows = dict[str, list[metrics.ImageArray]]  # crops by what they show
 
 
 def add(run: RunFolder, network: SceneNetwork, pairs: Sequence[Pair], step: int, device: torch.device) -> None:
-    """Keep how the network restores the middles of up to four validation pictures at this step.
+    """Keep how the network restores the middles of up to four validation images at this step.
 
-    The whole picture is restored and then cut, for its exposure is proposed and its statistics are pooled from all of
-    it: the crop is what a person would get. That costs at most as much as to validate four pictures.
+    The whole image is restored and then cut, for its exposure is proposed and its statistics are pooled from all of
+    it: the crop is what a person would get. That costs at most as much as to validate four images.
     """
     if not run.writes:
         return
@@ -43,7 +43,7 @@ def add(run: RunFolder, network: SceneNetwork, pairs: Sequence[Pair], step: int,
 
 
 def shown(run: RunFolder) -> list[Pair]:
-    """The validation pairs that the figures show; none before the first validation, or where a picture has moved."""
+    """The validation pairs that the figures show; none before the first validation, or where an image has moved."""
     index = run.path / "strip" / "pairs.json"
     if not index.exists():
         return []
@@ -52,7 +52,7 @@ def shown(run: RunFolder) -> list[Pair]:
 
 
 def figure(run: RunFolder) -> Figure | None:
-    """A column for each crop: dark, then up to eight steps down to the newest, then the truth; None before the first.
+    """A column for each crop: dark, then up to eight steps down to the newest, then the target; None before the first.
 
     Only steps whose validation is in the log are shown: a run that was killed and went back has no other past.
     """
@@ -86,7 +86,7 @@ def _laid_out(names: Sequence[str], rows: Rows, truth: Sequence[metrics.ImageArr
         write(label, LABELS_PX - 10, top + CROP_PX / 2, ha="right", fontsize=9)
         for column, (crop, true) in enumerate(zip(crops, truth, strict=True)):
             left = LABELS_PX + column * column_px
-            down, across = ((CROP_PX - side) // 2 for side in crop.shape[:2])  # smaller pictures stand in the middle
+            down, across = ((CROP_PX - side) // 2 for side in crop.shape[:2])  # smaller images stand in the middle
             drawn.figimage(crop, left + across, height - top - down - crop.shape[0], origin="upper")
             if crop is not true:
                 said = f"{metrics.psnr(crop, true):.2f} dB"
@@ -95,7 +95,7 @@ def _laid_out(names: Sequence[str], rows: Rows, truth: Sequence[metrics.ImageArr
 
 
 def _remember(run: RunFolder, pairs: Sequence[Pair]) -> None:
-    """Write down which pairs are shown; crops of other pictures, shown before an --override, are dropped."""
+    """Write down which pairs are shown; crops of other images, shown before an --override, are dropped."""
     folder = run.path / "strip"
     folder.mkdir(exist_ok=True)
     if [pair.name for pair in shown(run)] != [pair.name for pair in pairs]:

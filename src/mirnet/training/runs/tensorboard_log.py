@@ -1,4 +1,4 @@
-"""The log of a run once more, for those who watch it in TensorBoard."""
+"""The log of a run, written for TensorBoard as well."""
 
 import math
 from collections.abc import Iterator, Mapping
