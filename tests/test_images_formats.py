@@ -271,7 +271,7 @@ def test_rows_that_wait_on_disk_make_the_same_file(orientation, target, tmp_path
     picture = images.open_image(photo("tiff", orientation))
     expected, _ = images.encode_image(picture.bands(5), picture, format=target)
     monkeypatch.setattr(row_buffer, "IN_MEMORY_BYTES", 0)
-    monkeypatch.setattr(row_buffer, "_GATHERED_BYTES", 1000)
+    monkeypatch.setattr(row_buffer, "_TURNED_BYTES", 1000)
     images.save_image(tmp_path / "out", picture.bands(5), picture, format=target)
     assert (tmp_path / "out").read_bytes() == expected
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
@@ -284,7 +284,7 @@ def test_rows_that_wait_on_disk_come_back_upright(orientation, channels, dtype, 
     from mirnet.images import row_buffer
 
     monkeypatch.setattr(row_buffer, "IN_MEMORY_BYTES", 0)
-    monkeypatch.setattr(row_buffer, "_GATHERED_BYTES", 200)
+    monkeypatch.setattr(row_buffer, "_TURNED_BYTES", 200)
     array = (200 * floats(channels)).astype(dtype)
     with row_buffer.RowBuffer(array.shape, dtype, orientation, tmp_path) as rows:
         for top in range(0, 23, 5):
