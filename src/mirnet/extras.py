@@ -1,4 +1,4 @@
-"""What an extra brings, asked for where it is used: a missing one is answered with the line that installs it."""
+"""Packages of extras, imported where they are used: the error about a missing one says how to install it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,10 @@ from mirnet.errors import MirnetError, SettingsError
 
 @contextmanager
 def needs(extra: str, error: type[MirnetError] = SettingsError, who: str = "This") -> Iterator[None]:
-    """Imports inside this context may fail for want of `mirnet[extra]`; then `error` says how to install it."""
+    """Raises `error` where an import inside this context fails because `mirnet[extra]` is not installed.
+
+    `who` begins the message: what needs the extra.
+    """
     try:
         yield
     except ModuleNotFoundError as missing:
