@@ -39,7 +39,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(network.PRESETS, "lite", LiteConfig(features=8, head_features=2))
     monkeypatch.setitem(network.PRESETS, "paper", MIRNetConfig(features=8, rrgs=1, mrbs=1))
     monkeypatch.setattr(figures, "draw", lambda *_: [])
-    monkeypatch.setattr(progress_strip, "add", lambda *_: None)
+    monkeypatch.setattr(progress_strip, "save_crops", lambda *_: None)
 
 
 @pytest.fixture(scope="session")

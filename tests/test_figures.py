@@ -189,32 +189,37 @@ def restore(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def validated(run: RunFolder, pairs: list[Pair], *steps: int) -> None:
     for step in steps:
-        progress_strip.add(run, None, pairs, step, CPU)  # type: ignore[arg-type]
+        progress_strip.save_crops(run, None, pairs, step, CPU)  # type: ignore[arg-type]
         run.log(RunPosition("restorer", step), asdict(SCORES))
 
 
-def test_the_strip_shows_dark_a_choice_of_steps_and_truth(run, tmp_path, restore):
+def titles(run: RunFolder) -> list[str]:
+    """The steps that the strip shows."""
+    rows = progress_strip.make_rows(run)
+    assert rows is not None
+    return [row.title for row in rows if row.title.startswith("step")]
+
+
+def test_the_strip_shows_dark_a_choice_of_steps_and_the_ground_truth(run, tmp_path, restore):
     validated(run, make_pairs(tmp_path, "kitchen/1", "kitchen/2", "hall"), *range(10, 131, 10))
-    said = texts(progress_strip.figure(run))
-    labels = [text for text in said if text in ("dark", "truth") or text.startswith("step")]
-    steps = [int(label.removeprefix("step ")) for label in labels[1:-1]]
-    assert (labels[0], labels[-1], len(steps), steps[0], steps[-1]) == ("dark", "truth", 8, 10, 130)
+    rows = progress_strip.make_rows(run)
+    steps = [int(title.removeprefix("step ")) for title in titles(run)]
+    assert (rows[-1].title, len(rows), len(steps), steps[0], steps[-1]) == ("ground truth", 10, 8, 10, 130)
     assert max(np.diff(steps)) - min(np.diff(steps)) <= 10
-    assert said[:3] == ["kitchen/1", "kitchen/2", "hall"]
+    assert [cell.above for cell in rows[0].cells] == ["kitchen/1: dark", "kitchen/2: dark", "hall: dark"]
 
 
 @pytest.mark.parametrize("side", [200, 50])
 def test_the_strip_holds_the_middles_of_whole_pictures_pixel_for_pixel(run, tmp_path, restore, side):
     (pair,) = make_pairs(tmp_path, "only", side=side)
     validated(run, [pair], 10)
-    figure = progress_strip.figure(run)
     size = min(side, 160)
     middle = np.s_[(side - size) // 2 :, max(0, (side + 20 - 160) // 2) :, :]
     dark, truth = (read_image(path)[middle][:160, :160] for path in (pair.dark, pair.bright))
-    shown = [np.round(np.asarray(image.get_array()) * 255) for image in figure.images]
-    np.testing.assert_array_equal(shown, [dark, dark * 4, truth])
-    known = [skimage.metrics.peak_signal_noise_ratio(truth, picture) for picture in (dark, dark * 4)]
-    assert [text for text in texts(figure) if "dB" in text] == [f"{psnr:.2f} dB" for psnr in known]
+    cells = [row.cells[0] for row in progress_strip.make_rows(run)]
+    np.testing.assert_array_equal([cell.image for cell in cells], [dark, dark * 4, truth])
+    known = skimage.metrics.peak_signal_noise_ratio(truth, dark * 4)
+    assert [cell.below for cell in cells] == ["", f"{known:.2f} dB", ""]
     # nothing is scaled, and nothing lies over another
     figures.draw(run.path)
     pixels = read_image(run.path / "strip.png")
@@ -227,21 +232,21 @@ def test_the_strip_holds_the_middles_of_whole_pictures_pixel_for_pixel(run, tmp_
 def test_a_run_that_went_back_shows_no_lost_future(run, tmp_path, restore):
     pairs = make_pairs(tmp_path, "a", "b")
     validated(run, pairs, 20, 40)
-    progress_strip.add(run, None, pairs, 60, CPU)  # and killed before the log's row
-    assert [text for text in texts(progress_strip.figure(run)) if text.startswith("step")] == ["step 20", "step 40"]
+    progress_strip.save_crops(run, None, pairs, 60, CPU)  # and killed before the log's row
+    assert titles(run) == ["step 20", "step 40"]
     run.rewind_log(RunPosition("restorer", 30))
     assert [file.name for file in sorted((run.path / "strip").iterdir())] == ["00000020.png", "pairs.json"]
     validated(run, pairs, 60)
-    assert [text for text in texts(progress_strip.figure(run)) if text.startswith("step")] == ["step 20", "step 60"]
+    assert titles(run) == ["step 20", "step 60"]
     run.rewind_log(RunPosition("head", 70))
-    assert progress_strip.figure(run) is None
+    assert progress_strip.make_rows(run) is None
     assert [file.name for file in (run.path / "strip").iterdir()] == ["pairs.json"]
 
 
 def test_crops_of_other_pictures_are_not_shown_as_their_past(run, tmp_path, restore):
     validated(run, make_pairs(tmp_path, "a", "b"), 20)
     validated(run, make_pairs(tmp_path, "a", "c"), 40)
-    assert [text for text in texts(progress_strip.figure(run)) if text.startswith("step")] == ["step 40"]
+    assert titles(run) == ["step 40"]
 
 
 def test_pictures_that_have_moved_are_left_out_until_they_are_validated_again(run, tmp_path, restore, drawn):
@@ -281,7 +286,7 @@ def test_tensorboard_has_what_the_log_has(run, tmp_path, restore):
         run.log(place, {"loss": 0.75})
         place.phase, place.step = "restorer", 20
         run.log(place, STEP)
-        progress_strip.add(run, None, make_pairs(tmp_path, "a"), 20, CPU)  # type: ignore[arg-type]
+        progress_strip.save_crops(run, None, make_pairs(tmp_path, "a"), 20, CPU)  # type: ignore[arg-type]
         run.log(place, asdict(replace(SCORES, stops_error_rms=float("nan"))))
     for phase in ("head", "restorer"):
         logged = {

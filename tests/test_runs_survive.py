@@ -59,7 +59,7 @@ def make_small(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(network.PRESETS, "paper", MIRNetConfig(features=8, rrgs=1, mrbs=1))
     patch.setitem(network.PRESETS, "v2-paper", MIRNetV2Config(features=16, mrbs=1))
     patch.setattr(figures, "draw", lambda *_: [])
-    patch.setattr(progress_strip, "add", lambda *_: None)
+    patch.setattr(progress_strip, "save_crops", lambda *_: None)
 
 
 @pytest.fixture

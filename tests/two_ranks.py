@@ -55,7 +55,7 @@ def small_and_recorded() -> Iterator[dict[str, Any]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(network.PRESETS, "lite", LiteConfig(features=8, head_features=2))
         patch.setattr(figures, "draw", lambda *_: [])
-        patch.setattr(progress_strip, "add", lambda *_: None)
+        patch.setattr(progress_strip, "save_crops", lambda *_: None)
         patch.setattr(loop, "make_batch", make_batch)
         patch.setattr(Optimisation, "update", look_and_update)
         yield record

@@ -1,24 +1,20 @@
 """What `check` found as a folder: a page to read, sheets of images to look at, and JSON for programs."""
 
 import html
-import io
 import json
 import secrets
 import shutil
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mirnet._version import __version__
 from mirnet.datasets.checks import KINDS, Example, Finding, counts, printable
 from mirnet.datasets.reading import read_rgb, to_unit
 from mirnet.errors import DataError, SettingsError
+from mirnet.evaluation.contact_sheet import Cell, Row, draw_contact_sheet, to_8_bit, to_png
 from mirnet.files import write_whole
 from mirnet.thumbnail import area_weights
 
@@ -103,7 +99,7 @@ def _write_sheets(folder: Path, findings: Sequence[Finding], progress: Progress)
     sheets: dict[str, list[str]] = {}
     for done, (kind, number, examples) in enumerate(planned):
         name = f"sheet-{kind}-{number}.png"
-        write_whole(folder / name, _sheet(kind, examples))
+        write_whole(folder / name, _draw_sheet(kind, examples))
         sheets.setdefault(kind, []).append(name)
         progress((done + 1) / len(planned))
     return sheets
@@ -116,39 +112,28 @@ def _portions(findings: Sequence[Finding]) -> list[list[tuple[str, Example]]]:
     return [each[start : start + size] for start in range(0, min(len(each), MOST_SHEETS * size), size)]
 
 
-def _sheet(kind: str, examples: Sequence[tuple[str, Example]]) -> bytes:
+def _draw_sheet(kind: str, examples: Sequence[tuple[str, Example]]) -> bytes:
     """A PNG of dark and bright side by side, each couple under its finding's number and its name."""
-    rows = -(-len(examples) // COUPLES_A_ROW)
-    height = 1.95 * rows + 0.5
-    figure = Figure(figsize=(15, height), dpi=80)
-    brightened = "" if kind in AS_THEY_ARE else " (dark pictures are brightened here)"
-    figure.suptitle(f"{KINDS[kind][0]}: dark | bright{brightened}", fontsize=11, y=1 - 0.1 / height)
-    cells = list(figure.subplots(rows, 2 * COUPLES_A_ROW, squeeze=False).flat)
-    figure.subplots_adjust(0.01, 0.1 / height, 0.99, 1 - 0.6 / height, wspace=0.03, hspace=0.2)
-    for axes in cells:
-        axes.set_axis_off()
-    for place, (number, exhibit) in enumerate(examples):
-        _show(cells[2 * place : 2 * place + 2], number, exhibit, brighten=kind not in AS_THEY_ARE)
-    content = io.BytesIO()
-    with warnings.catch_warnings():  # the font has no Chinese, say; the page has every name in full
-        warnings.filterwarnings("ignore", message="Glyph .* missing", category=UserWarning)
-        FigureCanvasAgg(figure).print_png(content)  # type: ignore[no-untyped-call]
-    return content.getvalue()
+    brighten = kind not in AS_THEY_ARE
+    couples = [_cells_of(number, example, brighten=brighten) for number, example in examples]
+    rows = [
+        Row([cell for couple in couples[start : start + COUPLES_A_ROW] for cell in couple])
+        for start in range(0, len(couples), COUPLES_A_ROW)
+    ]
+    heading = f"{KINDS[kind][0]}: dark | bright{' (dark images are brightened here)' if brighten else ''}"
+    return to_png(draw_contact_sheet(rows, heading, least_column_px=CELL_PX))
 
 
-def _show(cells: Sequence[Axes], number: str, exhibit: Example, *, brighten: bool) -> None:
-    pictures = [_thumbnail(file) for file in (exhibit.dark, exhibit.bright)]
-    dark, bright = pictures
+def _cells_of(number: str, example: Example, *, brighten: bool) -> list[Cell]:
+    dark, bright = (_thumbnail(file) for file in (example.dark, example.bright))
     if brighten and dark is not None:
         target = 0.4 if bright is None else float(bright.mean())
-        pictures[0] = np.clip(dark * (target / max(float(dark.mean()), 1e-4)), 0, 1)
-    title = f"{number}. {_short(exhibit.name)} ({exhibit.side})"
-    cells[0].set_title(title, fontsize=8, loc="left", parse_math=False)
-    for axes, picture in zip(cells, pictures, strict=True):
-        if picture is None:
-            axes.text(0.5, 0.5, "no picture", ha="center", va="center", fontsize=8, color="0.5")
-        else:
-            axes.imshow(picture)
+        dark = np.clip(dark * (target / max(float(dark.mean()), 1e-4)), 0, 1)
+    captions = (f"{number}. {_short(example.name)}", example.side)
+    return [
+        Cell(None if image is None else to_8_bit(image), caption, "" if image is not None else "no image")
+        for image, caption in zip((dark, bright), captions, strict=True)
+    ]
 
 
 def _short(name: str) -> str:

@@ -251,7 +251,9 @@ def _validate(context: TrainingContext, optimisation: Optimisation, position: Ru
             position.best = scores.deciding
             context.run.save_best(context.network, position, scores)
         if context.run.writes:
-            progress_strip.add(context.run, context.network, context.validation, position.step, context.fabric.device)
+            progress_strip.save_crops(
+                context.run, context.network, context.validation, position.step, context.fabric.device
+            )
     _save_checkpoint(context, optimisation, position)
     context.run.log(position, asdict(scores))
     context.observer.say(f"step {position.step}: {scores}")

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from mirnet import metrics
 from mirnet.datasets.reading import read_rgb, to_unit
+from mirnet.evaluation.contact_sheet import Cell, Row, draw_contact_sheet, fit_into, to_png
 from mirnet.network import checkpoints
 from mirnet.pairs import Pair
 from mirnet.training import recipes
@@ -23,6 +24,7 @@ from mirnet.training.runs.folder import STEP_COLUMNS, RunFolder
 from mirnet.training.runs.summary import number
 from mirnet.training.validation import renderer
 
+SHEET_PX = 400  # of the box that each image of sheet.png fits
 SMOOTH_ROWS = 20  # of the log, averaged in the curves of training
 FEW = 40  # points that are worth a mark each
 
@@ -66,20 +68,27 @@ def draw(run_dir: Path, device: torch.device = torch.device("cpu")) -> list[Path
     these pairs as they came out over time. A panel for which there is nothing yet says why.
     """
     run = RunFolder(Path(run_dir))
-    about, pairs = run.about(), progress_strip.shown(run)
+    about, pairs = run.about(), progress_strip.shown_pairs(run)
     restorer, head = ([row for row in run.rows() if row["phase"] == phase] for phase in ("restorer", "head"))
     drawn = {
         "curves.png": _curves(RESTORER, 2, restorer, about, "steps", _recipe(about).get("clip_norm", 0)),
         "head.png": _curves(HEAD, 3, head, about, "head_steps", recipes.HEAD.clip_norm) if head else None,
-        "sheet.png": _sheet(run, pairs, device) if pairs and run.best.exists() else None,
-        "strip.png": progress_strip.figure(run),
     }
-    written = {name: figure for name, figure in drawn.items() if figure is not None}
-    for name, figure in written.items():
-        content = io.BytesIO()
-        FigureCanvasAgg(figure).print_png(content)  # type: ignore[no-untyped-call]
-        run.write(name, content.getvalue())
+    written = {name: _to_png(figure) for name, figure in drawn.items() if figure is not None}
+    if pairs and run.best.exists():
+        written["sheet.png"] = _draw_sheet(run, pairs, device)
+    strip = progress_strip.draw_strip(run)
+    if strip is not None:
+        written["strip.png"] = strip
+    for name, content in written.items():
+        run.write(name, content)
     return [run.path / name for name in written]
+
+
+def _to_png(figure: Figure) -> bytes:
+    content = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(content)  # type: ignore[no-untyped-call]
+    return content.getvalue()
 
 
 # --- curves ---------------------------------------------------------------------------------------
@@ -193,16 +202,15 @@ def _why_empty(panel: Panel, rows: Rows, about: About, length: str) -> str:
 # --- images -------------------------------------------------------------------------------------
 
 
-def _sheet(run: RunFolder, pairs: Sequence[Pair], device: torch.device) -> Figure:
+def _draw_sheet(run: RunFolder, pairs: Sequence[Pair], device: torch.device) -> bytes:
+    """The PNG of dark image, result of the best network, and ground truth of the pairs that the figures show."""
     with torch.random.fork_rng(devices=[]):  # a network's first weights are drawn, before the file's replace them
         network = checkpoints.load(run.best).to(device)
-    figure = Figure(figsize=(12, 2.9 * len(pairs)), layout="constrained")
-    for row, pair in zip(figure.subplots(len(pairs), 3, squeeze=False), pairs, strict=True):
+    rows = []
+    for pair in pairs:
         dark, truth = to_unit(read_rgb(pair.dark)), to_unit(read_rgb(pair.bright))
         result = renderer(network, dark, device)(0.0)
-        titles = (f"{pair.name}: dark", f"result, {metrics.psnr(result, truth):.2f} dB", "truth")
-        for axes, picture, title in zip(row, (dark, result, truth), titles, strict=True):
-            axes.imshow(picture)
-            axes.set_title(title, fontsize=9)
-            axes.set_axis_off()
-    return figure
+        captions = ("dark", f"result, {metrics.psnr(result, truth):.2f} dB", "ground truth")
+        small = (fit_into(image, SHEET_PX, SHEET_PX) for image in (dark, result, truth))
+        rows.append(Row([Cell(*each) for each in zip(small, captions, strict=True)], pair.name))
+    return to_png(draw_contact_sheet(rows))
