@@ -95,13 +95,13 @@ def _no_fsync() -> Iterator[None]:
 
 
 @pytest.fixture
-def tiny_disk(tmp_path: Path, require_root: Callable[[], None]) -> Iterator[Callable[[str], Path]]:
-    """Mounts a file system of so many bytes ("4k") below tmp_path, and gives its folder."""
+def tiny_disk(tmp_path: Path, require_root: Callable[[], None]) -> Iterator[Callable[..., Path]]:
+    """Mounts a file system of so many bytes ("4k") at a folder of tmp_path, and gives its path."""
     mounted: list[Path] = []
 
-    def mount(size: str) -> Path:
+    def mount(size: str, name: str = "disk") -> Path:
         require_root()
-        disk = tmp_path / "disk"
+        disk = tmp_path / name
         disk.mkdir()
         command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -299,7 +299,7 @@ def test_no_permission_is_a_sentence(command, weights, photo, monkeypatch, requi
     require_root()
     command("enhance", photo, "--weights", weights)  # so that all modules are imported: nobody may not read them
     monkeypatch.chdir("/")  # the clone may lie below a folder that nobody may not enter
-    with tempfile.TemporaryDirectory() as outside:  # nobody may not enter pytest's own folder
+    with tempfile.TemporaryDirectory(dir="/tmp") as outside:  # pytest's folder and TMPDIR may be private
         folder = Path(outside)
         folder.chmod(0o755)
         weights = shutil.copytree(weights.parent, folder / "weights") / weights.name

@@ -78,7 +78,8 @@ def test_nothing_that_the_wheel_needs_is_ignored(repository: Path) -> None:
 
 def test_the_container_s_health_check_asks_the_service(dockerfile: list[list[str]]) -> None:
     words = arguments(dockerfile, "HEALTHCHECK")
-    program = listed(words[words.index("CMD") + 1 :])[2]
+    python, option, program = listed(words[words.index("CMD") + 1 :])
+    assert (python, option) == ("python", "-c")
     assert "http://127.0.0.1:7411/healthz" in program
 
     def check_health(port: int) -> int:

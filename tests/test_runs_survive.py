@@ -203,16 +203,9 @@ def test_damaged_checkpoints_alone_start_nothing_over(pictures: Path, tmp_path: 
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path, give_up: Callable[[str], NoReturn]) -> Iterator[Path]:
-    """A disk of its own that one can fill."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    try:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "none", folder], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        give_up("only root can mount a small disk to fill")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
+def small_disk(tiny_disk: Callable[..., Path]) -> Path:
+    """A file system that the test can fill."""
+    return tiny_disk("32m")
 
 
 def fill(disk: Path) -> None:

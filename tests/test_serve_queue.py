@@ -1,6 +1,7 @@
 """The parts of the service that know nothing of HTTP: its queue, what it keeps, and how options are read."""
 
 import threading
+from concurrent.futures import Future
 
 import pytest
 from serving import wait_until
@@ -84,6 +85,26 @@ def test_a_job_for_an_idle_worker_does_not_count_as_waiting() -> None:
     gate.free.set()
     for job in jobs:
         job.outcome.result(5)
+    assert made.stop(ShuttingDown("over"))
+
+
+def test_a_client_that_has_its_result_finds_the_worker_idle() -> None:
+    """The next job is submitted at the earliest moment that a client can know of its result."""
+    made = WorkQueue(workers=1, waiting=1)
+    gate, submitted = Gate(), Future()
+    first = made.submit(gate)
+    assert gate.began.wait(5)
+    made.submit(lambda progress, should_stop: None)
+
+    def submit_next(ended: object) -> None:
+        try:
+            submitted.set_result(made.submit(lambda progress, should_stop: "next"))
+        except QueueFull as error:
+            submitted.set_exception(error)
+
+    first.outcome.add_done_callback(submit_next)
+    gate.free.set()
+    assert submitted.result(5).outcome.result(5) == "next"
     assert made.stop(ShuttingDown("over"))
 
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from mirnet.errors import MirnetError
@@ -70,17 +71,16 @@ class QueuedJob(Generic[T]):
                 self.outcome.set_result(result)  # type: ignore[arg-type]
             return True
 
-    def run(self) -> None:
-        """Do the work in the calling thread."""
+    def run(self) -> Callable[[], bool]:
+        """Do the work in the calling thread. Returns a call that sets the outcome."""
         work = self._work
         if work is None:
-            return
+            return lambda: False
         try:
             result = work(self._report, self.outcome.done)
         except BaseException as error:  # noqa: BLE001  raised where the outcome is awaited
-            self.finish(error=error)
-        else:
-            self.finish(result)
+            return partial(self.finish, error=error)
+        return partial(self.finish, result)
 
     def _report(self, done: float) -> None:
         self.progress = done
@@ -208,16 +208,17 @@ class WorkQueue:
         """Work on jobs of this level and more urgent ones, until the queue stops."""
         while (job := self._next(level)) is not None:
             self._observe("wait", job.began - job.created)
-            job.run()
-            with self._changed:
+            finish = job.run()
+            with self._changed:  # before the outcome: a client that has its result finds the thread idle
                 self._working.discard(job)
                 self._idle[level] += 1
                 job.ended = self._clock()
                 if job.order[0] == WHOLE_LEVEL:
                     newest = job.ended - job.began
                     self._usual_seconds += MEMORY_OF_SECONDS * (newest - self._usual_seconds)
+            finish()
             self._observe("work", job.ended - job.began)
-            del job  # it holds a result, and the next job may come much later
+            del job, finish  # they hold a result, and the next job may come much later
 
     def _next(self, level: int) -> QueuedJob[Any] | None:
         with self._changed:

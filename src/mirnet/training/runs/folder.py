@@ -13,7 +13,6 @@ lock                       held by the process that trains here
 """
 
 import csv
-import fcntl
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +27,7 @@ from torch import Tensor
 from mirnet.errors import SettingsError, TrainingError, WeightsError
 from mirnet.files import write_whole
 from mirnet.network import SceneNetwork, checkpoints
+from mirnet.training.runs.lock import hold_lock
 from mirnet.training.validation import Scores
 
 PHASES = ("head", "restorer")  # in this order
@@ -80,15 +80,9 @@ class RunFolder:
                 )
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / "lock").open("w")
         except OSError as error:
             raise SettingsError(f"{self.path}: cannot be a run folder ({error.strerror}); choose another.") from error
-        with lock:
-            try:
-                # the operating system's lock: it goes with the process, however that ends
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise SettingsError(f"{self.path}: another process trains there; choose another folder.") from error
+        with hold_lock(self.path):
             for draft in self.path.rglob(".mirnet-*.part"):  # of a process that was killed while it wrote
                 draft.unlink()
             yield

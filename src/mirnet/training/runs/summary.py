@@ -4,7 +4,6 @@ The trainer itself uses `run_folder`, which writes these files; here nothing is 
 """
 
 import csv
-import fcntl
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mirnet.errors import SettingsError, TrainingError
+from mirnet.training.runs.lock import is_locked
 
 State = Literal["running", "finished", "interrupted"]
 LARGEST_HEADER = 100_000_000  # bytes, as the format's own readers have it
@@ -134,7 +134,7 @@ def read_run(folder: Path, name: str | None = None) -> Run:
     phase, step, seconds = str(place.get("phase", "head")), int(place.get("step", 0)), float(place.get("seconds", 0))
     over = phase == "restorer" and _share(settings, step, seconds) >= 1
     return Run(
-        name or folder.name, folder, about, "running" if _is_locked(folder) else "finished" if over else "interrupted",
+        name or folder.name, folder, about, "running" if is_locked(folder) else "finished" if over else "interrupted",
         phase, step, seconds, int(place.get("crop_pixels", 0)), place.get("crops"),
         {name: value for name, value in (scores | at).items() if value == value}, tuple(remarks),
     )  # fmt: skip
@@ -216,18 +216,6 @@ def _header(path: Path, remarks: list[str]) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         remarks.append(f"{path}: is damaged or no file of mirnet's ({error}); what it says is left out.")
         return {}
-
-
-def _is_locked(folder: Path) -> bool:
-    """Whether a process trains there. A shared lock is tried for an instant, which is how the system can be asked."""
-    try:
-        with (folder / "lock").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def differences(a: Run, b: Run) -> Iterator[tuple[str, str, str]]:
