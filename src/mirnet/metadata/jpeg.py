@@ -14,7 +14,6 @@ from mirnet.metadata.record import Metadata
 SEGMENT_BYTES = 65533  # a segment states its length in 16 bits, and the length counts its own two bytes
 XMP_PREFIX, PHOTOSHOP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0", b"Photoshop 3.0\0"
 _XMP_EXTENSION_PREFIX = b"http://ns.adobe.com/xmp/extension/\0"  # of what did not fit into one segment
-_PACKET_BYTES = SEGMENT_BYTES - len(XMP_PREFIX)
 _ISO_GAIN_MAP = b"urn:iso:std:iso:ts:21496:-1\0"
 _MOST_SEGMENTS = 2000  # a profile may take 255, XMP as many as it needs
 _MM_PER_INCH = 25.4
@@ -166,9 +165,10 @@ def fits_exif(exif: bytes) -> bool:
 
 def fit_packet(packet: bytes) -> bytes | None:
     """Returns an XMP packet that fits into one segment, if need be without its padding; None where it is too long."""
-    if len(packet) > _PACKET_BYTES:
+    most_bytes = SEGMENT_BYTES - len(XMP_PREFIX)
+    if len(packet) > most_bytes:
         packet = xmp.remove_padding(packet)
-    return packet if len(packet) <= _PACKET_BYTES else None
+    return packet if len(packet) <= most_bytes else None
 
 
 def _make_segment(marker: int, data: bytes) -> bytes:
