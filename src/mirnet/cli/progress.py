@@ -21,6 +21,10 @@ class Bar:
         self._within[image] = done
         self._show()
 
+    def show_within(self, image: Hashable, done: float) -> None:
+        """`within`, in the order in which a batch reports progress."""
+        self.within(done, image)
+
     def advance(self, image: Hashable = None) -> None:
         """Count an image as done."""
         self._within.pop(image, None)
