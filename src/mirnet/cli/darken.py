@@ -16,17 +16,17 @@ def darken(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DATA", help="A new folder for the pairs.")],
     stops: Annotated[
         tuple[float, float] | None,
-        typer.Option(metavar="LOW HIGH", help="How dark: from so many stops to so many.  [default: 1 7]"),
+        typer.Option(metavar="LOW HIGH", help="How much darker, in stops: from LOW to HIGH.  [default: 1 7]"),
     ] = None,
     noise_only: Annotated[
-        bool, typer.Option("--noise-only", help="Pairs for denoising: noise, and no change of brightness.")
+        bool, typer.Option("--noise-only", help="Make pairs for denoising: noise without a change of brightness.")
     ] = False,
     sigma: Annotated[
         float | None,
-        typer.Option(help="With --noise-only: Gaussian noise of this sigma, of 255, alone.  [default: all kinds]"),
+        typer.Option(help="With --noise-only: only Gaussian noise of this sigma, of 255.  [default: all kinds]"),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Equal seeds give equal twins, others others.")] = 0,
-    sheet: Annotated[Path | None, typer.Option(help="A PNG to look at: photo | twin | exposed back, details.")] = None,
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal images.")] = 0,
+    sheet: Annotated[Path | None, typer.Option(help="A PNG of photos, dark images and details.")] = None,
 ) -> None:
     """Make pairs of good photos: a synthetic low-light image of each, as a camera would have taken it.
 
@@ -48,7 +48,7 @@ def darken(
 
         pairs = darkening.darken(
             found, output, seed=seed, stops=stops, noise_only=noise_only, sigma=sigma, left_out=left_out,
-            progress=bar.within, seen=looked_at.add if sheet else lambda twin: None,
+            progress=bar.within, seen=looked_at.add if sheet else lambda pair: None,
         )  # fmt: skip
     if sheet:
         looked_at.save(sheet)

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 data = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Check and split pictures before training on them, or make pairs of good photos.",
+    help="Check and split data sets before training, or make pairs of good photos.",
 )
 
-Data = Annotated[Path, typer.Argument(help="A folder of pairs, a list of them (CSV), or the dark pictures.")]
-Bright = Annotated[Path | None, typer.Argument(help="The bright pictures, where DATA are the dark ones.")]
+Data = Annotated[Path, typer.Argument(help="A folder of pairs, a list of them (CSV), or the dark images.")]
+Bright = Annotated[Path | None, typer.Argument(help="The bright images, where DATA has the dark ones.")]
 Names = Annotated[Path | None, typer.Option(help="A text file that chooses pairs of DATA, one name a line.")]
 
 

@@ -91,7 +91,7 @@ def export(
     last: Annotated[bool, typer.Option("--last", help="The newest weights of a run instead of its best.")] = False,
     about: Annotated[Path | None, typer.Option(help="JSON for the card: data, licence, known_failures, …")] = None,
     int8: Annotated[Path | None, typer.Option(metavar="PICTURES", help="RUN is NAME.onnx: make its int8 weights "
-                                              "NAME.int8.onnx, by some dark pictures.")] = None,
+                                              "NAME.int8.onnx, calibrated on a folder of dark images.")] = None,
 ) -> None:  # fmt: skip
     """Turn a run or a checkpoint into weights.
 

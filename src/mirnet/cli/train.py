@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mirnet.training.observer import ProgressObserver
 
 HANG_UP = getattr(signal, "SIGHUP", None)  # which Windows has not
-BARS = {"load": "reading pictures", "check": "checking pictures", "exposure": "preparing exposure",
+BARS = {"load": "reading images", "check": "checking images", "exposure": "preparing exposure",
         "head": "training the exposure head", "train": "training", "validate": "validating"}  # fmt: skip
 
 
@@ -32,58 +32,58 @@ def refuse_removed(option: typer.CallbackParam, value: str | None) -> None:
     if value is not None:
         name = option.name or ""
         raise SettingsError(
-            f"--{name.replace('_', '-')} was removed, for nothing showed what it is good for; {REMOVED[name]}."
+            f"--{name.replace('_', '-')} was removed: no test or page showed what it is good for; {REMOVED[name]}."
         )
 
 
 def train(
-    data: Annotated[Path | None, typer.Argument(help="Pairs: a folder or a CSV list; or the dark pictures.")] = None,
-    bright: Annotated[Path | None, typer.Argument(help="The bright pictures, where DATA are the dark ones.")] = None,
+    data: Annotated[Path | None, typer.Argument(help="Pairs: a folder or a CSV list; or the dark images.")] = None,
+    bright: Annotated[Path | None, typer.Argument(help="The bright images, where DATA has the dark ones.")] = None,
     *,
     run_dir: Annotated[Path | None, typer.Option(help="Where checkpoints, log and figures go.")] = None,
     val: Annotated[Path | None, typer.Option(help="Pairs to validate on. Default: a tenth of DATA, by scene.")] = None,
     names: Annotated[Path | None, typer.Option(help="A text file that chooses pairs of DATA, one stem a line.")] = None,
     val_names: Annotated[Path | None, typer.Option(help="The same for validation; without --val, of DATA.")] = None,
-    synthetic: Annotated[Path | None, typer.Option(help="Good photos, of which dark twins are made on the fly; "
-                                                        "without DATA, of nothing else.")] = None,
+    synthetic: Annotated[Path | None, typer.Option(help="Good photos, of which synthetic low-light images are "
+                                                        "made on the fly; without DATA, the only data.")] = None,
     synthetic_weight: Annotated[float | None, typer.Option(help="Share of the crops that are synthetic, 0 to 1. "
                                                                 "Default: the recipe's, or a half.")] = None,
-    noise_only: Annotated[bool, typer.Option("--noise-only", help="Learn to denoise, at the exposure that a picture "
-                                             "has: every crop is a bright picture with noise.")] = False,
-    start: Annotated[Path | None, typer.Option("--from", help="Weights to begin with: a name (lite), a run folder, a "
+    noise_only: Annotated[bool, typer.Option("--noise-only", help="Learn to denoise without changing the exposure: "
+                                             "every crop is a bright image with noise.")] = False,
+    start: Annotated[Path | None, typer.Option("--from", help="Initial weights: a name (lite), a run folder, a "
                                                "checkpoint, ours or published.")] = None,
     preset: Annotated[str, typer.Option(help="The network: lite, paper or v2-paper.")] = "lite",
     recipe: Annotated[str, typer.Option(help="How it is trained: plain, paper or lite.")] = "plain",
-    steps: Annotated[int | None, typer.Option(help="How long.  [default: 20000]", show_default=False)] = None,
-    hours: Annotated[float | None, typer.Option(help="How long, by the clock; instead of --steps.")] = None,
-    head_steps: Annotated[int, typer.Option(help="Steps of the exposure head, which comes first (lite).")] = 2_500,
+    steps: Annotated[int | None, typer.Option(help="Length of the run.  [default: 20000]", show_default=False)] = None,
+    hours: Annotated[float | None, typer.Option(help="Length of the run by the clock, instead of --steps.")] = None,
+    head_steps: Annotated[int, typer.Option(help="Steps of the exposure head, which is trained first (lite).")] = 2_500,
     crop: Annotated[int | None, typer.Option(help="Side of the crops in pixels, for the whole run.")] = None,
     batch: Annotated[int | None, typer.Option(help="Crops in a batch, over all processes, for the whole run.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     schedule: Annotated[str | None, typer.Option(help="Learning rate over time: constant or cosine.")] = None,
-    final_lr: Annotated[float | None, typer.Option(help="Where the cosine ends.")] = None,
+    final_lr: Annotated[float | None, typer.Option(help="Learning rate at the end of the cosine.")] = None,
     warmup_steps: Annotated[int | None, typer.Option(help="Steps in which the learning rate rises.")] = None,
     optimiser: Annotated[str | None, typer.Option(help="adam or adamw.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Of the optimiser.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Weight decay of the optimiser.")] = None,
     clip_norm: Annotated[float | None, typer.Option(help="Largest norm of the gradient; 0: not clipped.")] = None,
     ema: Annotated[float | None, typer.Option(help="Decay of the weights' moving average; 0: none.")] = None,
     loss: Annotated[str | None, typer.Option(help="charbonnier or l1.")] = None,
-    ssim_weight: Annotated[float | None, typer.Option(help="Of 1 - SSIM beside that loss.")] = None,
+    ssim_weight: Annotated[float | None, typer.Option(help="Weight of 1 - SSIM beside that loss.")] = None,
     gt_mean_weight: Annotated[float | None, typer.Option(help="How much of that loss is taken at the target's mean "
                                                               "brightness, 0 to 1.")] = None,
-    dulled: Annotated[float | None, typer.Option(help="Share of the dark twins that are to come back duller than the "
-                                                      "photo is. Default: 0.8.")] = None,
-    jitter_stops: Annotated[float | None, typer.Option(help="Random exposure, standard deviation in stops "
+    dulled: Annotated[float | None, typer.Option(help="Share of the synthetic low-light images whose target is "
+                                                      "desaturated. Default: 0.8.")] = None,
+    jitter_stops: Annotated[float | None, typer.Option(help="Random exposure error, standard deviation in stops "
                                                             "(lite).")] = None,
-    seed: Annotated[int, typer.Option(help="Of the first weights and of every draw.")] = 0,
-    checkpoint_steps: Annotated[int, typer.Option(help="A checkpoint every so many steps.")] = 500,
-    validate_steps: Annotated[int, typer.Option(help="Validation and figures every so many steps.")] = 2_000,
-    log_steps: Annotated[int, typer.Option(help="A row in log.csv every so many steps.")] = 50,
+    seed: Annotated[int, typer.Option(help="Seed of the first weights and of all random numbers.")] = 0,
+    checkpoint_steps: Annotated[int, typer.Option(help="Write a checkpoint every so many steps.")] = 500,
+    validate_steps: Annotated[int, typer.Option(help="Validate and draw figures every so many steps.")] = 2_000,
+    log_steps: Annotated[int, typer.Option(help="Write a row of log.csv every so many steps.")] = 50,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write the log for TensorBoard too.")] = False,
     precision: Annotated[str, typer.Option(help="float32 or bf16.")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="Processor threads. Default: torch decides.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run-dir.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the run in --run-dir.")] = False,
     override: Annotated[bool, typer.Option("--override", help="With --resume: accept what differs from the run's first "
                                            "command.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Three minutes on one batch: do data, loss and network fit "
@@ -94,7 +94,7 @@ def train(
 ) -> None:  # fmt: skip
     """Train a network on pairs of dark and bright images, or on good photos alone.
 
-    Ctrl-C ends with a checkpoint; the very same command with --resume added goes on.
+    Ctrl-C ends with a checkpoint; the same command with --resume added continues.
     On several processors or GPUs: torchrun --nproc-per-node 2 -m mirnet train DATA --run-dir RUN ...
     """
     with needs("train"):
@@ -127,7 +127,7 @@ def train(
             raise typer.Exit(1)
         return
     if run_dir is None:
-        raise SettingsError("Say with --run-dir where the run's checkpoints, log and figures go.")
+        raise SettingsError("Name a folder for the run's checkpoints, log and figures with --run-dir.")
     with bars() as observer, interruptions() as stop:
         scores = pipeline.train(
             **vars(sources), run_dir=run_dir, settings=settings, resume=resume, override=override, observer=observer,

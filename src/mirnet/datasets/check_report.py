@@ -1,4 +1,4 @@
-"""What `check` found as a folder: a page to read, sheets of images to look at, and JSON for programs."""
+"""The report of a data check as a folder: an HTML page, contact sheets, and JSON."""
 
 import html
 import json
@@ -28,7 +28,7 @@ Progress = Callable[[float], None]
 
 
 def check_folder(folder: Path) -> None:
-    """Before minutes of work: may a report go there? It may where there is nothing, or an earlier report.
+    """Check before minutes of work that a report may go there: to a new folder, or in place of an earlier report.
 
     Raises SettingsError.
     """

@@ -1,4 +1,4 @@
-"""What is wrong with a data set, found before hours are spent on it: findings, each of which names its files.
+"""Checks of a data set before hours are spent on it: findings, each of which names its files.
 
 An error would spoil training, or what validation says of it; a warning is worth a look. The numbers behind the limits
 were measured on the 485 pairs of LOL v1, a good data set with known blemishes.
@@ -69,7 +69,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong, or worth a look."""
+    """One problem of a data set, an error or a warning, with the files that it is about."""
 
     kind: str  # of KINDS
     severity: Severity
@@ -78,13 +78,13 @@ class Finding:
 
     @property
     def line(self) -> str:
-        """All of it in one line of text."""
+        """The finding as one line of text."""
         several = len({exhibit.side for exhibit in self.examples}) > 1
         files = "; ".join(f"{each} ({each.side})" if several else f"{each}" for each in self.examples)
         return f"{self.severity}: {self.kind}: {files}: {self.sentence}"
 
     def to_json(self) -> dict[str, object]:
-        """Paths as text, and otherwise as it is."""
+        """The finding as plain data for JSON, paths as text."""
         files = [
             {"side": each.side, "name": printable(each.name), "dark": each.dark and printable(each.dark),
              "bright": each.bright and printable(each.bright)}
@@ -94,7 +94,7 @@ class Finding:
 
 
 def printable(name: Path | str) -> str:
-    """A name that stays in one line and that every terminal and file can hold, whatever is in it."""
+    """A file name made safe to print: on one line, without characters that a terminal cannot show."""
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in str(name))
 
 
@@ -113,7 +113,7 @@ def check(
 def check_sample(
     training: Sequence[Pair], validation: Sequence[Pair], progress: Progress = lambda done: None
 ) -> list[str]:
-    """The lines of what would spoil training, as far as it is quickly found: a warning before a run.
+    """The findings of a quick check of some pairs, as lines: warnings before a run.
 
     Leaks are looked for in all bright images; for swapped and wrongly paired ones a sample is taken, in which a
     folder that was swapped, or a list that slipped, shows.
@@ -129,7 +129,7 @@ def _sampled(count: int) -> range:
 
 
 def counts(findings: Iterable[Finding]) -> dict[str, int]:
-    """How many errors and warnings."""
+    """The number of errors and of warnings among findings, by those two names."""
     counted = Counter(finding.severity for finding in findings)
     return {"errors": counted["error"], "warnings": counted["warning"]}
 

@@ -86,7 +86,7 @@ def darken(photos: Sequence[Path], folder: Path, *, seed: int = 0, stops: tuple[
            noise_only: bool = False, sigma: float | None = None, overwrite: bool = False,
            left_out: Callable[[DataError], None] | None = None, progress: Callable[[float], None] = lambda done: None,
            seen: Callable[[SyntheticPair], None] = lambda make_pair: None) -> list[Pair]:  # fmt: skip
-    """Write `folder`/low and `folder`/high, PNG files of the photos' stems, and what was drawn into darken.json.
+    """Make pairs of photos: write PNG files into `folder`/low and `folder`/high, and the drawn values into darken.json.
 
     An image depends on its photo, the photo's name and the options alone, not on the other photos. Photos
     larger than a megapixel are halved first, which removes most of their own noise. The pairs come into their
@@ -198,7 +198,7 @@ def _about(options: DarkenOptions, descriptions: dict[str, Description]) -> Desc
 
 
 def make_pair(photo: ImageArray, name: str, options: DarkenOptions) -> SyntheticPair:
-    """The synthetic image of a photo (3, H, W), and what was drawn for it."""
+    """Make the pair of a photo (3, H, W): its synthetic low-light image or noisy copy, and the values drawn for it."""
     place = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
     rng = CounterRNG(options.seed, 0, torch.tensor([place]))
     make = _noisy if options.noise_only else _dark

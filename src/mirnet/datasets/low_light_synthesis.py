@@ -1,4 +1,4 @@
-"""Synthetic low-light images of good photos, and noisy ones: what a camera would have made of the scene in the dark.
+"""The camera model: synthetic low-light images and noisy copies of good photos.
 
 The model goes back to the sensor and comes forward again (Brooks et al., *Unprocessing Images for Learned Raw
 Denoising*, CVPR 2019): linear light, less of it, the camera's own colours and white balance, shot and read noise,
@@ -87,7 +87,7 @@ class Camera:
 
     @staticmethod
     def draw(rng: CounterRNG, stops: Tensor) -> "Camera":
-        """Cameras for images that are `stops` (B,) too dark: noise that would hide them when pushed is not drawn."""
+        """Draw cameras for images that are `stops` (B,) too dark, without noise so strong that it would hide them."""
         device = rng.index.device
         shares = rng.uniform(Stream.CAMERA_COLOURS, len(_XYZ_TO_CAMERA))
         xyz_to_camera = torch.tensor(_XYZ_TO_CAMERA, device=device)
@@ -113,7 +113,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Rendering:
-    """How the cameras of a batch make images of what they measured."""
+    """How the cameras of a batch render what they measured: white balance, tone curve, black level."""
 
     balance: Tensor  # (B, 3): stops by which the white balance is off
     curve: Tensor  # (B,): how much of a smoothstep the tone curve holds
@@ -122,7 +122,7 @@ class Rendering:
 
     @staticmethod
     def draw(rng: CounterRNG, stops: Tensor) -> "Rendering":
-        """Renderings of images that are `stops` (B,) too dark: an error of black is as large as it shows."""
+        """Draw renderings for images that are `stops` (B,) too dark; the error of black shrinks with the exposure."""
         bend = BEND_SPREAD * rng.normal(Stream.BEND)[:, None] + CHANNEL_BEND_SPREAD * rng.normal(Stream.CHANNEL_BEND, 3)
         least, most = (math.log(spread) for spread in BLACK_SPREAD)
         spread = rng.between(Stream.BLACK_SPREAD, least, most).exp() * torch.exp2(-stops)
@@ -142,7 +142,7 @@ def desaturate(bright: Tensor, rng: CounterRNG, share: float = DESATURATED_SHARE
 
 
 def draw_desaturation(rng: CounterRNG, share: float = DESATURATED_SHARE) -> tuple[Tensor, Tensor]:
-    """The factor of values (B,), and how much of the colour is kept (B,); both 1 where an image stays as it is."""
+    """Draw for each image the factor of its values (B,) and the kept share of its colour (B,); 1 is no change."""
     spared = rng.uniform(Stream.DESATURATED) >= share
     factor, kept = rng.between(Stream.DIMMED_TO, *DULLED_TO), rng.between(Stream.COLOUR_KEPT, *DULL_COLOUR)
     return torch.where(spared, 1.0, factor), torch.where(spared, 1.0, kept)
@@ -183,7 +183,7 @@ def _keep_colour(x: Tensor, kept: Tensor) -> Tensor:
 
 
 def draw_noise_colour(rng: CounterRNG) -> Tensor:
-    """How much of the noise's colour each camera keeps, (B,)."""
+    """Draw for each camera how much of the noise's colour it keeps, (B,) in 0 to 1."""
     return rng.between(Stream.NOISE_COLOUR, *COLOUR_KEPT)
 
 
@@ -200,7 +200,7 @@ def add_camera_noise(clean: Tensor, rng: CounterRNG) -> Tensor:
 
 
 def draw_sigma(rng: CounterRNG) -> tuple[Tensor, Tensor]:
-    """Which noisy copies have Gaussian noise, (B,) bool, and its sigma (B,), as a share of white."""
+    """Draw which noisy copies have Gaussian noise, (B,) bool, and its sigma (B,), as a share of white."""
     return rng.uniform(Stream.IS_GAUSSIAN) < 0.5, rng.between(Stream.GAUSSIAN_SIGMA, 0, MOST_SIGMA)
 
 
@@ -210,7 +210,7 @@ def add_gaussian_noise(clean: Tensor, sigma: Tensor, rng: CounterRNG) -> Tensor:
 
 
 def photograph(light: Tensor, camera: Camera, rng: CounterRNG) -> Tensor:
-    """Linear light (B, 3, H, W) with the camera's noise: in its own colours, where it arises.
+    """Add a camera's noise to linear light (B, 3, H, W), in the camera's own colours.
 
     In 30 % of the images the noise is as it comes from a Bayer pattern that was interpolated, in 20 % coarse, as
     in-camera processing of large images leaves it, in half of them free of its neighbours, as in a shrunk image.
@@ -223,7 +223,7 @@ def photograph(light: Tensor, camera: Camera, rng: CounterRNG) -> Tensor:
 
 
 def draw_grain_kind(rng: CounterRNG) -> Tensor:
-    """(B,) int64: the numbers of `GRAINS`."""
+    """Draw the kind of grain of each image, (B,) int64, as indices of `GRAINS`."""
     bounds = torch.tensor(GRAIN_SHARES, device=rng.index.device).cumsum(0)[:2]
     return (rng.uniform(Stream.GRAIN_KIND)[:, None] >= bounds).sum(1)
 
@@ -247,7 +247,7 @@ def _draw_grain(rng: CounterRNG, height: int, width: int) -> Tensor:  # (B, 3, H
 
 
 def round_to_8_bit(encoded: Tensor) -> Tensor:
-    """Values clipped to [0, 1] and rounded to 255 steps."""
+    """Clip values to [0, 1] and round them to multiples of 1/255."""
     return (encoded.clamp(0, 1) * 255).round() / 255
 
 
@@ -301,13 +301,13 @@ def compress_as_jpeg(pictures: Tensor, quality: Tensor, halved: Tensor, shift: T
 
 
 def compress_as_drawn_jpeg(pictures: Tensor, rng: CounterRNG) -> Tensor:
-    """The same as by `drawn_quality`, blocks beginning anywhere."""
+    """Compress images as JPEG with drawn qualities, with blocks that begin at a drawn pixel."""
     quality, halved = draw_jpeg_quality(rng)
     return compress_as_jpeg(pictures, quality, halved, (rng.uniform(Stream.JPEG_SHIFT, 2) * 16).long().clamp(max=15))
 
 
 def draw_jpeg_quality(rng: CounterRNG) -> tuple[Tensor, Tensor]:
-    """Qualities (B,) of JPEG files from 60 to 98, and whether colour is halved, (B,) bool, in one half."""
+    """Draw JPEG qualities (B,) from 60 to 98, and whether colour is subsampled (B,) bool."""
     return rng.between(Stream.JPEG_QUALITY, *JPEG_QUALITY).round(), rng.uniform(Stream.JPEG_HALVED) < 0.5
 
 

@@ -50,13 +50,13 @@ class PixelStore:
         self.values[start : start + picture.size] = torch.from_numpy(integers.reshape(-1))
 
     def picture(self, place: int) -> ImageArray:
-        """One image (3, H, W) again, uint8 or uint16."""
+        """Image `place` of the buffer, (3, H, W) uint8 or uint16."""
         height, width, start = (int(each[place]) for each in (self.heights, self.widths, self.offsets))
         pixels = self.values[start : start + 3 * height * width].numpy().reshape(3, height, width)
         return pixels.astype(np.uint16) if self.white == 65535 else pixels
 
     def to(self, device: torch.device) -> "PixelStore":
-        """The same on another device; nothing is copied where it lies there already."""
+        """The buffer on another device; nothing is copied where it is there already."""
         values, offsets = self.values.to(device), self.offsets.to(device)
         return PixelStore(values, offsets, self.heights.to(device), self.widths.to(device), self.white)
 
@@ -104,7 +104,7 @@ class PairStore:
         return len(self.pairs)
 
     def name(self, place: int) -> str:
-        """What people call image `place`: the pair's name, or the photo's file."""
+        """The name of image `place` in messages: the pair's name, or the photo's file."""
         count = 2 * len(self.pairs)
         return self.pairs[place % len(self.pairs)].name if place < count else self.photos[place - count].name
 
@@ -114,11 +114,11 @@ class PairStore:
         return self._flat is not None
 
     def picture(self, place: int) -> ImageArray:
-        """One image (3, H, W), from memory or read again."""
+        """Image `place` (3, H, W), from memory or read again."""
         return self._read(place) if self._flat is None else self._flat.picture(place)
 
     def solve_exposures(self, progress: Callable[[float], None] = lambda done: None) -> None:
-        """Find the target's stops of each pair, which networks that take an exposure get as input."""
+        """Solve the target exposure of each pair, which networks that take an exposure get as input."""
         known = []
         for number in range(len(self)):
             known.append(solve_target_exposure(self.picture(number), self.picture(len(self) + number)))

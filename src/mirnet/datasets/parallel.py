@@ -1,4 +1,4 @@
-"""Work on many files side by side."""
+"""Processing many files in parallel."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +10,7 @@ R = TypeVar("R")
 
 
 def in_order(function: Callable[[T], R], values: Sequence[T], progress: Callable[[float], None]) -> Iterator[R]:
-    """`function` of each value, by as many threads as there are cores: decoding and arithmetic run side by side."""
+    """Yield `function(value)` for each value, in order, computed by as many threads as there are cores."""
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         for number, result in enumerate(pool.map(function, values)):

@@ -68,7 +68,7 @@ class Shape:
 
 
 def shape_of(path: Path) -> Shape:
-    """From the file's header alone. Raises DataError: no image, or one with an alpha channel."""
+    """The shape of an image by its header alone. Raises DataError for a file that is no image or has alpha."""
     try:
         header = images.open_image(path).header
     except PictureError as error:
@@ -80,7 +80,7 @@ def shape_of(path: Path) -> Shape:
 
 
 def pair_shape(pair: Pair) -> tuple[Shape, Shape]:
-    """Of both images; images of different size are a DataError that names the files."""
+    """The shapes of both images of a pair. Raises DataError where their sizes differ, naming the files."""
     dark, bright = shape_of(pair.dark), shape_of(pair.bright)
     if (dark.height, dark.width) != (bright.height, bright.width):
         sizes = " and ".join(f"{shape.width}x{shape.height}" for shape in (dark, bright))
@@ -89,7 +89,7 @@ def pair_shape(pair: Pair) -> tuple[Shape, Shape]:
 
 
 def photo_shape(path: Path) -> Shape:
-    """What `read_photo` will give."""
+    """The shape that `read_photo` returns for a file, by its header alone."""
     shape = shape_of(path)
     if shape.height * shape.width <= PHOTO_PIXELS:
         return shape

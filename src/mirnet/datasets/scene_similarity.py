@@ -51,7 +51,7 @@ Cells = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class SceneSignature:
-    """What is kept of an image to compare it with others."""
+    """A small description of an image by which it is compared with others."""
 
     hash: int  # 64 bits
     mirrored: int  # the same of the mirror image
@@ -64,7 +64,7 @@ class SceneSignature:
 
 
 def read_signature(path: Path) -> SceneSignature:
-    """A look at an image file. Raises DataError where it cannot be read, or has alpha."""
+    """The signature of an image file. Raises DataError where it cannot be read, or has alpha."""
     try:
         status = path.stat()
     except OSError:
@@ -78,7 +78,7 @@ def _remembered(path: Path, changed: int, size: int) -> SceneSignature:
 
 
 def compute_signature(picture: ImageArray) -> SceneSignature:
-    """A look at an image (3, H, W)."""
+    """The signature of an image (3, H, W)."""
     white = np.iinfo(picture.dtype).max
     values = np.linspace(0, 1, int(white) + 1, dtype=np.float32)
     light = to_linear(values)[picture].mean(0)  # (H, W)
@@ -116,7 +116,7 @@ def _certainty(light: NDArray[np.float32]) -> float:
 
 
 def find_alike(some: Sequence[SceneSignature], others: Sequence[SceneSignature]) -> list[NDArray[np.intp]]:
-    """For each of `some`, which of `others` show its scene, as ascending positions."""
+    """For each signature of `some`, the ascending indices of those of `others` that show the same scene."""
     if not others:
         return [np.zeros(0, np.intp) for _ in some]
     hashes = np.array([each.hash for each in others], np.uint64)

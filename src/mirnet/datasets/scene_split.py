@@ -19,7 +19,7 @@ def scenes(pairs: Sequence[Pair], progress: Callable[[float], None] = lambda don
 
 
 def same_scene(looks: Sequence[SceneSignature]) -> list[list[int]]:
-    """The positions of looks that show one scene, each scene once, in the order of its first look."""
+    """The indices of signatures that show one scene, grouped by scene, in the order of first appearance."""
     scene = np.arange(len(looks))  # of each look, the number of its scene's first one
     for number, near in enumerate(find_alike(looks, looks)):
         joined = np.unique(scene[[*near, number]])

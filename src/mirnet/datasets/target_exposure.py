@@ -25,7 +25,7 @@ class TargetExposure:
 
 @dataclass(frozen=True)
 class TargetExposures:
-    """The truths of P pairs, one tensor for each part."""
+    """The target exposures of P pairs, one tensor for each part."""
 
     stops: Tensor  # (P,)
     maps: Tensor  # (P, 12, 12)
@@ -43,7 +43,7 @@ class TargetExposures:
 
 
 def solve_target_exposure(dark: ImageArray, bright: ImageArray) -> TargetExposure:
-    """Solved so that the means agree, on both images (3, H, W) averaged over 5x5 pixels in linear light.
+    """Find the stops of a pair (3, H, W) with which the means agree, averaged over 5x5 pixels in linear light.
 
     On raw pixels noise would bias it (by 0.1 stops in the mean on LOL). Cells stay within 3 stops of
     the image's number: a black cell says nothing.
@@ -59,7 +59,7 @@ def solve_target_exposure(dark: ImageArray, bright: ImageArray) -> TargetExposur
 
 
 def solve_stops(dark: Tensor, bright: Tensor) -> Tensor:
-    """The number for each of a batch: images (B, 3, H, W) float32 in [0, 1], encoded, to stops (B, 1, 1, 1)."""
+    """Find the stops (B, 1, 1, 1) that lead from dark to bright images (B, 3, H, W), sRGB-encoded float32 in [0, 1]."""
     small_dark, small_bright = _smoothed(to_linear(dark)), _smoothed(to_linear(bright))
     return _solve(small_dark, small_bright, (1, 1), torch.zeros(len(dark), 1, 1, 1, device=dark.device), 12.0)
 

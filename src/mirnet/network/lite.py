@@ -61,7 +61,7 @@ def to_encoded(linear: Tensor) -> Tensor:
 
 
 def expose(encoded: Tensor, stops: Tensor) -> Tensor:
-    """The torch synthetic image of `mirnet.exposure.expose`: (N, 3, H, W) in [0, 1], stops broadcasting to it."""
+    """`mirnet.exposure.expose` for torch tensors: (N, 3, H, W) in [0, 1], stops broadcasting to it."""
     linear = to_linear(encoded)
     gained = torch.exp2(stops) * linear
     return to_encoded(gained / torch.sqrt((1 - linear) * (1 + linear) + gained * gained)).clamp(0, 1)
@@ -73,7 +73,7 @@ def spread(stops_map: Tensor, height: int, width: int) -> Tensor:
 
 
 def apply_dead_zone(stops_map: Tensor, zone_stops: float) -> Tensor:
-    """Maps (N, 1, h, w), those with a small mean shrunk to 0: by the mean alone, so that they keep their shape."""
+    """Shrink maps (N, 1, h, w) with a small mean towards 0, by their mean alone, so that they keep their shape."""
     mean = stops_map.mean((2, 3), keepdim=True)
     return stops_map * (1 - torch.exp(-((mean.abs() / zone_stops) ** 3)))
 
@@ -94,7 +94,7 @@ class Restorer(nn.Module):
 
 @dataclass(frozen=True)
 class AugmentedView:
-    """One way of looking at a thumbnail: moved by a pixel, edges held, and perhaps mirrored."""
+    """One augmented view of a thumbnail: moved by a pixel, edges held, and perhaps mirrored."""
 
     down: int  # -1 to 1
     right: int
@@ -120,7 +120,7 @@ START_STOPS = 2.0
 
 
 class ExposureHead(nn.Module):
-    """Proposes stops from a thumbnail: what each place asks for, around one number for the whole image.
+    """Proposes stops from a thumbnail: one number for the image, plus a map of differences by place.
 
     Thumbnail (N, 3, h, w), sRGB-encoded after averaging in linear light, sides multiples of 8, long
     side 96, to a map of stops (N, 1, h/8, w/8).
@@ -145,7 +145,7 @@ class ExposureHead(nn.Module):
         return apply_dead_zone(self.propose_augmented(thumbnail), self.dead_zone_stops)
 
     def propose_augmented(self, thumbnail: Tensor) -> Tensor:
-        """What is proposed before small proposals are taken for none: the mean of what sixteen views ask for.
+        """The proposed map before the dead zone: the mean over sixteen augmented views.
 
         A single look's strides meet other pixels as soon as a few are cropped away: its number moves by up to 0.17
         stops, that of all views by 0.04 (docs/experiments.md).
@@ -158,7 +158,7 @@ class ExposureHead(nn.Module):
         ).mean(0)
 
     def propose_raw(self, thumbnail: Tensor) -> Tensor:
-        """What the thumbnail asks for as it is."""
+        """The proposed map (N, 1, h/8, w/8) for the thumbnail in one view, without dead zone."""
         # stops are a logarithm of light, so the logarithm of the light is half the answer
         light = torch.log2(to_linear(thumbnail) + 2**-12) / 6 + 1
         features = self.body(torch.cat([thumbnail, light], 1))
@@ -169,7 +169,7 @@ class ExposureHead(nn.Module):
 
     @torch.no_grad()
     def shrink_map(self, share: float) -> None:
-        """Keep `share` of what the map's cells differ by from the image's number, from now on."""
+        """Shrink the map's differences from the image's number to a `share`, permanently."""
         self.local.weight.mul_(share)
 
 

@@ -1,4 +1,4 @@
-"""MIRNet as its paper tells it: parts first, the whole network last.
+"""MIRNet as in its paper: parts first, the whole network last.
 
 Zamir et al., *Learning Enriched Features for Real Image Restoration and Enhancement*, ECCV 2020,
 arXiv 2003.06792; the sections named below are that paper's. Written from the paper, not from its

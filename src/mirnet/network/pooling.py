@@ -68,7 +68,7 @@ class MeasuringPooling:
 
 
 class GivenPooling:
-    """The vectors of an earlier survey, handed out in order."""
+    """Pooled vectors measured earlier, returned in order."""
 
     def __init__(self, scene: Tensor) -> None:
         self._scene, self._position = scene, 0
@@ -89,7 +89,7 @@ class GivenPooling:
 
 
 class SwitchedPooling(MeasuringPooling):
-    """A survey where `use_scene` (a bool scalar) is false, the given scene where it is true; for export."""
+    """Measures the scene where `use_scene` (a bool scalar) is false, uses the given one where true; for export."""
 
     def __init__(self, scene: Tensor, use_scene: Tensor) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class SceneNetwork(nn.Module):
         return pooling.scene
 
     def render(self, scene: Tensor, *inputs: Tensor) -> Tensor:
-        """The restored tiles (N, 3, H, W), computed with the scene of a survey: purely local."""
+        """The restored tiles (N, 3, H, W), computed with a measured scene: purely local."""
         return self._any_size(GivenPooling(scene), *inputs)
 
     def scene_size(self) -> int:

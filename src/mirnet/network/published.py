@@ -110,7 +110,7 @@ def config_of(tensors: Mapping[str, Tensor]) -> MIRNetConfig | MIRNetV2Config:
 
 
 def stranger(names: Iterable[str]) -> str | None:
-    """Whose network has such entry names, as far as we know."""
+    """The name of another known network that has such entry names; None for unknown ones."""
     return next((title for name in names for part, title in _STRANGERS if part in name), None)
 
 

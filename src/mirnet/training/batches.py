@@ -30,7 +30,7 @@ SHARES = ("real", "bright", "darkened", "noisy")  # what a crop can be; their sh
 
 @dataclass(frozen=True)
 class CropMix:
-    """What a recipe feeds: shares of each kind of crop, and what is done to them.
+    """What the crops of a batch are: the share of each kind, and what is done to them.
 
     `real` pairs; `bright` images with themselves; `darkened`: their synthetic low-light images; `noisy` copies. The
     last three are made of photos without partners where there are any, else of the pairs' bright images.
@@ -59,7 +59,7 @@ class CropMix:
             raise SettingsError("The crop mix cannot work: " + "; ".join(wrong) + ".")
 
     def with_synthetic(self, weight: float) -> "CropMix":
-        """The same with `weight` of the crops made of good photos, split among their kinds as before."""
+        """This mix with a share `weight` of the crops made of good photos, split among their kinds as before."""
         made = 1 - self.real
         if not made:
             return replace(self, real=1 - weight, bright=weight * 0.2, darkened=weight * 0.8)
@@ -67,7 +67,7 @@ class CropMix:
         return replace(self, real=1 - weight, **parts)
 
     def noise_only(self) -> "CropMix":
-        """The same with noisy copies instead of everything that is dark; some clean ones stay, to be left alone."""
+        """This mix for denoising alone: noisy copies instead of dark images, and some clean ones."""
         return replace(self, real=0.0, bright=0.03, darkened=0.0, noisy=0.97, jitter_stops=0.0, jpeg=0.0)
 
 

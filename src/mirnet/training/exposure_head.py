@@ -1,4 +1,4 @@
-"""Training the exposure head on thumbnails: what it is shown, and what its errors cost."""
+"""Training the exposure head: batches of thumbnails, and its losses."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Thumbnails:
 
 
 def collect_thumbnails(pairs: PairStore, progress: Callable[[float], None] = lambda done: None) -> list[Thumbnails]:
-    """The thumbnails of all pairs (whose truths must be known) and photos, grouped by size."""
+    """The thumbnails of all pairs (whose target exposures must be solved) and photos, grouped by size."""
     if pairs.target_exposures is None:
         raise DataError("The truth's stops of these pairs are not known yet; call Pairs.solve() first.")
     total = 2 * len(pairs) + len(pairs.photos)
@@ -122,7 +122,7 @@ def _edge(rng: CounterRNG, size: Sequence[int]) -> Tensor:  # (N, 1, h, w) in [0
 
 
 def propose_two_views(head: ExposureHead, thumbnails: Tensor, seed: int, step: int) -> Tensor:
-    """What two of the views in which `head` looks at thumbnails (N, 3, h, w) ask for, (2, N, 1, h/8, w/8).
+    """Propose stops for thumbnails (N, 3, h, w) in two of the augmented views, (2, N, 1, h/8, w/8).
 
     Which two is a function of (seed, step).
     """
@@ -137,7 +137,7 @@ def propose_two_views(head: ExposureHead, thumbnails: Tensor, seed: int, step: i
 
 
 def consistency_loss(asked: Tensor) -> Tensor:
-    """By how much two looks (2, N, 1, h, w) at one scene contradict each other, in the images' numbers, weighted."""
+    """The weighted difference of two proposals (2, N, 1, h, w) for one scene, in their means."""
     first, second = asked.mean((2, 3, 4))
     return CONSISTENCY_WEIGHT * (first - second).abs().mean()
 
@@ -153,7 +153,7 @@ def darken_thumbnails(thumbnails: Tensor, seed: int, step: int) -> tuple[Tensor,
 
 
 def slope_loss(proposed: Tensor, proposed_darker: Tensor, stops: Tensor) -> Tensor:
-    """What is wrong when an image is made darker by `stops` (N,): the proposal falls, or rises by more than them.
+    """The loss for a proposal that falls, or rises by more than `stops` (N,), when an image is made darker by these.
 
     Where it rises faster than the image darkens, the darker image comes out the brighter one.
     """
@@ -162,7 +162,7 @@ def slope_loss(proposed: Tensor, proposed_darker: Tensor, stops: Tensor) -> Tens
 
 
 def head_loss(proposed: Tensor, truth: Tensor) -> Tensor:
-    """Huber on the image's mean and on the cells; near 0 stops it counts double, where harm is done."""
+    """The loss of proposed maps: Huber on mean and cells, doubled near 0 stops, where errors do most harm."""
     number, true_number = proposed.mean((1, 2, 3)), truth.mean((1, 2, 3))
     weight = 1 + torch.exp(-(true_number**2))
     of_number = F.smooth_l1_loss(number, true_number, reduction="none", beta=0.3)

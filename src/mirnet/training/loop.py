@@ -54,7 +54,7 @@ class TrainingContext:
 def train_head(
     context: TrainingContext, position: RunPosition, saved: dict[str, Tensor], preparing: Callable[[float], None]
 ) -> bool:
-    """The exposure head, on thumbnails; a few minutes. `saved` is a checkpoint to go on from, or empty.
+    """Train the exposure head on thumbnails; a few minutes. `saved` holds a checkpoint to resume from, or is empty.
 
     `preparing` gets the progress of making the thumbnails, 0 to 1.
     True at its end; False when stopped, with a checkpoint.
@@ -103,7 +103,7 @@ def train_head(
 
 
 def train_restorer(context: TrainingContext, position: RunPosition, saved: dict[str, Tensor]) -> bool:
-    """The restoration network, on crops, with validation. `saved` is a checkpoint to go on from, or empty.
+    """Train the restorer on crops, with validation. `saved` holds a checkpoint to resume from, or is empty.
 
     True at its end; False when stopped, with a checkpoint.
     """

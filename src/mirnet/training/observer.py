@@ -7,11 +7,11 @@ class ProgressObserver(Protocol):
     """`phase` is one of "load", "check", "exposure", "head", "train", "validate"; `done` runs from 0 to 1."""
 
     def progress(self, phase: str, done: float, note: str = "") -> None:
-        """How far a phase has come, and a few words on how it goes."""
+        """Show how far a phase has come, 0 to 1, with a short note."""
         ...
 
     def say(self, line: str) -> None:
-        """A sentence to keep: a warning, or what a validation found."""
+        """Show a sentence: a warning, or the scores of a validation."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What a person decides of a training run, beside its data."""
+"""The settings of a training run, beside its data."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Which images a run learns from, which it is measured on, and what is odd about them."""
+"""The data of a run: training pairs, validation pairs, photos, and warnings about them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -48,7 +48,7 @@ class Chosen:
 
 def choose(sources: Sources, run: RunFolder, settings: TrainSettings, resumed: bool,
            progress: Callable[[float], None], meet: Callable[[], None] = lambda: None) -> Chosen:  # fmt: skip
-    """What a run learns from and what it is measured on; what is wrong with it is a DataError now, not later.
+    """Choose training pairs, validation pairs and photos. Raises DataError, SettingsError for data that cannot be used.
 
     Where several processes do this, `meet` lets each of them wait for the others.
     """
@@ -100,7 +100,7 @@ def _without_pairs(sources: Sources, run: RunFolder, settings: TrainSettings, ph
 
 
 def with_crop_mix(settings: TrainSettings, chosen: Chosen) -> TrainSettings:
-    """The settings with what there is to feed: without pairs everything is made of photos."""
+    """The settings with a crop mix that the data allow: without pairs every crop is made of photos."""
     crop_mix = settings.recipe.crop_mix
     if not chosen.training and crop_mix.real:
         crop_mix = crop_mix.with_synthetic(1.0)
@@ -111,7 +111,7 @@ def with_crop_mix(settings: TrainSettings, chosen: Chosen) -> TrainSettings:
 
 def warnings_about(pairs: PairStore, validation: Sequence[Pair], settings: TrainSettings,
                    progress: Callable[[float], None]) -> list[str]:  # fmt: skip
-    """What may spoil the run, or what its numbers say, in sentences; nothing of it is refused."""
+    """Sentences about what may spoil the run or its scores; nothing is refused."""
     found = checks.check_sample(pairs.pairs, validation, progress)
     batch = max(stage.batch for stage in settings.recipe.stages)
     if 0 < len(pairs) < batch:

@@ -1,4 +1,4 @@
-"""How good a network is on whole images that it has not seen."""
+"""Validation: scores of a network on whole held-out images."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -45,7 +45,7 @@ class Scores:
 
     @property
     def deciding(self) -> float:
-        """What makes a checkpoint the best: PSNR at the target's exposure, without exposure plain PSNR."""
+        """The score that decides which checkpoint is best: PSNR at the target's exposure, else plain PSNR."""
         return self.psnr if math.isnan(self.psnr_true_exposure) else self.psnr_true_exposure
 
 
@@ -97,7 +97,7 @@ def _loss(loss: Callable[[Tensor, Tensor], Tensor], result: metrics.ImageArray, 
 
 @torch.inference_mode()
 def renderer(network: SceneNetwork, dark: ImageArray, device: torch.device) -> Render:
-    """How the network brightens a dark image; added stops change nothing where it takes no exposure."""
+    """A function of added stops that enhances a dark image; networks without exposure ignore the stops."""
     if not isinstance(network, Lite):
         result = metrics.round_to_8_bit(_to_array(network(to_tensor(dark, device))))
         return lambda added: result

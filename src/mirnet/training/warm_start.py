@@ -1,4 +1,4 @@
-"""Weights to begin with: the shipped ones, a run's, or a checkpoint, ours or published."""
+"""Warm start: initial weights from shipped weights, a run, or a checkpoint, ours or published."""
 
 import hashlib
 from pathlib import Path
@@ -50,13 +50,13 @@ def find(start: Path) -> Path:
 
 
 def described(start: Path) -> dict[str, str]:
-    """What a run says of its beginning."""
+    """The file and SHA-256 of the initial weights, as `run.json` states them."""
     path = find(start)
     return {"file": str(path.resolve()), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def copy_weights(network: SceneNetwork, entries: dict[str, Tensor], start: Path) -> list[str]:
-    """Give the network all entries that fit by name and shape; gives sentences that name the others.
+    """Copy all entries that fit by name and shape into the network. Returns sentences that name the others.
 
     Raises SettingsError where nothing fits.
     """
