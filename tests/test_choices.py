@@ -124,7 +124,7 @@ def test_real_crops_went_through_jpeg_as_often_as_asked(pairs: PairStore) -> Non
 
 def test_dark_twins_come_back_duller_than_the_photo_as_often_as_asked(pairs: PairStore) -> None:
     def targets(share: float) -> torch.Tensor:
-        crop_mix = CropMix(real=0.0, darkened=1.0, dulled=share)
+        crop_mix = CropMix(real=0.0, darkened=1.0, desaturated=share)
         return make_batch(pairs, 0, 0, CPU, crop=16, index=range(64), crop_mix=crop_mix).target
 
     photos = make_batch(pairs, 0, 0, CPU, crop=16, index=range(64), crop_mix=CropMix(real=0.0, bright=1.0)).target

@@ -611,6 +611,14 @@ OPTIONS = [
 ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize("option", ["--desaturated", "--dulled"])
+def test_an_option_keeps_its_earlier_name(pictures: Path, tmp_path: Path, option: str) -> None:
+    run = tmp_path / "run"
+    assert mirnet_train(pictures / "data", "--val", pictures / "val", "--run-dir", run, *TINY, option, 0.25) is None
+    assert RunFolder(run).about()["settings"]["recipe"]["feed"]["dulled"] == 0.25  # the stored name stays
+
+
 @pytest.mark.parametrize("option", ["--mixup", "--jitter-gamma", "--accumulate", "--loss"])
 def test_an_option_that_was_removed_is_answered_with_a_sentence(pictures: Path, tmp_path: Path, option: str) -> None:
     value = "psnr" if option == "--loss" else "1"

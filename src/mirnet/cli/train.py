@@ -71,7 +71,7 @@ def train(
     ssim_weight: Annotated[float | None, typer.Option(help="Weight of 1 - SSIM beside that loss.")] = None,
     gt_mean_weight: Annotated[float | None, typer.Option(help="How much of that loss is taken at the target's mean "
                                                               "brightness, 0 to 1.")] = None,
-    dulled: Annotated[float | None, typer.Option(help="Share of the synthetic low-light images whose target is "
+    desaturated: Annotated[float | None, typer.Option(help="Share of the synthetic low-light images whose target is "
                                                       "desaturated. Default: 0.8.")] = None,
     jitter_stops: Annotated[float | None, typer.Option(help="Random exposure error, standard deviation in stops "
                                                             "(lite).")] = None,
@@ -88,6 +88,7 @@ def train(
                                            "command.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Three minutes on one batch: do data, loss and network fit "
                                         "together? Writes nothing.")] = False,
+    dulled: Annotated[float | None, typer.Option(hidden=True)] = None,  # an earlier name of --desaturated
     accumulate: Annotated[str | None, typer.Option(hidden=True, callback=refuse_removed)] = None,
     mixup: Annotated[str | None, typer.Option(hidden=True, callback=refuse_removed)] = None,
     jitter_gamma: Annotated[str | None, typer.Option(hidden=True, callback=refuse_removed)] = None,
@@ -108,7 +109,7 @@ def train(
         crop=crop, batch=batch, lr=lr, schedule=schedule, final_lr=final_lr, warmup_steps=warmup_steps,
         optimiser=optimiser, weight_decay=weight_decay, clip_norm=clip_norm, ema=ema, loss=loss,
         ssim_weight=ssim_weight, gt_mean_weight=gt_mean_weight, synthetic_weight=synthetic_weight,
-        noise_only=noise_only, dulled=dulled, jitter_stops=jitter_stops,
+        noise_only=noise_only, desaturated=dulled if desaturated is None else desaturated, jitter_stops=jitter_stops,
     )  # fmt: skip
     settings = TrainSettings(
         preset=preset,

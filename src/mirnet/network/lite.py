@@ -114,7 +114,7 @@ class AugmentedView:
 
 
 AUGMENTED_VIEWS = tuple(AugmentedView(*each) for each in itertools.product((-1, 1), (-1, 1), ((), (2,), (3,), (2, 3))))
-# What a head asks for before it has learnt anything: where `settle` has a slope. Near 0 it has none, and training would
+# What an untrained head proposes: stops at which `apply_dead_zone` has a slope. Near 0 it has none, and training would
 # not begin.
 START_STOPS = 2.0
 

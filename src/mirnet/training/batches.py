@@ -5,7 +5,7 @@ step, place in the global batch): a resumed run, several processes and a GPU get
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 
 import torch
@@ -24,6 +24,7 @@ from mirnet.datasets.pair_store import PairStore, PixelStore, reflect
 from mirnet.datasets.target_exposure import solve_stops
 from mirnet.errors import DataError, SettingsError
 from mirnet.network.lite import expose
+from mirnet.training.stored_names import stored
 
 SHARES = ("real", "bright", "darkened", "noisy")  # what a crop can be; their shares add up to 1
 
@@ -44,14 +45,15 @@ class CropMix:
         0.0  # standard deviation of the exposure error that each crop draws, where the network takes stops
     )
     local: bool = False  # stops of real pairs lie anywhere between the image's one number and its map
-    dulled: float = DESATURATED_SHARE  # share of the darkened crops that are to come back duller than the photo is
+    # share of the darkened crops whose target is desaturated and dimmed
+    desaturated: float = field(default=DESATURATED_SHARE, metadata=stored("dulled"))
     jpeg: float = 0.0  # share of the real and darkened crops that went through a JPEG file
 
     def __post_init__(self) -> None:
         wrong = []
         if abs(sum(getattr(self, name) for name in SHARES) - 1) > 1e-6:
             wrong.append(f"the shares {', '.join(SHARES)} add up to 1")
-        if any(not 0 <= getattr(self, name) <= 1 for name in (*SHARES, "dulled", "jpeg")):
+        if any(not 0 <= getattr(self, name) <= 1 for name in (*SHARES, "desaturated", "jpeg")):
             wrong.append("every share lies in 0 to 1")
         if self.jitter_stops < 0:
             wrong.append("the jitter of the exposure is not negative")
@@ -165,16 +167,16 @@ def _crops(crops: NormalisedCrops, rng: CounterRNG, kind: Tensor, order: Tensor,
     number = torch.zeros(len(kind), 1, 1, 1, device=device)  # the stops from the image to its target
     if darkened.any():
         some = rng.of(darkened)
-        target[darkened] = desaturate(target[darkened], some, crop_mix.dulled)
+        target[darkened] = desaturate(target[darkened], some, crop_mix.desaturated)
         picture[darkened] = darken_images(
             target[darkened], some.between(Stream.STOPS_DARKER, 0, MOST_STOPS)[:, None, None, None], some
         )
     if noisy.any():
         picture[noisy] = add_camera_noise(target[noisy], rng.of(noisy))
     if crop_mix.jpeg:
-        stored = (real | darkened) & (rng.uniform(Stream.THROUGH_JPEG) < crop_mix.jpeg)
-        if stored.any():
-            picture[stored] = compress_as_drawn_jpeg(picture[stored], rng.of(stored))
+        compressed = (real | darkened) & (rng.uniform(Stream.THROUGH_JPEG) < crop_mix.jpeg)
+        if compressed.any():
+            picture[compressed] = compress_as_drawn_jpeg(picture[compressed], rng.of(compressed))
     if not takes_exposure:
         return Batch((picture,), target, bright)
 

@@ -164,7 +164,7 @@ class RecipeChanges:
     gt_mean_weight: float | None = None
     synthetic_weight: float | None = None  # share of the crops that are made of good photos
     noise_only: bool = False  # a recipe for denoising
-    dulled: float | None = None
+    desaturated: float | None = None
     jitter_stops: float | None = None
 
 
@@ -214,6 +214,6 @@ def _change_crop_mix(crop_mix: CropMix, changes: RecipeChanges) -> CropMix:
         crop_mix = crop_mix.noise_only()
     if weight is not None:
         crop_mix = crop_mix.with_synthetic(weight)
-    if changes.dulled is not None:
-        crop_mix = replace(crop_mix, dulled=changes.dulled)
+    if changes.desaturated is not None:
+        crop_mix = replace(crop_mix, desaturated=changes.desaturated)
     return crop_mix if changes.jitter_stops is None else replace(crop_mix, jitter_stops=changes.jitter_stops)
