@@ -1,8 +1,6 @@
-"""The guard around every request: allowed hosts and sites, the token, safety headers, and a line in the log."""
+"""The guard around every request: access rules before it, safety headers, an answer to every failure, a log line."""
 
 import asyncio
-import hmac
-import ipaddress
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mirnet.service import failure_log
+from mirnet.service.access_rules import AccessRules
 from mirnet.service.problems import Problem, of_error
 from mirnet.service.prometheus import ServiceMetrics
 from mirnet.service.work_queue import ShuttingDown
@@ -21,9 +20,7 @@ log = logging.getLogger("mirnet.serve")
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")  # others are not named in the log
 UNKNOWN_ROUTE = "(none)"
-PROTECTED = ("/v1/", "/metrics")
 ENDING_LINGER_SECONDS = 1.0
-OWN_SITES = ("same-origin", "none")  # of Sec-Fetch-Site: our page, and what a person typed
 
 SAFETY = {
     "Content-Security-Policy": (
@@ -41,117 +38,92 @@ SAFETY = {
 
 
 class RequestGuard:
-    """Wraps an app; refuses foreign names, foreign pages and those without the token, and answers whatever fails."""
+    """Wraps an app: checks access, adds safety headers, answers whatever fails, and logs every request."""
 
     def __init__(self, app: ASGIApp, metrics: ServiceMetrics, *, hosts: Sequence[str] = (), token: str | None = None,
                  ending: Callable[[], bool] = lambda: False, linger_seconds: float = 30.0) -> None:  # fmt: skip
-        """`hosts` are names, beside localhost and addresses, by which the service may be called.
+        """`hosts` and `token` are those of `AccessRules`.
 
-        The rest of an upload that is refused is read and dropped for `linger_seconds`: many clients read no answer
-        before they have sent all, and a connection that is closed meanwhile takes the answer with it.
+        The rest of a refused upload is read and dropped for `linger_seconds`: many clients read no response before
+        they have sent all, and a connection that is closed meanwhile takes the response with it.
         """
-        self._app, self._measures, self._ending, self._linger_seconds = app, metrics, ending, linger_seconds
-        self._hosts = {host.lower().rstrip(".") for host in hosts}
-        self._token = token.encode() if token else None
+        self._app, self._metrics, self._is_ending, self._linger_seconds = app, metrics, ending, linger_seconds
+        self._rules = AccessRules(hosts, token, ending)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status, seconds, rest = time.monotonic(), 0, 0.0, _has_body(scope)
+        exchange = _Exchange(scope, receive, send, self._is_ending, self._linger_seconds)
         method = scope["method"]
         if method == "HEAD":  # as GET; the server leaves the body out
             scope = {**scope, "method": "GET"}
-
-        async def receive_noted() -> Message:
-            nonlocal rest
-            message = await receive()
-            rest = rest and message["type"] == "http.request" and message.get("more_body", False)
-            return message
-
-        async def send_safely(message: Message) -> None:
-            nonlocal status, seconds, rest
-            if message["type"] == "http.response.start":
-                status, seconds = message["status"], time.monotonic() - started
-                headers = MutableHeaders(raw=message.setdefault("headers", []))
-                for name, value in SAFETY.items():
-                    headers.setdefault(name, value)
-                rest = rest and headers.get("Connection") != "close"  # said of a client that stalls
-                if self._ending():
-                    headers["Connection"] = "close"
-            elif rest and not message.get("more_body", False):
-                await send({**message, "more_body": True})  # all of it, by its length
-                await _drop_rest(receive_noted, ENDING_LINGER_SECONDS if self._ending() else self._linger_seconds)
-                message = {"type": "http.response.body", "body": b""}
-            await send(message)
-
         try:
-            await self._answer(scope, receive_noted, send_safely)
+            self._rules.check(scope)
+            await self._app(scope, exchange.receive, exchange.send)
         except asyncio.CancelledError:
-            if status or not self._ending():
+            if exchange.status or not self._is_ending():
                 raise
-            told = ShuttingDown("The service ended before this was done; try again when it is back.")
-            await of_error(told).response()(scope, receive_noted, send_safely)
+            error = ShuttingDown("The service ended before this was done; try again when it is back.")
+            await exchange.respond(scope, of_error(error))
         except Exception as error:  # noqa: BLE001  whatever it is, the client is answered and the service goes on
-            problem = of_error(error)
+            problem = error if isinstance(error, Problem) else of_error(error)
             if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
                 failure_log.note(error)
-            if not status:
-                await problem.response()(scope, receive_noted, send_safely)
+            if not exchange.status:
+                await exchange.respond(scope, problem)
         finally:
             route = getattr(scope.get("route"), "path", UNKNOWN_ROUTE)
             method = method if method in METHODS else "OTHER"
-            self._measures.answered(method, route, status)
-            # 499, as others write it: the client hung up before there was an answer
-            log.info("%s %s %s %.3f s", method, route, status or 499, seconds or time.monotonic() - started)
+            self._metrics.answered(method, route, exchange.status)
+            # 499, as other servers log it: the client hung up before there was a response
+            log.info("%s %s %s %.3f s", method, route, exchange.status or 499, exchange.seconds)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            self._refuse(scope)
-        except Problem as problem:
-            await problem.response()(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
 
-    def _refuse(self, scope: Scope) -> None:
-        headers = Headers(scope=scope)
-        host = _host_name(headers.get("host", ""))
-        if not self._is_ours(host):
-            raise Problem("host", "Expected the name of this machine in the Host header, and another came; start with "
-                          "--allowed-host NAME to be reached by that name.")  # fmt: skip
-        self._refuse_other_sites(scope, headers)
-        if self._token and scope["path"].startswith(PROTECTED) and not self._is_known(headers):
-            raise Problem("token", "Expected the token that the service was started with, as Authorization: Bearer "
-                          "TOKEN; the page takes it from the address that the service printed.",
-                          {"WWW-Authenticate": 'Bearer realm="mirnet"'})  # fmt: skip
-        if self._ending() and scope["method"] not in ("GET", "DELETE"):
-            raise of_error(ShuttingDown("The service is ending and takes nothing more; try again when it is back."))
+class _Exchange:
+    """One request and its response: watches what is left of the body, adds headers, and drops the rest of an upload."""
 
-    def _is_ours(self, host: str) -> bool:
-        """Names could be bound to this machine's address by anybody (DNS rebinding); addresses cannot."""
-        if host == "localhost" or host.endswith(".localhost") or host in self._hosts:
-            return True
-        try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            return False
-        return True
+    def __init__(self, scope: Scope, receive: Receive, send: Send, is_ending: Callable[[], bool],
+                 linger_seconds: float) -> None:  # fmt: skip
+        self.status = 0  # of the response; 0 before its head is sent
+        self._receive, self._send, self._is_ending = receive, send, is_ending
+        self._linger_seconds = linger_seconds
+        self._body_left = _has_body(scope)
+        self._started, self._seconds = time.monotonic(), 0.0
 
-    def _refuse_other_sites(self, scope: Scope, headers: Headers) -> None:
-        """Raises Problem where a page of another site sends the request; a link to our page is allowed."""
-        site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-        if site is None:
-            foreign = origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower()
-        else:
-            followed = headers.get("sec-fetch-mode") == "navigate" and scope["method"] == "GET"
-            foreign = site not in OWN_SITES and not (followed and not scope["path"].startswith(PROTECTED))
-        if foreign:
-            raise Problem("cross-site", "Pages of other sites may not use this service; open its own page.")
+    @property
+    def seconds(self) -> float:
+        """From the request to the head of the response, or until now."""
+        return self._seconds or time.monotonic() - self._started
 
-    def _is_known(self, headers: Headers) -> bool:
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        known = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), self._token or b"")
-        return known and scheme.lower() == "bearer"
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._body_left = (
+            self._body_left and message["type"] == "http.request" and bool(message.get("more_body", False))
+        )
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._add_headers(message)
+        elif self._body_left and not message.get("more_body", False):
+            await self._send({**message, "more_body": True})  # all of it, by its length
+            await _drop_rest(self.receive, ENDING_LINGER_SECONDS if self._is_ending() else self._linger_seconds)
+            message = {"type": "http.response.body", "body": b""}
+        await self._send(message)
+
+    async def respond(self, scope: Scope, problem: Problem) -> None:
+        """Send a problem as the response."""
+        await problem.response()(scope, self.receive, self.send)
+
+    def _add_headers(self, message: Message) -> None:
+        self.status, self._seconds = message["status"], time.monotonic() - self._started
+        headers = MutableHeaders(raw=message.setdefault("headers", []))
+        for name, value in SAFETY.items():
+            headers.setdefault(name, value)
+        self._body_left = self._body_left and headers.get("Connection") != "close"  # set for a client that stalls
+        if self._is_ending():
+            headers["Connection"] = "close"
 
 
 def _has_body(scope: Scope) -> bool:
@@ -168,10 +140,3 @@ async def _drop_rest(receive: Receive, seconds: float) -> None:
                 message = await receive()
                 if message["type"] != "http.request" or not message.get("more_body", False):
                     return
-
-
-def _host_name(host: str) -> str:
-    """The name or address of a Host header, without its port."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0].lower().rstrip(".")

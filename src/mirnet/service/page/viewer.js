@@ -35,7 +35,7 @@ export class Viewer extends EventTarget {
     this.pointers = new Map();
     new ResizeObserver(() => this.#resize()).observe(this.stage);
     this.#listen();
-    this.#calmTheLine();
+    this.#stopLineAnimation();
   }
 
   /** Shows another picture of this size; nothing of it is known yet. @param {{width: number, height: number} | null} picture */
@@ -155,7 +155,7 @@ export class Viewer extends EventTarget {
   }
 
   /** The component glides to where it is told; who wants less motion gets none. */
-  #calmTheLine() {
+  #stopLineAnimation() {
     const sheet = new CSSStyleSheet();
     sheet.replaceSync("@media (prefers-reduced-motion: reduce) { .first-overlay-container, .handle-container { transition: none !important; } }");
     this.line.shadowRoot.adoptedStyleSheets = [...this.line.shadowRoot.adoptedStyleSheets, sheet];
